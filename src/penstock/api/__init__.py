@@ -1,0 +1,1 @@
+"""HTTP endpoints: liveness, metrics, and the control socket."""

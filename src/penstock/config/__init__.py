@@ -1,0 +1,1 @@
+"""Reads configuration files into checked records, and reports every problem at once."""

@@ -1,0 +1,1 @@
+"""The event log: what happened to messages, one JSON line each."""

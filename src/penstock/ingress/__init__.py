@@ -1,0 +1,1 @@
+"""SMTP sessions that bring mail in."""

@@ -1,0 +1,1 @@
+"""Delivery: the owner of paths, their queues and connections."""

@@ -1,0 +1,144 @@
+"""What the spool writes down: a message accepted, the outcome of an attempt, an expiry, and notes about things that are no message.
+
+These records are the truth. Each carries all that its events need, so that events can be derived from records alone, at any time, with
+the same ids. Outcomes are of one recipient in one attempt: Accepted, Deferred or Failed.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from penstock.mail.address import Address, ReversePath
+from penstock.mail.duration import WallTime
+from penstock.mail.ids import MessageId, SessionId
+from penstock.mail.queue_name import QueueName
+from penstock.mail.reply import Reply
+
+#: The beginning of every reply text that is ours and not a peer's; rules recognise it.
+INTERNAL = "Penstock internal: "
+
+
+class Reception(msgspec.Struct, frozen=True):
+    """How a message came in. One record serves all messages of a session.
+
+    ``protocol`` is ``SMTP`` or ``ESMTP`` (RFC 3848); ``listener`` is ours as ``address:port``.
+    """
+
+    protocol: str
+    peer_address: str
+    peer_port: int
+    ehlo_domain: str
+    listener: str
+    hostname: str
+    session_id: SessionId
+
+
+class MessageRecord(msgspec.Struct, frozen=True):
+    """One message of a transaction: the recipients of one domain (a part), with what it needs to be sent.
+
+    ``recipients`` keep their places for good: outcomes name them by index. ``added_header`` goes before ``content``, which parts of one
+    transaction share. ``eight_bit`` is whether the content has octets above 127 or was announced BODY=8BITMIME; ``smtputf8`` whether it
+    needs SMTPUTF8.
+    """
+
+    id: MessageId
+    queue: QueueName
+    reverse_path: ReversePath
+    recipients: tuple[Address, ...]
+    added_header: bytes
+    content: bytes
+    created: WallTime
+    reception: Reception
+    eight_bit: bool = False
+    smtputf8: bool = False
+
+    @property
+    def size(self) -> int:
+        """Octets of the message as it is sent, before dot transparency."""
+        return len(self.added_header) + len(self.content)
+
+
+class Verdict(Enum):
+    """What an attempt meant for one recipient."""
+
+    ACCEPTED = "Accepted"
+    DEFERRED = "Deferred"
+    FAILED = "Failed"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The outcome of one recipient in one attempt.
+
+    ``recipient`` is its index in the message; ``reply`` the peer's, or ours beginning with INTERNAL; ``command`` what it answered, None
+    where nothing was asked; ``is_uncertain`` says that the peer may have taken the message although the verdict is Deferred (the
+    connection ended between the final dot and its reply).
+    """
+
+    recipient: int
+    verdict: Verdict
+    reply: Reply
+    command: str | None = None
+    is_uncertain: bool = False
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """The other side of a delivery: its host name as the MX plan has it, its address and port, our address, and the session's id."""
+
+    name: str
+    address: str
+    port: int
+    source_address: str
+    session_id: SessionId
+
+
+class AttemptRecord(msgspec.Struct, frozen=True):
+    """What became of an attempt for each recipient that it was made for.
+
+    ``attempts`` counts the attempts spent so far, this one included; a failure before any transaction (no such domain) spends none.
+    ``peer`` is None where there was no session. ``due`` is when the next attempt may begin, None if there will be none.
+    """
+
+    message: MessageRecord
+    time: WallTime
+    attempts: int
+    site: str
+    source: str
+    peer: Peer | None
+    outcomes: tuple[Outcome, ...]
+    due: WallTime | None = None
+
+
+class ExpirationRecord(msgspec.Struct, frozen=True):
+    """Recipients given up because the message's time is over; ``site`` is "" if none was known."""
+
+    message: MessageRecord
+    time: WallTime
+    attempts: int
+    site: str
+    recipients: tuple[int, ...]
+    reply: Reply
+
+
+class RejectionRecord(msgspec.Struct, frozen=True):
+    """A 4yz or 5yz that we gave to a client: a note, for there is no message. Addresses are as far as the transaction had come."""
+
+    id: MessageId
+    time: WallTime
+    reception: Reception
+    reply: Reply
+    command: str
+    reverse_path: str
+    recipient: str
+
+
+SpoolRecord = MessageRecord | AttemptRecord | ExpirationRecord | RejectionRecord
+
+
+class StoredMessage(msgspec.Struct, frozen=True):
+    """A message as the spool gives it back: the record, the recipients still waiting (indices), and the attempts spent."""
+
+    record: MessageRecord
+    waiting: tuple[int, ...]
+    attempts: int

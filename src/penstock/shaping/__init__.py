@@ -1,0 +1,1 @@
+"""How fast and how wide: what a path's configuration allows."""
