@@ -1,1 +1,5 @@
-"""Delivery: the owner of paths, their queues and connections."""
+"""Delivery: the owner of paths, their queues and connections.
+
+``lane`` carries out what the scheduler asks for; ``connection`` is one session with a peer on its socket; ``delivery`` is one message on a
+connection, from the pull to its outcomes.
+"""

@@ -40,7 +40,7 @@ class MessageRecord(msgspec.Struct, frozen=True):
 
     ``recipients`` keep their places for good: outcomes name them by index. ``added_header`` goes before ``content``, which parts of one
     transaction share. ``eight_bit`` is whether the content has octets above 127 or was announced BODY=8BITMIME; ``smtputf8`` whether it
-    needs SMTPUTF8.
+    needs SMTPUTF8. ``is_canonical``: every line of the content ends with CRLF and none begins with a dot, so it can go on a wire as it is.
     """
 
     id: MessageId
@@ -53,6 +53,7 @@ class MessageRecord(msgspec.Struct, frozen=True):
     reception: Reception
     eight_bit: bool = False
     smtputf8: bool = False
+    is_canonical: bool = False
 
     @property
     def size(self) -> int:

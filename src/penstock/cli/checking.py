@@ -1,0 +1,72 @@
+"""``penstock check``, and what it shares with ``serve``: every problem of a configuration at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+
+from penstock import policy
+from penstock.config import check_data_dir, find_config, load
+from penstock.mail.configuration import Configuration, Endpoint
+from penstock.mail.problem import ConfigError, Problem
+from penstock.net.addresses import check_addresses
+
+
+def checked(path: Path, epoch: int = 1) -> Configuration:
+    """The configuration of a file, with everything in it that can be checked without taking anything; ConfigError otherwise."""
+    configuration = load(path)
+    problems: list[Problem] = list(check_data_dir(configuration, path))
+    problems += check_addresses(endpoints(configuration), str(path))
+    if configuration.node.policy is not None:
+        try:
+            policy.load(configuration.node.policy)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return msgspec.structs.replace(configuration, epoch=epoch)
+
+
+def endpoints(configuration: Configuration) -> Iterator[tuple[Endpoint, str]]:
+    """Every address to listen on with its key path, the SMTP listeners' first."""
+    smtp = [("smtp", number, item.listen) for number, item in enumerate(configuration.smtp_listeners)]
+    http = [("http", number, item.listen) for number, item in enumerate(configuration.http_listeners)]
+    for kind, number, listen in smtp + http:
+        for place, endpoint in enumerate(listen):
+            yield endpoint, f"listener.{kind}[{number}].listen[{place}]"
+
+
+def complain(error: ConfigError) -> None:
+    """Print every problem, one a line, on stderr."""
+    for problem in error.problems:
+        print(f"penstock: {problem}", file=sys.stderr)
+    count = len(error.problems)
+    print(f"penstock: {count} problem{'s' if count > 1 else ''} found", file=sys.stderr)
+
+
+def check(*, config: Annotated[str | None, Parameter(name=["--config", "-c"])] = None) -> int:
+    """Say everything that is wrong with the configuration, and how it would be right; start nothing.
+
+    Exit codes: 0 nothing is wrong; 2 something is.
+
+    Parameters
+    ----------
+    config
+        The configuration file. Default: $PENSTOCK_CONFIG, or /etc/penstock/penstock.toml.
+    """
+    try:
+        path = find_config(config, os.environ)
+        configuration = checked(path)
+    except ConfigError as error:
+        complain(error)
+        return 2
+    listening = ", ".join(str(endpoint) for endpoint, _ in endpoints(configuration))
+    tenants = len(configuration.queues.tenants)
+    print(f"{path}: no problem found. Listens on {listening}; {tenants} tenant{'s' if tenants != 1 else ''}.")
+    return 0

@@ -1,0 +1,161 @@
+"""One message on a connection: sent to its waiting recipients, a batch in each transaction, and written down as outcomes.
+
+Outcomes are recorded after each transaction, before anything else happens to the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from penstock.feedback.outcome import outcome
+from penstock.mail.duration import WallTime
+from penstock.mail.ports import Clock, Draw, Spool
+from penstock.mail.records import (
+    INTERNAL,
+    AttemptRecord,
+    ExpirationRecord,
+    Outcome,
+    Peer,
+    StoredMessage,
+    Verdict,
+)
+from penstock.mail.reply import Reply, reply
+from penstock.queueing.queues import Path
+from penstock.queueing.scheduler import Scheduler
+from penstock.smtp.client import Finished
+from penstock.smtp.transmission import Transmission
+
+#: RFC 5321 4.5.3.1.8: every server takes a hundred recipients in one transaction.
+RECIPIENTS_PER_TRANSACTION: Final = 100
+
+
+def expired(last: Reply | None) -> Reply:
+    """The reply of an expiration, with the last reply that the message got."""
+    why = f"; the last reply was: {last}" if last is not None else ""
+    return reply(551, "5.4.7", f"{INTERNAL}the message could not be delivered in its time{why}")
+
+
+class Delivery:
+    """The attempt to deliver the message of ``row``, which was pulled from ``path``."""
+
+    __slots__ = (
+        "_attempts",
+        "_batch",
+        "_clock",
+        "_draw",
+        "_due",
+        "_last_deferral",
+        "_position",
+        "_rest",
+        "_scheduler",
+        "_spool",
+        "_stored",
+        "path",
+        "row",
+    )
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        spool: Spool,
+        clock: Clock,
+        draw: Draw,
+        path: Path,
+        row: int,
+        stored: StoredMessage,
+    ) -> None:
+        self._scheduler = scheduler
+        self._spool = spool
+        self._clock = clock
+        self._draw = draw
+        self.path = path
+        self.row = row
+        self._position = scheduler.rows.position[row]
+        self._attempts = scheduler.rows.attempts[row] + 1
+        self._stored = stored
+        self._rest: Sequence[int] = stored.waiting
+        self._batch: Sequence[int] = ()
+        self._due: WallTime | None = None
+        self._last_deferral: Reply | None = None
+
+    def next_transmission(self) -> Transmission | None:  # hot: throughput
+        """The next transaction to make; None when every recipient has had one."""
+        rest = self._rest
+        if not rest:
+            return None
+        record = self._stored.record
+        self._batch, self._rest = rest[:RECIPIENTS_PER_TRANSACTION], rest[RECIPIENTS_PER_TRANSACTION:]
+        everybody = record.recipients
+        batch = self._batch
+        recipients = (
+            everybody
+            if len(batch) == len(everybody)
+            else tuple([everybody[recipient] for recipient in batch])
+        )
+        return Transmission(
+            record.reverse_path,
+            recipients,
+            record.added_header,
+            record.content,
+            record.eight_bit,
+            record.smtputf8,
+            record.is_canonical,
+        )
+
+    def record(self, finished: Finished, peer: Peer) -> None:  # hot: throughput
+        """Write down what a transaction came to."""
+        batch = self._batch
+        now = self._clock.wall()
+        outcomes: list[Outcome] = []
+        for result in finished.results:
+            item = outcome(result, batch[result.recipient])
+            outcomes.append(item)
+            if item.verdict is Verdict.DEFERRED:
+                if self._last_deferral is None:
+                    self._due = self._scheduler.retry_at(self.row, now, self._draw())
+                self._last_deferral = item.reply
+        self._spool.record_attempt(
+            self._position,
+            AttemptRecord(
+                message=self._stored.record,
+                time=now,
+                attempts=self._attempts,
+                site=self.path.site,
+                source=self.path.source,
+                peer=peer,
+                outcomes=tuple(outcomes),
+                due=self._due,
+            ),
+        )
+
+    def end(self) -> None:  # hot: throughput
+        """Give the message back to the scheduler: settled, deferred, given up, or ready again if some recipients had no transaction."""
+        now = self._clock.wall()
+        scheduler = self._scheduler
+        if self._last_deferral is None:
+            if self._rest:
+                scheduler.put_back(self.path, self.row, now)
+            else:
+                scheduler.settled(self.path, self.row, now)
+        elif self._due is not None:
+            scheduler.deferred(self.path, self.row, self._due)
+        else:
+            self._give_up(now)
+            scheduler.settled(self.path, self.row, now)
+
+    def _give_up(self, now: WallTime) -> None:
+        waiting = self._spool.read(self._position).waiting
+        record = ExpirationRecord(
+            message=self._stored.record,
+            time=now,
+            attempts=self._attempts,
+            site=self.path.site,
+            recipients=waiting,
+            reply=expired(self._last_deferral),
+        )
+        self._spool.record_expiration(self._position, record)
+
+    def withdraw(self) -> None:
+        """Nothing was tried: the message is ready again."""
+        self._scheduler.put_back(self.path, self.row, self._clock.wall())

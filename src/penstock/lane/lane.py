@@ -1,0 +1,411 @@
+"""Carries out what the scheduler asks for: routes found, connections made, mail offered, failures and expiries recorded.
+
+The lane decides nothing about mail. Everything that happens ends in ``work_done``, which takes the scheduler's effects until there are none,
+and sets the one timer for the next instant at which something is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Final
+
+from penstock.lane.connection import LaneConnection
+from penstock.lane.delivery import Delivery, expired
+from penstock.mail.configuration import PathConfig, QueueConfig
+from penstock.mail.duration import MonotonicTime, WallTime
+from penstock.mail.ids import IdSource, SessionId
+from penstock.mail.ports import Clock, Draw, Spool, SpoolError
+from penstock.mail.queue_name import QueueName
+from penstock.mail.records import (
+    INTERNAL,
+    AttemptRecord,
+    ExpirationRecord,
+    MessageRecord,
+    Outcome,
+    Verdict,
+)
+from penstock.mail.reply import Reply, reply
+from penstock.net.router import Router
+from penstock.queueing.effects import Connect, Effect, Expire, Fail, Offer, Resolve
+from penstock.queueing.queues import Hop, Path
+from penstock.queueing.scheduler import Scheduler
+from penstock.routing.plan import Route, Unroutable
+from penstock.routing.targets import Target
+
+LOG = logging.getLogger(__name__)
+
+#: A loop's worth of effects; what is more waits for the others' turn.
+_EFFECTS_AT_ONCE: Final = 500
+#: Seconds for what was cancelled to end.
+_LAST_WORDS: Final = 1.0
+_LOOPS_BACK: Final = reply(554, "5.4.6", INTERNAL + "mail for this domain loops back to this server")
+
+
+class Lane:
+    """The delivery side of a worker. Made on a running loop.
+
+    ``connection_limit`` bounds its connections over all paths; what is over it waits for one to end.
+    """
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        router: Router,
+        clock: Clock,
+        draw: Draw,
+        ids: IdSource,
+        ehlo_name: str,
+        queue_config: Callable[[QueueName], QueueConfig],
+        path_config: Callable[[str], PathConfig],
+        connection_limit: int,
+    ) -> None:
+        self.scheduler = Scheduler(queue_config, path_config)
+        self.connections: set[LaneConnection] = set()
+        self.connections_total = 0
+        self.route_hits = 0
+        self.route_misses = 0
+        self._spool = spool
+        self._router = router
+        self._clock = clock
+        self._draw = draw
+        self._ids = ids
+        self._ehlo_name = ehlo_name
+        self._connection_limit = connection_limit
+        self._loop = asyncio.get_running_loop()
+        self._idle: dict[Path, list[LaneConnection]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._opening = 0
+        self._waiting: deque[Path] = deque()
+        self._effects: deque[Effect] = deque()
+        self._empty = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: WallTime | None = None
+        self._is_working = False
+        self._is_scheduled = False
+        self._is_draining = False
+
+    # -- mail in
+
+    def submit(self, stored: Sequence[tuple[int, MessageRecord]]) -> None:  # hot: throughput
+        """Take over messages that the spool has."""
+        now = self._clock.wall()
+        add = self.scheduler.add
+        for position, record in stored:
+            add(record.queue, position, record.size, created=record.created, now=now)
+        self.work_done()
+
+    def reconfigure(
+        self, queue_config: Callable[[QueueName], QueueConfig], path_config: Callable[[str], PathConfig]
+    ) -> None:
+        """Go on with another configuration."""
+        self.scheduler.reconfigure(queue_config, path_config, self._clock.wall())
+        self.work_done()
+
+    def use_router(self, router: Router) -> None:
+        """Ask another router from now on; routes that are known hold for their time."""
+        self._router = router
+
+    # -- effects
+
+    def work_done(self) -> None:  # hot: throughput
+        """Do what the scheduler asks for, and see that it is called when something is due."""
+        if self._is_working:
+            return
+        self._is_working = True
+        try:
+            self._work()
+        finally:
+            self._is_working = False
+        self._arm()
+
+    def _work(self) -> None:
+        scheduler, effects = self.scheduler, self._effects
+        for _ in range(_EFFECTS_AT_ONCE):
+            if scheduler.has_effects:
+                effects.extend(scheduler.take_effects())
+            if not effects:
+                if not scheduler.is_behind:
+                    return
+                if scheduler.tick(self._clock.wall()):
+                    break
+                continue
+            self._do(effects.popleft())
+        if (effects or scheduler.has_effects or scheduler.is_behind) and not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_scheduled = False
+        self.work_done()
+
+    def _do(self, effect: Effect) -> None:  # hot: throughput
+        if isinstance(effect, Offer):
+            self._offer(effect.path)
+        elif isinstance(effect, Connect):
+            self._connect(effect.path)
+        elif isinstance(effect, Resolve):
+            self._resolve(effect.hop)
+        elif isinstance(effect, Expire):
+            self._record_expiration(effect)
+        else:
+            self._record_failure(effect)
+
+    def _arm(self) -> None:
+        wake = self.scheduler.next_wake()
+        if wake == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = wake
+        if wake is not None:
+            self._timer = self._loop.call_later(max(0.0, wake - self._clock.wall()), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = self._timer_at = None
+        if self.scheduler.tick(self._clock.wall()) and not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._go_on)
+        self.work_done()
+
+    def _record_expiration(self, effect: Expire) -> None:
+        stored = self._spool.read(effect.position)
+        hold = effect.queue.hop.hold
+        last = reply(451, "4.4.1", hold.reason) if hold is not None else None
+        self._spool.record_expiration(
+            effect.position,
+            ExpirationRecord(
+                stored.record,
+                self._clock.wall(),
+                effect.attempts,
+                effect.site,
+                stored.waiting,
+                expired(last or self._path_reason(effect.site)),
+            ),
+        )
+
+    def _path_reason(self, site: str) -> Reply | None:
+        path = self.scheduler.paths.get(site)
+        if path is None or path.hold is None:
+            return None
+        return reply(451, "4.4.1", path.hold.reason)
+
+    def _record_failure(self, effect: Fail) -> None:
+        stored = self._spool.read(effect.position)
+        outcomes = [Outcome(index, Verdict.FAILED, effect.reply) for index in stored.waiting]
+        self._spool.record_attempt(
+            effect.position,
+            AttemptRecord(
+                stored.record,
+                self._clock.wall(),
+                effect.attempts,
+                effect.site,
+                self.scheduler.source if effect.site else "",
+                None,
+                tuple(outcomes),
+            ),
+        )
+
+    # -- routes
+
+    def _resolve(self, hop: Hop) -> None:
+        known = self._router.route_cached(hop.name, self._clock.monotonic())
+        if known is not None:
+            self.route_hits += 1
+            self._routed(hop, known)
+        else:
+            self.route_misses += 1
+            self._spawn(self._ask_route(hop), f"route {hop.name}")
+
+    async def _ask_route(self, hop: Hop) -> None:
+        self._routed(hop, await self._router.route(hop.name))
+        self.work_done()
+
+    def _routed(self, hop: Hop, answer: Route | Unroutable) -> None:
+        now = self._clock.wall()
+        if isinstance(answer, Route):
+            self.scheduler.route_found(hop, answer, self._to_wall(answer.expires), now)
+        else:
+            self.scheduler.route_failed(
+                hop, answer.reply, self._to_wall(answer.until), now, is_permanent=answer.is_permanent
+            )
+
+    def _to_wall(self, instant: MonotonicTime) -> WallTime:
+        return WallTime(self._clock.wall() + (instant - self._clock.monotonic()))
+
+    # -- connections
+
+    def _connect(self, path: Path) -> None:
+        if self._is_draining:
+            self.scheduler.connection_closed(path, self._clock.wall())
+        elif len(self.connections) + self._opening >= self._connection_limit:
+            self._waiting.append(path)
+        else:
+            self._opening += 1
+            self._spawn(self._open(path), f"connect {path.site}")
+
+    async def _open(self, path: Path) -> None:
+        """Make a connection of ``path``: to the first of its targets that answers and introduces itself."""
+        try:
+            connection = await self._open_any(path)
+        except BaseException:
+            self.scheduler.connect_failed(path, "internal error", self._clock.wall(), self._draw())
+            raise
+        finally:
+            self._opening -= 1
+        if connection is not None:
+            self.scheduler.connected(path, self._clock.wall())
+            connection.pull()
+        self._use_slot()
+        self.work_done()
+
+    async def _open_any(self, path: Path) -> LaneConnection | None:
+        targets = await self._router.targets(path.route, path.config)
+        if isinstance(targets, Unroutable):
+            if targets.is_permanent:
+                self.scheduler.path_failed(path, targets.reply, self._clock.wall())
+            else:
+                self.scheduler.connect_failed(path, str(targets.reply), self._clock.wall(), self._draw())
+            return None
+        reason = ""
+        for target in targets:
+            connection = await self._try(path, target)
+            if isinstance(connection, LaneConnection):
+                if connection.session.greeting.lower() == self._ehlo_name:
+                    self._discard(connection)
+                    self.scheduler.path_failed(path, _LOOPS_BACK, self._clock.wall())
+                    return None
+                return connection
+            reason = f"{target.host} [{target.address}]:{target.port}: {connection}"
+            LOG.info("no session with %s", reason)
+        self.scheduler.connect_failed(path, reason, self._clock.wall(), self._draw())
+        return None
+
+    async def _try(self, path: Path, target: Target) -> LaneConnection | str:
+        """A connection to one target, introduced; or why there is none."""
+
+        def new() -> LaneConnection:
+            session_id = SessionId(self._ids.next(self._clock.wall()))
+            return LaneConnection(self, path, target, self._ehlo_name, session_id)
+
+        try:
+            async with asyncio.timeout(path.config.connect_timeout):
+                _, connection = await self._loop.create_connection(new, target.address, target.port)
+        except TimeoutError:
+            return f"no connection within {path.config.connect_timeout:g} s"
+        except OSError as error:
+            return error.strerror or str(error)
+        try:
+            # bounded by the deadlines of the banner and of EHLO, which the connection keeps
+            refusal = await connection.introduced
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        if refusal is not None:
+            connection.abort()
+            return refusal
+        self.connections.add(connection)
+        self.connections_total += 1
+        return connection
+
+    def _discard(self, connection: LaneConnection) -> None:
+        self.connections.discard(connection)
+        connection.abort()
+
+    def _offer(self, path: Path) -> None:  # hot: throughput
+        idle = self._idle.get(path)
+        if idle:
+            connection = idle.pop()
+            if not idle:
+                del self._idle[path]
+            connection.is_idle = False
+            self.scheduler.idle_ended(path)
+            connection.pull()
+
+    def pull(self, connection: LaneConnection) -> Delivery | None:  # hot: throughput
+        """A message for a connection of ours; None if there is none, and then it is idle."""
+        path = connection.path
+        scheduler = self.scheduler
+        while not self._is_draining:
+            row = scheduler.pull(path, self._clock.wall())
+            if row < 0:
+                break
+            try:
+                stored = self._spool.read(scheduler.rows.position[row])
+            except SpoolError:
+                LOG.exception("cannot read a message of %s; it will be tried again", path.name)
+                now = self._clock.wall()
+                scheduler.deferred(path, row, scheduler.retry_at(row, now, self._draw()) or now)
+                continue
+            return Delivery(scheduler, self._spool, self._clock, self._draw, path, row, stored)
+        connection.is_idle = True
+        scheduler.idle_began(path)
+        self._idle.setdefault(path, []).append(connection)
+        if self._is_draining:
+            self._loop.call_soon(connection.leave)
+        return None
+
+    def idle_ended(self, connection: LaneConnection) -> None:
+        """An idle connection is being closed."""
+        path = connection.path
+        idle = self._idle.get(path, [])
+        with suppress(ValueError):
+            idle.remove(connection)
+        if not idle:
+            self._idle.pop(path, None)
+        self.scheduler.idle_ended(path)
+
+    def ended(self, connection: LaneConnection) -> None:
+        """A connection's socket is closed; one that was counted leaves room for another."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            if not self.connections:
+                self._empty.set()
+            self.scheduler.connection_closed(connection.path, self._clock.wall())
+            self._use_slot()
+
+    def _use_slot(self) -> None:
+        while self._waiting and len(self.connections) + self._opening < self._connection_limit:
+            path = self._waiting.popleft()
+            self._opening += 1
+            self._spawn(self._open(path), f"connect {path.site}")
+
+    # -- tasks and the end
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = self._loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            LOG.error("task %s failed", task.get_name(), exc_info=fault)
+
+    async def stop(self, grace: float) -> None:
+        """Begin nothing more; let messages that are on a connection end within ``grace`` seconds; then close everything."""
+        self._is_draining = True
+        for connection in tuple(self.connections):
+            connection.leave()
+        await self._wait_until_empty(grace)
+        for connection in tuple(self.connections):
+            connection.abort()
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=_LAST_WORDS)
+        await self._wait_until_empty(_LAST_WORDS)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _wait_until_empty(self, seconds: float) -> None:
+        if self.connections:
+            self._empty.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._empty.wait()

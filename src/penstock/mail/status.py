@@ -1,0 +1,256 @@
+"""What the server says about itself: counts of mail, a snapshot for metrics, and a status for people.
+
+All of it is values. The process that runs the server fills them on demand; the HTTP endpoints and the command line show them.
+
+Counts of mail are of recipients, so that they add up: ``queued`` at any quiet moment is what was queued at the start, plus ``received``,
+less ``delivered``, ``failed`` and ``expired``, overall and per tenant. Rejections are of replies, and belong to no tenant.
+Every collection here is bounded: what is past the bound is counted under OTHER, never left out.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from penstock.mail.duration import ByteCount, MonotonicTime, Seconds, WallTime
+from penstock.mail.records import AttemptRecord, ExpirationRecord, MessageRecord, SpoolRecord, Verdict
+
+#: The name of what is past a bound. A colon: no tenant, domain or path can be called so.
+OTHER: Final = ":other"
+#: Tenants that are counted under their own name.
+TENANT_LIMIT: Final = 1000
+_MINUTE: Final = 60.0
+
+
+class MailCounts(msgspec.Struct):
+    """Recipients by what became of them since the start, and ``queued``, those that wait now. ``deferred`` counts outcomes, not recipients."""
+
+    queued: int = 0
+    received: int = 0
+    delivered: int = 0
+    deferred: int = 0
+    failed: int = 0
+    expired: int = 0
+    rejected: int = 0
+
+
+class Tally:
+    """Counts mail from the records that the spool is given: overall, and for the first ``limit`` tenants that are seen."""
+
+    __slots__ = ("_limit", "tenants", "total")
+
+    def __init__(self, limit: int = TENANT_LIMIT) -> None:
+        self.total = MailCounts()
+        #: by tenant; None is mail without one, OTHER every tenant past the limit
+        self.tenants: dict[str | None, MailCounts] = {}
+        self._limit = limit
+
+    def restore(self, tenant: str | None, recipients: int) -> None:
+        """Count recipients that were queued before the start."""
+        for counts in (self.total, self._tenant(tenant)):
+            counts.queued += recipients
+
+    def add(self, record: SpoolRecord) -> None:  # hot: throughput
+        """Count one record. Each is given once, when it is stored."""
+        if isinstance(record, MessageRecord):
+            added = len(record.recipients)
+            for counts in (self.total, self._tenant(record.queue.tenant)):
+                counts.received += added
+                counts.queued += added
+        elif isinstance(record, AttemptRecord):
+            tenant = self._tenant(record.message.queue.tenant)
+            for outcome in record.outcomes:
+                self._add_outcome(self.total, outcome.verdict)
+                self._add_outcome(tenant, outcome.verdict)
+        elif isinstance(record, ExpirationRecord):
+            gone = len(record.recipients)
+            for counts in (self.total, self._tenant(record.message.queue.tenant)):
+                counts.expired += gone
+                counts.queued -= gone
+        else:
+            for counts in (self.total, self._tenant(None)):
+                counts.rejected += 1
+
+    @staticmethod
+    def _add_outcome(counts: MailCounts, verdict: Verdict) -> None:
+        if verdict is Verdict.ACCEPTED:
+            counts.delivered += 1
+            counts.queued -= 1
+        elif verdict is Verdict.DEFERRED:
+            counts.deferred += 1
+        else:
+            counts.failed += 1
+            counts.queued -= 1
+
+    def _tenant(self, tenant: str | None) -> MailCounts:
+        counts = self.tenants.get(tenant)
+        if counts is None:
+            name = tenant if len(self.tenants) < self._limit else OTHER
+            counts = self.tenants.setdefault(name, MailCounts())
+        return counts
+
+
+class Histogram(msgspec.Struct):
+    """Observations by size. ``counts`` has one place per upper bound, and a last one for what is above them all."""
+
+    bounds: tuple[float, ...]
+    counts: list[int]
+    sum: float = 0.0
+
+    @classmethod
+    def of(cls, *bounds: float) -> Histogram:
+        """An empty histogram with these upper bounds, ascending."""
+        return cls(bounds, [0] * (len(bounds) + 1))
+
+    def observe(self, value: float) -> None:
+        """Count one observation."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """Recipients a second, over the last minute, or since the start if that is shorter."""
+
+    received: float = 0.0
+    delivered: float = 0.0
+    deferred: float = 0.0
+    failed: float = 0.0
+
+
+class RateWindow:
+    """Rates over the last minute, from samples of the counts taken about once a second."""
+
+    __slots__ = ("_samples",)
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[MonotonicTime, int, int, int, int]] = deque()
+
+    def sample(self, now: MonotonicTime, counts: MailCounts) -> None:
+        """Remember what the counts are now; samples more than a minute old go, but for the youngest of them."""
+        samples = self._samples
+        if samples and now - samples[-1][0] < 0.5:
+            return
+        samples.append((now, counts.received, counts.delivered, counts.deferred, counts.failed))
+        while len(samples) > 1 and now - samples[1][0] >= _MINUTE:
+            samples.popleft()
+
+    def rates(self) -> Rates:
+        """The rates between the oldest sample and the youngest; all 0 before there are two."""
+        if len(self._samples) < 2:
+            return Rates()
+        first, last = self._samples[0], self._samples[-1]
+        span = last[0] - first[0]
+        return Rates(*((last[index] - first[index]) / span for index in range(1, 5)))
+
+
+class EventLogCounts(msgspec.Struct):
+    """What the event log did since the start. ``waiting`` octets are not written yet; ``fault`` says why the disk does not take them."""
+
+    lines: int = 0
+    bytes: int = 0
+    dropped: int = 0
+    files: int = 0
+    waiting: int = 0
+    flushes: Histogram = msgspec.field(
+        default_factory=lambda: Histogram.of(0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+    )
+    fault: str | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The numbers behind the metrics at one instant; the maps and counts in it may be the live ones, and are read at once.
+
+    ``messages`` are stored, ``scheduled`` of them wait in ``scheduled_queues`` queues, the others are in ready queues and in flight.
+    ``ready`` is by path, written ``source->site_name``; ``scheduled_by_domain`` and ``ready`` may hold any number of names, the largest
+    are shown. ``loop_lag`` is the most that the event loop ran late within the last minute. Totals count since the start.
+    """
+
+    started: WallTime
+    epoch: int
+    mail: MailCounts
+    tenants: Mapping[str | None, MailCounts]
+    event_log: EventLogCounts
+    connections_in: int = 0
+    connections_out: int = 0
+    connections_in_total: int = 0
+    connections_out_total: int = 0
+    connections_denied: int = 0
+    messages: int = 0
+    scheduled: int = 0
+    scheduled_queues: int = 0
+    scheduled_by_domain: Mapping[str, int] = {}
+    ready: Mapping[str, int] = {}
+    loop_lag: Seconds = Seconds(0.0)
+    memory: ByteCount = ByteCount(0)
+    memory_limit: ByteCount | None = None
+    dns_hits: int = 0
+    dns_misses: int = 0
+
+
+class ListenerStatus(msgspec.Struct, frozen=True):
+    """One listening address, ``protocol`` ``smtp`` or ``http``, and the connections it has now."""
+
+    protocol: str
+    address: str
+    connections: int = 0
+
+
+class TenantStatus(msgspec.Struct, frozen=True):
+    """The counts of one tenant; ``tenant`` None is mail without one, OTHER those that have no counts of their own."""
+
+    tenant: str | None
+    mail: MailCounts
+
+
+class QueueStatus(msgspec.Struct, frozen=True):
+    """One scheduled queue: messages in it, when the oldest was received, what holds it (None: nothing), and until when, where known."""
+
+    queue: str
+    messages: int
+    oldest: WallTime | None = None
+    held_by: str | None = None
+    until: WallTime | None = None
+
+
+class PathStatus(msgspec.Struct, frozen=True):
+    """One path, ``source->site_name``: messages ready for it, its connections, what holds it back (None: nothing), and until when."""
+
+    path: str
+    ready: int
+    connections: int
+    held_by: str | None = None
+    until: WallTime | None = None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The server at one instant, for people. ``tenants``, ``queues`` and ``paths`` are the largest few, largest first.
+
+    ``fault`` is why the server is not live, None when it is. ``spool_in_memory`` says that mail is lost when the process ends.
+    """
+
+    version: str
+    pid: int
+    node: str
+    started: WallTime
+    now: WallTime
+    epoch: int
+    spool_in_memory: bool
+    mail: MailCounts
+    rates: Rates
+    event_log: EventLogCounts
+    fault: str | None = None
+    connections_in: int = 0
+    connections_out: int = 0
+    messages: int = 0
+    scheduled_queues: int = 0
+    loop_lag: Seconds = Seconds(0.0)
+    memory: ByteCount = ByteCount(0)
+    memory_limit: ByteCount | None = None
+    listeners: tuple[ListenerStatus, ...] = ()
+    tenants: tuple[TenantStatus, ...] = ()
+    queues: tuple[QueueStatus, ...] = ()
+    paths: tuple[PathStatus, ...] = ()

@@ -1,0 +1,48 @@
+"""What the scheduler asks the shell to do. Effects are collected while it works, and taken and carried out by the lane, in order."""
+
+from __future__ import annotations
+
+import msgspec
+
+from penstock.mail.reply import Reply
+from penstock.queueing.queues import Hop, Path, ScheduledQueue
+
+
+class Resolve(msgspec.Struct, frozen=True):
+    """Find the route of a hop, and report it by ``route_found`` or ``route_failed``."""
+
+    hop: Hop
+
+
+class Connect(msgspec.Struct, frozen=True):
+    """Open a connection of a path, and report it by ``connected`` or ``connect_failed``. It counts from now on."""
+
+    path: Path
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """Let an idle connection of a path pull."""
+
+    path: Path
+
+
+class Expire(msgspec.Struct, frozen=True):
+    """A message's time is over: record it. Its row is gone already."""
+
+    queue: ScheduledQueue
+    position: int
+    attempts: int
+    site: str
+
+
+class Fail(msgspec.Struct, frozen=True):
+    """A message can never be delivered: record it, with this reply. Its row is gone already."""
+
+    queue: ScheduledQueue
+    position: int
+    attempts: int
+    site: str
+    reply: Reply
+
+
+Effect = Resolve | Connect | Offer | Expire | Fail

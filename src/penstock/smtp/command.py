@@ -1,0 +1,147 @@
+"""Command lines of RFC 5321 4.1, read strictly: a command is what the grammar says, or a reply that says why not.
+
+Digits are ASCII digits, parameters occur once, and a line with a stray CR, LF or control character is no command at all (5.5.2): what
+one program reads as one line, another may read as two.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from penstock.mail.address import Address, AddressError, ReversePath, parse_path
+from penstock.mail.reply import Reply, reply
+from penstock.smtp.phase import Verb
+
+VERBS: Final[dict[bytes, Verb]] = {verb.value: verb for verb in Verb}
+#: Room for a path of 256 octets and all parameters; RFC 5321 4.5.3.1.4 asks for 512, extensions add to it.
+COMMAND_LINE_LIMIT: Final = 2048
+
+# Anything below space, and DEL: no command holds it.
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+# "FROM:" Reverse-path [SP Mail-parameters]; a space before the path is no part of the grammar, but common. Quoted strings may hold ">".
+_PATH_ARGUMENT = rb':[ ]?<((?:"(?:[^"\\]|\\.)*"|[^<>"])*)>(?:[ ]+(.*))?'
+_MAIL = re.compile(rb"[Ff][Rr][Oo][Mm]" + _PATH_ARGUMENT)
+_RCPT = re.compile(rb"[Tt][Oo]" + _PATH_ARGUMENT)
+# esmtp-param = esmtp-keyword ["=" esmtp-value] (RFC 5321 4.1.2)
+_PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?")
+# size-value = 1*20DIGIT (RFC 1870 4)
+_SIZE = re.compile(rb"[0-9]{1,20}")
+# Domain or address literal, loosely: clients introduce themselves in many ways, and the name is only written down.
+_HELLO_NAME = re.compile(r"[^\x00-\x20\x7f-\x9f<>()\u2028\u2029]{1,255}")
+
+SYNTAX: Final = reply(501, "5.5.4", "syntax error in parameters")
+UNRECOGNISED: Final = reply(500, "5.5.1", "command not recognised")
+NOT_A_LINE: Final = reply(501, "5.5.2", "a command is one line of printable text that ends with CRLF")
+LINE_TOO_LONG: Final = reply(500, "5.5.2", f"a command line has at most {COMMAND_LINE_LIMIT} octets")
+NEEDS_SMTPUTF8: Final = reply(553, "5.6.7", "an address with UTF-8 needs the SMTPUTF8 parameter of MAIL")
+
+
+class MailCommand(msgspec.Struct, frozen=True):
+    """MAIL: ``size`` is what the client announces (RFC 1870), 0 where it does not; ``eight_bit`` is BODY=8BITMIME (RFC 6152)."""
+
+    reverse_path: ReversePath
+    size: int = 0
+    eight_bit: bool = False
+    smtputf8: bool = False
+
+
+class Refusal(Exception):
+    """The command is refused with ``reply``."""
+
+    def __init__(self, refusal: Reply) -> None:
+        super().__init__(str(refusal))
+        self.reply = refusal
+
+
+def parse_line(line: bytes) -> tuple[Verb, bytes]:
+    """The verb and its argument (without the space between) of a line without its CRLF; Refusal if it is no command."""
+    word, _, argument = line.partition(b" ")
+    verb = VERBS.get(word.upper())
+    if _CONTROL.search(line):
+        raise Refusal(NOT_A_LINE)
+    if verb is None:
+        raise Refusal(UNRECOGNISED)
+    return verb, argument.rstrip(b" ")
+
+
+def _parameters(text: bytes | None) -> dict[bytes, bytes | None]:
+    found: dict[bytes, bytes | None] = {}
+    for word in text.split(b" ") if text else ():
+        if not word:
+            continue
+        match = _PARAMETER.fullmatch(word)
+        if match is None:
+            raise Refusal(SYNTAX)
+        keyword = match[1].upper()
+        if keyword in found:
+            raise Refusal(reply(501, "5.5.4", "a parameter is given twice"))
+        found[keyword] = match[2]
+    return found
+
+
+def parse_mail(argument: bytes, *, is_extended: bool) -> MailCommand:  # hot: throughput
+    """MAIL's argument; ``is_extended`` says that the client sent EHLO, without which there are no parameters (RFC 5321 4.1.1.1)."""
+    match = _MAIL.fullmatch(argument)
+    if match is None:
+        raise Refusal(reply(501, "5.5.4", "the syntax is MAIL FROM:<address> [parameters]"))
+    parameters = _parameters(match[2]) if match[2] else {}
+    if parameters and not is_extended:
+        raise Refusal(reply(555, "5.5.4", "parameters need EHLO"))
+    size, eight_bit, smtputf8 = 0, False, False
+    for keyword, value in parameters.items():
+        if keyword == b"SIZE":
+            if value is None or not _SIZE.fullmatch(value):
+                raise Refusal(reply(501, "5.5.4", "SIZE is a number of octets"))
+            size = int(value)
+        elif keyword == b"BODY":
+            if value is None or value.upper() not in (b"7BIT", b"8BITMIME"):
+                raise Refusal(reply(501, "5.5.4", "BODY is 7BIT or 8BITMIME"))
+            eight_bit = value.upper() == b"8BITMIME"
+        elif keyword == b"SMTPUTF8":
+            if value is not None:
+                raise Refusal(reply(501, "5.5.4", "SMTPUTF8 takes no value"))
+            smtputf8 = True
+        else:
+            raise Refusal(reply(555, "5.5.4", "parameter not recognised"))
+    path = _path(match[1], "5.1.7") if match[1] else None
+    if path is not None and not smtputf8 and not path.is_ascii:
+        raise Refusal(NEEDS_SMTPUTF8)
+    return MailCommand(path, size, eight_bit, smtputf8)
+
+
+def parse_rcpt(argument: bytes, *, smtputf8: bool, hostname: str) -> Address:  # hot: throughput
+    """RCPT's forward-path. ``<postmaster>`` alone is the postmaster of ``hostname`` (RFC 5321 4.1.1.3)."""
+    match = _RCPT.fullmatch(argument)
+    if match is None:
+        raise Refusal(reply(501, "5.5.4", "the syntax is RCPT TO:<address>"))
+    if match[2] and _parameters(match[2]):
+        raise Refusal(reply(555, "5.5.4", "parameter not recognised"))
+    if match[1].lower() == b"postmaster":
+        return Address(match[1].decode("ascii"), hostname)
+    if not match[1]:
+        raise Refusal(reply(501, "5.1.3", "a forward-path is not empty"))
+    path = _path(match[1], "5.1.3")
+    if not smtputf8 and not path.is_ascii:
+        raise Refusal(NEEDS_SMTPUTF8)
+    return path
+
+
+def _path(wire: bytes, enhanced: str) -> Address:
+    try:
+        return parse_path(wire)
+    except AddressError as error:
+        raise Refusal(reply(501, enhanced, str(error))) from error
+
+
+def parse_hello(argument: bytes) -> str:
+    """The name by which a client introduces itself; Refusal if it gives none, or one that is no word."""
+    try:
+        name = argument.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refusal(SYNTAX) from error
+    if not _HELLO_NAME.fullmatch(name):
+        raise Refusal(reply(501, "5.5.4", "the syntax is EHLO domain, or EHLO [address]"))
+    return name

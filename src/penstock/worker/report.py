@@ -1,0 +1,129 @@
+"""How the process is: numbers for metrics, and a status for people."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from typing import TYPE_CHECKING, Final
+
+import penstock
+from penstock.mail.duration import WallTime
+from penstock.mail.status import (
+    ListenerStatus,
+    PathStatus,
+    QueueStatus,
+    Snapshot,
+    Status,
+    TenantStatus,
+)
+from penstock.queueing.queues import Hold, Path, ScheduledQueue
+from penstock.queueing.scheduler import Scheduler
+from penstock.worker import memory
+
+if TYPE_CHECKING:
+    from penstock.worker.worker import Worker
+
+_SHOWN: Final = 20
+_MICRO: Final = 1_000_000
+
+
+def _until(hold: Hold | None) -> WallTime | None:
+    return WallTime(hold.until / _MICRO) if hold is not None and hold.until else None
+
+
+def _queue(scheduler: Scheduler, queue: ScheduledQueue) -> QueueStatus:
+    path = queue.hop.path
+    hold = queue.hop.hold or (path.hold if path is not None else None)
+    if hold is not None and queue.ready:
+        return QueueStatus(
+            str(queue.name), len(queue), None, f"{hold.gate}: {hold.reason}"[:300], _until(hold)
+        )
+    if queue.waiting and not queue.ready and not queue.in_flight:
+        wake = queue.next_wake(scheduler.rows)
+        return QueueStatus(
+            str(queue.name), len(queue), None, "retry: no attempt is due yet", WallTime(wake / _MICRO)
+        )
+    return QueueStatus(str(queue.name), len(queue))
+
+
+def _path(path: Path) -> PathStatus:
+    hold = path.hold
+    return PathStatus(
+        f"{path.source}->{path.site}",
+        path.ready,
+        path.connections,
+        f"{hold.gate}: {hold.reason}"[:300] if hold is not None else None,
+        _until(hold),
+    )
+
+
+def snapshot(worker: Worker) -> Snapshot:
+    """The numbers now."""
+    scheduler = worker.lane.scheduler
+    by_domain: dict[str, int] = {}
+    waiting = 0
+    for queue in scheduler.queues.values():
+        if queue.waiting:
+            waiting += queue.waiting
+            domain = queue.name.domain
+            by_domain[domain] = by_domain.get(domain, 0) + queue.waiting
+    tally = worker.journal.tally
+    return Snapshot(
+        started=worker.started,
+        epoch=worker.configuration.epoch,
+        mail=tally.total,
+        tenants=tally.tenants,
+        event_log=worker.event_log.counts,
+        connections_in=sum(len(listener) for listener in worker.listeners),
+        connections_out=len(worker.lane.connections),
+        connections_in_total=sum(listener.total for listener in worker.listeners),
+        connections_out_total=worker.lane.connections_total,
+        connections_denied=sum(listener.denied for listener in worker.listeners),
+        messages=len(scheduler),
+        scheduled=waiting,
+        scheduled_queues=len(scheduler.queues),
+        scheduled_by_domain=by_domain,
+        ready={f"{path.source}->{path.site}": path.ready for path in scheduler.paths.values()},
+        loop_lag=worker.loop_lag,
+        memory=memory.resident(),
+        memory_limit=worker.memory_limit,
+        dns_hits=worker.lane.route_hits,
+        dns_misses=worker.lane.route_misses,
+    )
+
+
+def status(worker: Worker) -> Status:
+    """The state now, for people."""
+    scheduler = worker.lane.scheduler
+    tally = worker.journal.tally
+    queues = heapq.nlargest(_SHOWN, scheduler.queues.values(), key=len)
+    paths = heapq.nlargest(_SHOWN, scheduler.paths.values(), key=lambda path: (path.ready, path.connections))
+    tenants = heapq.nlargest(_SHOWN, tally.tenants.items(), key=lambda item: item[1].received)
+    return Status(
+        version=penstock.__version__,
+        pid=os.getpid(),
+        node=worker.configuration.node.hostname,
+        started=worker.started,
+        now=worker.clock.wall(),
+        epoch=worker.configuration.epoch,
+        spool_in_memory=True,
+        mail=tally.total,
+        rates=worker.rates(),
+        event_log=worker.event_log.counts,
+        fault=worker.fault(),
+        connections_in=sum(len(listener) for listener in worker.listeners),
+        connections_out=len(worker.lane.connections),
+        messages=len(scheduler),
+        scheduled_queues=len(scheduler.queues),
+        loop_lag=worker.loop_lag,
+        memory=memory.resident(),
+        memory_limit=worker.memory_limit,
+        listeners=tuple(
+            ListenerStatus("smtp", address, len(listener))
+            for listener in worker.listeners
+            for address in listener.addresses
+        ),
+        tenants=tuple(TenantStatus(tenant, counts) for tenant, counts in tenants),
+        queues=tuple(_queue(scheduler, queue) for queue in queues if len(queue)),
+        paths=tuple(_path(path) for path in paths),
+    )

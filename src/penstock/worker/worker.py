@@ -1,0 +1,207 @@
+"""Wires the parts of one process, starts them, and ends them in order: no new mail first, then what is under way, then the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from penstock.events.log import EventLog
+from penstock.ingress.budget import Budget
+from penstock.ingress.connection import Desk
+from penstock.ingress.listener import Listener
+from penstock.lane.lane import Lane
+from penstock.mail.configuration import Configuration, DnsConfig, PathConfig, QueueConfig
+from penstock.mail.duration import ByteCount, Seconds
+from penstock.mail.ids import IdSource
+from penstock.mail.ports import Clock
+from penstock.mail.problem import Problem
+from penstock.mail.queue_name import QueueName
+from penstock.mail.status import Rates, RateWindow, Snapshot, Status
+from penstock.net.dns import DnsResolver
+from penstock.net.listening import endpoint_of
+from penstock.net.router import Router
+from penstock.net.static import StaticResolver
+from penstock.spool.memory import MemorySpool
+from penstock.worker import memory, report
+from penstock.worker.journal import Journal
+
+LOG = logging.getLogger(__name__)
+
+#: Descriptors for files, the control socket and HTTP; the rest is shared by connections in and out.
+_DESCRIPTOR_RESERVE: Final = 64
+_LAG_WINDOW: Final = 60
+#: Of the descriptors that connections share, those that delivery may use.
+_OUTBOUND_SHARE: Final = 0.5
+
+
+class Worker:
+    """A process with both roles. Made on a running loop with sockets that are bound: one sequence for each SMTP listener.
+
+    ``descriptors`` is how many files and sockets the process may have open.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        sockets: Sequence[Sequence[socket.socket]],
+        clock: Clock,
+        descriptors: int,
+    ) -> None:
+        self.configuration = configuration
+        self.clock = clock
+        self.started = clock.wall()
+        self.memory_limit: ByteCount = memory.limit(configuration.node.memory_limit)
+        self._loop = asyncio.get_running_loop()
+        self._own = [endpoint_of(sock) for group in sockets for sock in group]
+        self.event_log = EventLog(
+            Path(configuration.node.data_dir) / "events",
+            clock=clock,
+            max_file_size=configuration.events.max_file_size,
+            max_segment_duration=configuration.events.max_segment_duration,
+        )
+        self.journal = Journal(self.event_log, configuration.node.hostname, configuration.epoch)
+        self.spool = MemorySpool(self.journal.on_record)
+        self._router = self._new_router(configuration.dns)
+        ids = IdSource(secrets.randbits(42))
+        self.lane = Lane(
+            spool=self.spool,
+            router=self._router,
+            clock=clock,
+            draw=random.random,
+            ids=ids,
+            ehlo_name=configuration.node.hostname,
+            queue_config=_queue_config(configuration),
+            path_config=_path_config(configuration),
+            connection_limit=max(1, int((descriptors - _DESCRIPTOR_RESERVE) * _OUTBOUND_SHARE)),
+        )
+        budget = Budget(self.memory_limit, lambda: self.spool.content_bytes)
+        self._desk = Desk(self.spool, self.lane, ids, clock, budget, configuration.queues)
+        self.listeners = [
+            Listener(self._desk, config, group)
+            for config, group in zip(configuration.smtp_listeners, sockets, strict=True)
+        ]
+        self._rates = RateWindow()
+        self._lags: deque[float] = deque(maxlen=_LAG_WINDOW)
+        self._sample_at = 0.0
+        self._sampler: asyncio.TimerHandle | None = None
+        self._fault: str | None = "starting"
+
+    def _new_router(self, dns: DnsConfig) -> Router:
+        resolver = DnsResolver(dns.nameservers)
+        return Router(
+            StaticResolver(dns.static, resolver) if dns.static else resolver,
+            self.clock,
+            random.random,
+            self._own,
+        )
+
+    async def start(self) -> None:
+        """Accept mail and deliver it. OSError if the event log cannot be written."""
+        self.event_log.open()
+        self._sample_at = self._loop.time()
+        self._sample()
+        for listener in self.listeners:
+            await listener.start()
+        self._fault = None
+
+    def _sample(self) -> None:
+        """Once a second: how late the loop is, and the counts for the rates."""
+        now = self._loop.time()
+        self._lags.append(max(0.0, now - self._sample_at))
+        self._sample_at = now + 1.0
+        self._rates.sample(self.clock.monotonic(), self.journal.tally.total)
+        self._sampler = self._loop.call_at(self._sample_at, self._sample)
+
+    # -- what it says of itself
+
+    @property
+    def loop_lag(self) -> Seconds:
+        """The most that the loop was late within the last minute."""
+        return Seconds(max(self._lags, default=0.0))
+
+    def rates(self) -> Rates:
+        """Recipients a second, over the last minute."""
+        return self._rates.rates()
+
+    def fault(self) -> str | None:
+        """Why it does not take mail; None while it does."""
+        return self._fault
+
+    def status(self) -> Status:
+        """The state now."""
+        return report.status(self)
+
+    def snapshot(self) -> Snapshot:
+        """The numbers now."""
+        return report.snapshot(self)
+
+    # -- change
+
+    def unchangeable(self, new: Configuration) -> list[Problem]:
+        """What of a new configuration cannot take effect without a restart."""
+        old = self.configuration
+        hint = "restart the server for this change"
+        problems = [
+            Problem("penstock.toml", key, "cannot change while the server runs", hint)
+            for key, before, after in (
+                ("node.hostname", old.node.hostname, new.node.hostname),
+                ("node.data_dir", old.node.data_dir, new.node.data_dir),
+                ("node.memory_limit", old.node.memory_limit, new.node.memory_limit),
+                ("listener.http", old.http_listeners, new.http_listeners),
+                ("events", old.events, new.events),
+            )
+            if before != after
+        ]
+        if [item.listen for item in old.smtp_listeners] != [item.listen for item in new.smtp_listeners]:
+            problems.append(
+                Problem(
+                    "penstock.toml",
+                    "listener.smtp.listen",
+                    "addresses cannot change while the server runs",
+                    hint,
+                )
+            )
+        return problems
+
+    async def reconfigure(self, new: Configuration) -> None:
+        """Go on with a configuration in which nothing is ``unchangeable``."""
+        old, self.configuration = self.configuration, new
+        self.journal.epoch = new.epoch
+        self._desk.queues = new.queues
+        for listener, config in zip(self.listeners, new.smtp_listeners, strict=True):
+            listener.configure(config)
+        if old.dns != new.dns:
+            retired, self._router = self._router, self._new_router(new.dns)
+            self.lane.use_router(self._router)
+            await retired.close()
+        self.lane.reconfigure(_queue_config(new), _path_config(new))
+
+    # -- the end
+
+    async def stop(self, grace: float) -> int:
+        """Take no more mail, let what is under way end within ``grace`` seconds, close everything; how many messages are left in the spool."""
+        self._fault = "shutting down"
+        await asyncio.gather(*(listener.stop(grace) for listener in self.listeners))
+        await self.lane.stop(grace)
+        await self._router.close()
+        if self._sampler is not None:
+            self._sampler.cancel()
+        self.journal.close()
+        return len(self.spool)
+
+
+def _queue_config(configuration: Configuration) -> Callable[[QueueName], QueueConfig]:
+    default = configuration.queues.default
+    return lambda name: default
+
+
+def _path_config(configuration: Configuration) -> Callable[[str], PathConfig]:
+    default = configuration.shaping.default
+    return lambda site: default
