@@ -1,0 +1,135 @@
+"""Kinds that count: integers, durations, sizes. TOML's booleans, floats and dates are never taken for integers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from penstock.config.kinds import Kind
+from penstock.config.refusal import Refused, quote, refused, unexpected
+from penstock.mail.duration import ByteCount, QuantityError, Seconds, parse_byte_size, parse_duration
+
+T = TypeVar("T")
+V = TypeVar("V", bound=str | int | float)
+
+#: TOML 1.0: integers are 64 bits. Python reads longer ones, and then cannot always write them.
+_INTEGER_BITS: Final = 63
+#: No quantity needs more; the parsers of quantities convert all the digits they are given.
+_TEXT_LIMIT: Final = 64
+#: A count above this is a slip: nothing here is counted in thousands of millions.
+MOST: Final = 10**9
+MILLISECOND: Final = Seconds(0.001)
+
+# ["local:"] 1*DIGIT with "," or "_" between thousands
+_COUNT_TEXT = re.compile(r"(?:local:)?([0-9]{1,12}|[0-9]{1,3}(?:[,_][0-9]{3}){1,3})", re.ASCII)
+_BARE = re.compile(r"[+-]?[0-9]{1,20}", re.ASCII)
+
+
+def _integer(value: object, expected: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        bare = isinstance(value, str) and _BARE.fullmatch(value)
+        raise unexpected(expected, value, f"write it without quotes: {value}" if bare else "")
+    if value.bit_length() > _INTEGER_BITS:
+        raise refused("the integer is beyond 64 bits")
+    return value
+
+
+def _within(number: int, at_least: int, at_most: int) -> int:
+    if not at_least <= number <= at_most:
+        raise refused(f"{number} is out of range", f"write {_digits(at_least)} to {_digits(at_most)}")
+    return number
+
+
+def integer(at_least: int, at_most: int = MOST) -> Kind[int]:
+    """A whole number within bounds that are included."""
+    return Kind(
+        _integers(at_least, at_most),
+        lambda value: _within(_integer(value, "an integer"), at_least, at_most),
+    )
+
+
+def limit(at_least: int, at_most: int = MOST) -> Kind[int]:
+    """A number as KumoMTA's files write limits: ``10``, ``"1,000"``, ``"local:5"``.
+
+    ``local:`` says that the limit is not shared between nodes: this version has one node, so it is what holds anyway.
+    """
+
+    def parse(value: object) -> int:
+        if isinstance(value, str):
+            match = _COUNT_TEXT.fullmatch(value)
+            if match is None:
+                raise refused(f"{quote(value)} is no number", 'write 10, "1,000" or "local:10"')
+            return _within(int(re.sub("[,_]", "", match[1])), at_least, at_most)
+        return _within(_integer(value, "an integer"), at_least, at_most)
+
+    return Kind(f'{_integers(at_least, at_most)}, also as "1,000"', parse)
+
+
+def duration(at_least: Seconds = MILLISECOND) -> Kind[Seconds]:
+    """A time span, ``"5m"`` or a number of seconds."""
+
+    def parse(value: object) -> Seconds:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise unexpected('a duration such as "5m"', value)
+        if isinstance(value, int):
+            _integer(value, "a duration")
+        seconds = _quantity(parse_duration, value)
+        if seconds < at_least:
+            raise refused(
+                f"{value if not isinstance(value, str) else quote(value)} is too short",
+                f"write at least {at_least:g}s",
+            )
+        return seconds
+
+    return Kind("duration", parse)
+
+
+def size(at_least: int, at_most: int) -> Kind[ByteCount]:
+    """A number of octets, ``"20MiB"`` or an integer."""
+
+    def parse(value: object) -> ByteCount:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise unexpected('a size such as "20MiB"', value)
+        if isinstance(value, int):
+            _integer(value, "a size")
+        octets = _quantity(parse_byte_size, value)
+        if not at_least <= octets <= at_most:
+            shown = quote(value) if isinstance(value, str) else str(value)
+            raise refused(f"{shown} is out of range", f"write {_binary(at_least)} to {_binary(at_most)}")
+        return octets
+
+    return Kind(f"size, {_binary(at_least)} to {_binary(at_most)}", parse)
+
+
+def _quantity(parse: Callable[[V], T], value: V) -> T:
+    if isinstance(value, str) and len(value) > _TEXT_LIMIT:
+        raise refused(
+            f"the text has {len(value)} characters, too many for a quantity", 'write "5m" or "20MiB"'
+        )
+    try:
+        return parse(value)
+    except QuantityError as error:
+        raise _split(error) from None
+
+
+def _split(error: QuantityError) -> Refused:
+    what, _, hint = str(error).rpartition("; ")
+    return refused(what, hint) if what else refused(hint)
+
+
+def _integers(at_least: int, at_most: int) -> str:
+    if at_most == MOST:
+        return f"integer, at least {_digits(at_least)}"
+    return f"integer, {_digits(at_least)} to {_digits(at_most)}"
+
+
+def _digits(number: int) -> str:
+    return str(number) if number < 100_000 else f"{number:_}"
+
+
+def _binary(octets: int) -> str:
+    for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if octets % factor == 0:
+            return f"{octets // factor}{unit}"
+    return f"{octets}B"

@@ -1,0 +1,54 @@
+"""``queues.toml``, as KumoMTA's queue helper reads it: who the tenants are, how mail names them, and how long it is tried.
+
+Several files may be given; a later one is laid over an earlier one, key by key.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from penstock.config.kinds import BOOLEAN
+from penstock.config.numbers import duration
+from penstock.config.schema import Named, Option, Section, Table
+from penstock.config.texts import FIELD_NAME, LABEL
+
+#: Options of a scheduled queue that KumoMTA has, and this version does not.
+_QUEUE_LATER: Final = frozenset({
+    "egress_pool", "max_message_rate", "protocol", "reap_interval", "refresh_interval", "refresh_strategy", "strategy",
+    "timerwheel_tick_interval", "shrink_policy", "provider_name", "routing_domain",
+})  # fmt: skip
+
+QUEUE_DEFAULT: Final = Table(
+    (
+        Option("retry_interval", duration(), "How long after the first attempt the second comes; after that the wait doubles.",
+               example='"5 mins"', default='"20m"'),
+        Option("max_retry_interval", duration(), "The longest wait between attempts.", example='"4 hours"', otherwise="no longest"),
+        Option("max_age", duration(), "Mail that is older is given up, whatever it is waiting for.", example='"24 hours"', default='"7 days"'),
+    ),
+    later=_QUEUE_LATER,
+)  # fmt: skip
+
+TENANT: Final = Table(
+    later=_QUEUE_LATER
+    | set(QUEUE_DEFAULT.names())
+    | {"require_authz", "overall_max_message_rate", "campaigns"}
+)
+
+
+def is_domain_like(name: str) -> bool:
+    """Whether a table's name must be a domain: it has a dot, a wildcard or a bracket, which no key has."""
+    return not {".", "*", "["}.isdisjoint(name)
+
+
+QUEUES_FILE: Final = Table(
+    (
+        Option("tenant_header", FIELD_NAME, "The header field that names the tenant of a message.", example='"X-Tenant"', otherwise="none"),
+        Option("remove_tenant_header", BOOLEAN, "Whether that field is taken out before the mail is sent on.", example="false", default="true"),
+        Option("campaign_header", FIELD_NAME, "The header field that names the campaign of a message.", example='"X-Campaign"', otherwise="none"),
+        Option("remove_campaign_header", BOOLEAN, "Whether that field is taken out before the mail is sent on.", example="false", default="true"),
+        Option("default_tenant", LABEL, "The tenant of mail that names none; one of the tenants below.", example="'mytenant'", otherwise="none"),
+        Named("tenant", LABEL, TENANT),
+        Section("queue", Table((Section("default", QUEUE_DEFAULT),), is_later=is_domain_like)),
+    ),
+    later=frozenset({"scheduling_header"}),
+)  # fmt: skip

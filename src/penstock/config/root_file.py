@@ -1,0 +1,144 @@
+"""``penstock.toml``: the node, its listeners, name servers, event log, and the files beside it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from penstock.config.hosts import DOMAIN_NAME, ENDPOINT, IPV4, IPV6, MX, NAMESERVER, NETWORK
+from penstock.config.kinds import Kind, choice, either, list_of, one_or_more
+from penstock.config.numbers import MOST, duration, integer, size
+from penstock.config.refusal import refused
+from penstock.config.schema import Named, Option, Section, Sections, Table
+from penstock.config.texts import BANNER, DATA_FILE, PATH
+from penstock.mail.configuration import LineEndings
+from penstock.mail.duration import Seconds
+
+DATA_DIR: Final = "/var/lib/penstock"
+_KIB: Final = 1024
+_MIB: Final = 1024 * _KIB
+_GIB: Final = 1024 * _MIB
+_TIB: Final = 1024 * _GIB
+_LISTEN: Final = 'listen = ["127.0.0.1:2525"]'
+_ANY_SIZE: Final = size(16 * _MIB, _TIB)
+_COUNT: Final = integer(1)
+
+
+def _one(value: object) -> int:
+    workers = integer(-MOST).parse(value)
+    if workers > 1:
+        raise refused("more than one worker is not yet supported in this version", "write 1")
+    if workers < 1:
+        raise refused(f"{workers} is out of range", "write 1")
+    return workers
+
+
+NODE: Final = Table(
+    (
+        Option("hostname", DOMAIN_NAME, "Our own name: in the greeting, in EHLO and in Received fields.",
+               example='"mta1.example.com"', otherwise="the host's name"),
+        Option("data_dir", PATH, "Where the server keeps what it writes; made at start. Relative to this file.",
+               example='"/srv/penstock"', default=f'"{DATA_DIR}"'),
+        Option("workers", either("auto", 1, Kind("1", _one)), "How many processes carry mail. More than one comes later.",
+               example="1", default='"auto"'),
+        Option("memory_limit", either("auto", None, Kind(_ANY_SIZE.name, _ANY_SIZE.parse)),
+               'How much memory the server may use before it refuses mail; `"auto"` is a share of the machine\'s.',
+               example='"4GiB"', default='"auto"'),
+        Option("policy", PATH, "A Python file with the operator's hooks. Relative to this file.",
+               example='"policy.py"', otherwise="none"),
+    )
+)  # fmt: skip
+
+SMTP_LISTENER: Final = Table(
+    (
+        Option("listen", list_of(ENDPOINT, '["0.0.0.0:2525", "[::]:2525"]', at_least=1),
+               "Where to listen. Port 0 is any free one.", example='["0.0.0.0:2525", "[::]:2525"]', required=True),
+        Option("hostname", DOMAIN_NAME, "Our name on this listener: in its greeting and in the Received fields of its mail.",
+               example='"in.example.com"', otherwise="`node.hostname`"),
+        Option("banner", BANNER, "What follows the name in the greeting.", example='"Example ESMTP"', default='"Penstock ESMTP"'),
+        Option("relay_hosts", list_of(NETWORK, '["192.0.2.0/24"]'),
+               "Who may send mail to everywhere. The tenant header is believed from them.",
+               example='["127.0.0.1", "192.0.2.0/24"]', default='["127.0.0.1/32", "::1/128"]'),
+        Option("tls", choice({"off": "off"}, later=("starttls", "implicit")), "Encryption. Only without, for now.",
+               example='"off"', default='"off"', field=""),
+        Option("max_message_size", size(1, 2 * _GIB), "Larger mail is refused with 552 5.3.4, and announced by SIZE.",
+               example='"50MiB"', default='"20MiB"'),
+        Option("max_messages_per_connection", _COUNT, "A client that begins another one is refused, and its connection closed.",
+               example="500", default="10_000"),
+        Option("max_recipients_per_message", _COUNT, "Recipients beyond are refused with 452 4.5.3.", example="100", default="1024"),
+        Option("max_connections", _COUNT, "Connections beyond are refused with 421 4.3.2.", example="2000", default="32_768"),
+        Option("client_timeout", duration(), "A client that says nothing for so long is closed with 421 4.4.2.",
+               example='"5m"', default='"1m"'),
+        Option("data_buffer_size", size(_KIB, 64 * _MIB), "How much of a message is read at once.", example='"256KiB"', default='"128KiB"'),
+        Option("data_processing_timeout", duration(), "How long accepting a message may take after its end; then 451 4.4.5.",
+               example='"2m"', default='"5m"'),
+        Option("invalid_line_endings", choice({each.value: each for each in LineEndings}),
+               "Mail data with a bare CR or LF: refused with 550 5.5.2, mended, or kept until it is sent on (and mended then).",
+               example='"Fix"', default='"Deny"'),
+        Option("line_length_hard_limit", integer(78, 1_000_000), "Longer lines of mail data are refused with 500 5.2.3. In octets, without CRLF.",
+               example="2000", default="998"),
+    ),
+    later=frozenset({
+        "tls_certificate", "tls_private_key", "tls_required_client_ca", "allow_auth_without_tls", "allow_xclient", "allow_proxy",
+        "require_proxy_protocol", "deferred_spool", "deferred_queue", "batch_handling", "trace_headers", "meta", "via", "peer",
+    }),
+)  # fmt: skip
+
+HTTP_LISTENER: Final = Table(
+    (
+        Option("listen", list_of(ENDPOINT, '["127.0.0.1:8000"]', at_least=1),
+               "Where to listen. Port 0 is any free one.", example='["127.0.0.1:8000"]', required=True),
+        Option("trusted_hosts", list_of(NETWORK, '["192.0.2.0/24"]'), "Who may read more than liveness, such as metrics.",
+               example='["127.0.0.1", "192.0.2.0/24"]', default='["127.0.0.1/32", "::1/128"]'),
+    ),
+    later=frozenset({"hostname", "request_body_limit", "tls", "use_tls", "tls_certificate", "tls_private_key"}),
+)  # fmt: skip
+
+FILES: Final = Table(
+    (
+        Option("queues", one_or_more(DATA_FILE, '["queues.toml"]'),
+               "Tenants and retry schedule. Of several files, later ones are laid over earlier ones.",
+               example='"queues.toml"', otherwise="none"),
+        Option("shaping", one_or_more(DATA_FILE, '["shaping.toml"]'), "How connections are made. Several files as above.",
+               example='["shaping.toml", "local.toml"]', otherwise="none"),
+    ),
+    later=frozenset({"sources", "listener_domains", "dkim", "sqmail_control"}),
+)  # fmt: skip
+
+DNS_STATIC: Final = Table(
+    (
+        Option("mx", list_of(MX, '["10 mx.example.com"]'), "Mail exchangers; the preference is 10 if none is given, `.` is the null MX of RFC 7505.",
+               example='["10 mx1.example.com", "20 mx2.example.com"]', default="[]"),
+        Option("a", list_of(IPV4, '["192.0.2.1"]'), "IPv4 addresses.", example='["192.0.2.1"]', default="[]"),
+        Option("aaaa", list_of(IPV6, '["2001:db8::1"]'), "IPv6 addresses.", example='["2001:db8::1"]', default="[]"),
+    )
+)  # fmt: skip
+
+DNS: Final = Table(
+    (
+        Option("nameservers", list_of(NAMESERVER, '["192.0.2.53:53"]'), "Name servers to ask; the port is 53 if none is given. None: the system's.",
+               example='["192.0.2.53", "[2001:db8::53]:5353"]', default="[]"),
+        Named("static", DOMAIN_NAME, DNS_STATIC),
+    )
+)  # fmt: skip
+
+EVENTS: Final = Table(
+    (
+        Option("max_file_size", size(4 * _KIB, _TIB), "A file of the event log that reaches this is closed and the next one begun.",
+               example='"1GiB"', default='"256MiB"'),
+        Option("max_segment_duration", duration(Seconds(1.0)), "So is a file that is as old as this.", example='"15m"', default='"1h"'),
+    ),
+    later=frozenset({
+        "log_dir", "compression_level", "back_pressure", "meta", "headers", "min_free_space", "min_free_inodes", "filter_event", "per_record",
+    }),
+)  # fmt: skip
+
+ROOT_FILE: Final = Table(
+    (
+        Section("node", NODE),
+        Section("listener", Table((Sections("smtp", SMTP_LISTENER, required=_LISTEN), Sections("http", HTTP_LISTENER)))),
+        Section("files", FILES),
+        Section("dns", DNS),
+        Section("events", EVENTS),
+    ),
+    later=frozenset({"spool", "lane"}),
+)  # fmt: skip

@@ -1,0 +1,187 @@
+"""Running a policy file: what it becomes, and what is said of one that cannot be used."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from penstock import policy
+from penstock.mail.problem import ConfigError
+from penstock.policy.hooks import HOOKS
+from penstock.policy.loading import MODULE_NAME
+
+
+@pytest.fixture(autouse=True)
+def registered() -> Iterator[None]:
+    """Leave no policy registered behind."""
+    sys.modules.pop(MODULE_NAME, None)
+    yield
+    sys.modules.pop(MODULE_NAME, None)
+
+
+def load(folder: Path, text: str | bytes) -> policy.Policy:
+    """The policy of a file with this text."""
+    path = folder / "policy.py"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return policy.load(path)
+
+
+def problems(folder: Path, text: str | bytes) -> list[str]:
+    """What is wrong with a policy file of this text, a line for each problem, without the folder."""
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text)
+    return [str(problem).replace(f"{folder}/", "") for problem in caught.value.problems]
+
+
+def test_a_file_without_hooks_is_run_and_its_octets_are_kept(tmp_path: Path) -> None:
+    """An epoch is made of octets."""
+    text = '"""Ours."""\n\nLIMIT = 5\n\ndef double(number):\n    return 2 * number\n'
+    loaded = load(tmp_path, text)
+    assert loaded.path == str(tmp_path / "policy.py")
+    assert loaded.source == text.encode()
+    assert loaded.module.double(loaded.module.LIMIT) == 10
+    assert loaded.module.__doc__ == "Ours."
+    assert loaded.module.__file__ == loaded.path
+
+
+def test_an_empty_file_is_a_policy(tmp_path: Path) -> None:
+    """One begins with it."""
+    assert load(tmp_path, "").source == b""
+
+
+def test_nothing_is_written_beside_the_file(tmp_path: Path) -> None:
+    """``check`` changes nothing, and what is run is never an older compilation."""
+    load(tmp_path, "VALUE = 1\n")
+    assert load(tmp_path, "VALUE = 2\n").module.VALUE == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["policy.py"]
+
+
+def test_a_policy_may_define_dataclasses(tmp_path: Path) -> None:
+    """They look for their module among those that are registered."""
+    text = """
+from __future__ import annotations
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+@dataclass
+class Limit:
+    kind: ClassVar[str] = "limit"
+    names: list[str] = field(default_factory=list)
+"""
+    assert load(tmp_path, text).module.Limit(["a"]).names == ["a"]
+
+
+def test_a_failed_load_leaves_the_earlier_policy_in_place(tmp_path: Path) -> None:
+    """A reload with a mistake changes nothing."""
+    earlier = load(tmp_path, "VALUE = 1\n")
+    assert sys.modules[MODULE_NAME] is earlier.module
+    problems(tmp_path, "VALUE = 2\nraise ValueError\n")
+    assert sys.modules[MODULE_NAME] is earlier.module
+    problems(tmp_path, "def on_rcpt(): pass\n")
+    assert sys.modules[MODULE_NAME] is earlier.module
+
+
+def test_a_first_failed_load_leaves_nothing(tmp_path: Path) -> None:
+    """Half a module is no module."""
+    problems(tmp_path, "1 / 0\n")
+    assert MODULE_NAME not in sys.modules
+
+
+def test_a_traceback_of_a_policy_shows_its_lines(tmp_path: Path) -> None:
+    """What an operator reads in the log when a function of theirs fails."""
+    loaded = load(tmp_path, "def fail():\n    raise KeyError('wrong')  # here\n")
+    with pytest.raises(KeyError) as caught:
+        loaded.module.fail()
+    assert "raise KeyError('wrong')  # here" in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = (\n", "policy.py: line 1, column 5: does not parse: '(' was never closed; the line is: x = ("),
+        ("x = 1\n\ty = 2\n", "policy.py: line 2, column "),
+        ("raise ValueError('first\\nsecond\\x1b[2J')\n", "policy.py: line 1: raised ValueError: first second?[2J; "),
+        ("raise SystemExit\n", "policy.py: line 1: raised SystemExit; "),
+        ("import sys\n\nsys.exit('bye')\n", "policy.py: line 3: raised SystemExit: bye; "),
+        ("raise BaseException('x')\n", "policy.py: line 1: raised BaseException: x; "),
+        ("import json\n\n\njson.loads('{')\n", "policy.py: line 4: raised JSONDecodeError: "),
+        ("def f():\n    1 / 0\n\nf()\n", "policy.py: line 2: raised ZeroDivisionError: division by zero; "),
+        ("def f():\n    f()\nf()\n", "policy.py: line 2: raised RecursionError: "),
+        ("import nowhere.at.all\n", "policy.py: line 1: raised ModuleNotFoundError: No module named 'nowhere'; install nowhere for "),
+        ("from json import nothing\n", "policy.py: line 1: raised ImportError: cannot import name 'nothing' from 'json'"),
+        ("class E(Exception):\n    def __str__(self): return 1 / 0\n\nraise E\n", "policy.py: line 4: raised E: (its text cannot be made); "),
+        ("import ast\nast.parse('(', 'other.py')\n", "policy.py: line 2: raised SyntaxError: "),
+        ("# coding: no-such-coding\n", "policy.py: does not parse: unknown encoding: no-such-coding; "),
+        ("x = " + "(" * 5000, "policy.py: line 1, column "),
+        ("x = " + "-" * 100_000 + "1", "policy.py: "),
+        (b"\xff", "policy.py: does not parse: "),
+        (b"x = 1\0", "policy.py: does not parse: "),
+    ],
+)  # fmt: skip
+def test_a_file_that_does_not_run_to_its_end_is_told_with_its_line(
+    tmp_path: Path, text: str | bytes, said: str
+) -> None:
+    """One line, printable, that begins with the place."""
+    (line,) = problems(tmp_path, text)
+    assert line.startswith(said), line
+    assert line.isprintable()
+    assert len(line) < 1000
+
+
+def test_an_interrupt_from_the_keyboard_ends_the_program_and_not_the_policy(tmp_path: Path) -> None:
+    """Whoever checks a policy that takes long may stop it."""
+    with pytest.raises(KeyboardInterrupt):
+        load(tmp_path, "raise KeyboardInterrupt\n")
+    assert MODULE_NAME not in sys.modules
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_is_refused_by_name(tmp_path: Path, hook: str) -> None:
+    """A policy that is silently not applied is worse than none."""
+    assert problems(tmp_path, f"\nasync def {hook}(*given):\n    pass\n") == [
+        f"policy.py: line 2: hook {hook} is not yet supported in this version; leave it out"
+    ]
+
+
+def test_every_hook_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    """Known ones, misspelt ones, and those that have nothing like them; in the order of the file."""
+    text = "def on_mail(): pass\ndef on_mesage(): pass\ndef on_full_moon(): pass\nfrom os.path import join as on_reply\n"
+    first, second, third, fourth = problems(tmp_path, text)
+    assert first == "policy.py: line 1: hook on_mail is not yet supported in this version; leave it out"
+    assert second == "policy.py: line 2: unknown hook on_mesage; did you mean 'on_message'?"
+    assert third.startswith("policy.py: line 3: unknown hook on_full_moon; hooks are on_connect, on_ehlo")
+    assert fourth == "policy.py: on_reply: hook on_reply is not yet supported in this version; leave it out"
+
+
+def test_names_that_are_no_functions_are_the_operators_own(tmp_path: Path) -> None:
+    """A table called ``on_hold``, or a hook switched off with None, is no hook."""
+    assert load(tmp_path, "on_hold = {'a': 1}\non_rcpt = None\nonward = print\n").module.on_hold == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.mkdir(), "is a directory"),
+        (lambda path: os.mkfifo(path), "is no regular file"),
+        (lambda path: path.symlink_to(path.name), "cannot be read: "),
+        (lambda path: path.write_bytes(b"#" * (16 * 1024 * 1024 + 1)), "is too big for a policy"),
+    ],
+    ids=["missing", "directory", "pipe", "link to itself", "too big"],
+)  # fmt: skip
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, make: object, said: str) -> None:
+    """Without waiting for it."""
+    path = tmp_path / "policy.py"
+    assert callable(make)
+    make(path)
+    with pytest.raises(ConfigError) as caught:
+        policy.load(str(path))
+    (problem,) = caught.value.problems
+    assert problem.file == str(path)
+    assert problem.what.startswith(said)
+    assert problem.hint
