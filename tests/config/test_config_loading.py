@@ -281,5 +281,5 @@ def test_every_file_is_read_once_and_its_octets_are_kept(tmp_path: Path) -> None
 def test_no_file_is_made_or_changed(tmp_path: Path) -> None:
     """Loading and checking look only."""
     loaded = load(tmp_path, penstock=root())
-    assert config.check_data_dir(loaded) == []
+    assert config.check_data_dir(loaded.node.data_dir) == []
     assert [path.name for path in tmp_path.iterdir()] == ["penstock.toml"]

@@ -17,7 +17,7 @@ def problems_of(root: Path) -> list[Problem]:
         configuration = config.load(root, hostname=lambda: "host.example")
     except ConfigError as error:
         return list(error.problems)
-    problems = config.check_data_dir(configuration, root)
+    problems = config.check_data_dir(configuration.node.data_dir, root)
     if configuration.node.policy is not None:
         try:
             policy.load(configuration.node.policy)

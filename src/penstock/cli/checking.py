@@ -12,7 +12,7 @@ import msgspec
 from cyclopts import Parameter
 
 from penstock import policy
-from penstock.config import check_data_dir, find_config, load
+from penstock.config import check_data_dir, examine, find_config
 from penstock.mail.configuration import Configuration, Endpoint
 from penstock.mail.problem import ConfigError, Problem
 from penstock.net.addresses import check_addresses
@@ -20,17 +20,20 @@ from penstock.net.addresses import check_addresses
 
 def checked(path: Path, epoch: int = 1) -> Configuration:
     """The configuration of a file, with everything in it that can be checked without taking anything; ConfigError otherwise."""
-    configuration = load(path)
-    problems: list[Problem] = list(check_data_dir(configuration, path))
-    problems += check_addresses(endpoints(configuration), str(path))
-    if configuration.node.policy is not None:
+    examined = examine(path)
+    outline = examined.outline
+    problems: list[Problem] = list(examined.problems)
+    if outline.data_dir is not None:
+        problems += check_data_dir(outline.data_dir, path)
+    problems += check_addresses(outline.listen, str(path))
+    if outline.policy is not None:
         try:
-            policy.load(configuration.node.policy)
+            policy.load(outline.policy)
         except ConfigError as error:
             problems += error.problems
-    if problems:
+    if problems or examined.loaded is None:
         raise ConfigError(problems)
-    return msgspec.structs.replace(configuration, epoch=epoch)
+    return msgspec.structs.replace(examined.loaded.configuration, epoch=epoch)
 
 
 def endpoints(configuration: Configuration) -> Iterator[tuple[Endpoint, str]]:

@@ -19,6 +19,6 @@ Unsupported is never ignored: a key that Penstock will know, or KumoMTA's files 
 
 from penstock.config.data_dir import check_data_dir
 from penstock.config.find import find_config
-from penstock.config.loading import Loaded, load, load_whole
+from penstock.config.loading import Examined, Loaded, examine, load, load_whole
 
-__all__ = ["Loaded", "check_data_dir", "find_config", "load", "load_whole"]
+__all__ = ["Examined", "Loaded", "check_data_dir", "examine", "find_config", "load", "load_whole"]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from penstock.mail.configuration import Configuration
 from penstock.mail.problem import Problem
 
 #: What the server keeps in its data directory.
@@ -20,7 +19,7 @@ def is_writable(directory: Path) -> bool:
 
 
 def check_data_dir(
-    configuration: Configuration,
+    data_dir: str | Path,
     root: str | Path = "penstock.toml",
     may_write: Callable[[Path], bool] = is_writable,
 ) -> list[Problem]:
@@ -28,10 +27,10 @@ def check_data_dir(
 
     ``root`` is the file that names it, for the problems' sake.
     """
-    data_dir = Path(configuration.node.data_dir)
-    found = [_blocked(data_dir, may_write)]
+    directory = Path(data_dir)
+    found = [_blocked(directory, may_write)]
     if not found[0]:
-        found += [_blocked(data_dir / name, may_write) for name in DIRECTORIES]
+        found += [_blocked(directory / name, may_write) for name in DIRECTORIES]
     return [Problem(str(root), "node.data_dir", what, hint) for what, hint in filter(None, found)]
 
 

@@ -14,11 +14,11 @@ from penstock.config.disk import read_file
 from penstock.config.queues_file import QUEUES_FILE
 from penstock.config.reading import Reading, empty
 from penstock.config.refusal import Refused
-from penstock.config.root_file import ROOT_FILE
+from penstock.config.root_file import DATA_DIR, ROOT_FILE
 from penstock.config.schema import Table
 from penstock.config.shaping_file import SHAPING_FILE
 from penstock.config.tree import Place, Tree
-from penstock.mail.configuration import Configuration
+from penstock.mail.configuration import Configuration, Endpoint
 from penstock.mail.problem import ConfigError, Problem
 
 #: The octets of a file, or ``Refused``.
@@ -30,6 +30,25 @@ class Loaded(msgspec.Struct, frozen=True):
 
     configuration: Configuration
     files: dict[str, bytes]
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """What a configuration touches outside of itself, as far as its root file says so rightly: for checks of the host.
+
+    ``listen`` are endpoints with their key paths, the SMTP listeners' first; ``data_dir`` and ``policy`` are None where not given, or wrong.
+    """
+
+    data_dir: str | None = None
+    policy: str | None = None
+    listen: tuple[tuple[Endpoint, str], ...] = ()
+
+
+class Examined(msgspec.Struct, frozen=True):
+    """All there is to say about a configuration: its problems; what it touches; and itself, None if there is any problem."""
+
+    problems: tuple[Problem, ...]
+    outline: Outline
+    loaded: Loaded | None
 
 
 def load(path: str | Path, *, hostname: Callable[[], str] = socket.gethostname) -> Configuration:
@@ -44,19 +63,48 @@ def load_whole(
     path: str | Path, *, hostname: Callable[[], str] = socket.gethostname, read: Read = read_file
 ) -> Loaded:
     """As ``load``, with what was read. ``read`` gives the octets of a file, or raises ``Refused``; it is called once for each file."""
+    examined = examine(path, hostname=hostname, read=read)
+    if examined.loaded is None:
+        raise ConfigError(examined.problems)
+    return examined.loaded
+
+
+def examine(
+    path: str | Path, *, hostname: Callable[[], str] = socket.gethostname, read: Read = read_file
+) -> Examined:
+    """As ``load_whole``, without an exception: what is wrong, and also what can be said of a configuration that is wrong somewhere."""
     loading = _Loading(Path(path), read)
     root = loading.document(ROOT_FILE, loading.root, "give the right path with -c, or in $PENSTOCK_CONFIG")
     if root is None:
-        raise ConfigError(loading.problems)
+        return Examined(tuple(loading.problems), Outline(), None)
     queues = loading.data_files(root, "queues", QUEUES_FILE)
     shaping = loading.data_files(root, "shaping", SHAPING_FILE)
     loading.problems += checks.check(root, queues)
     name = checks.own_name(root, hostname)
     if isinstance(name, Problem):
         loading.problems.append(name)
+    outline = _outline(loading.root.parent, root)
     if loading.problems or isinstance(name, Problem):
-        raise ConfigError(loading.problems)
-    return Loaded(assemble(loading.root.parent, name, root, queues, shaping), loading.files)
+        return Examined(tuple(loading.problems), outline, None)
+    configuration = assemble(loading.root.parent, name, root, queues, shaping)
+    return Examined((), outline, Loaded(configuration, loading.files))
+
+
+def _outline(folder: Path, root: Tree) -> Outline:
+    node = root.tables["node"]
+    policy = node.value("policy")
+    # a directory that was given but refused is not the default one
+    data_dir = node.value("data_dir", None if "data_dir" in node.written else DATA_DIR)
+    return Outline(
+        data_dir=None if data_dir is None else str((folder / data_dir).absolute()),
+        policy=None if policy is None else str((folder / policy).absolute()),
+        listen=tuple(
+            (endpoint, f"{listener.place.key}.listen[{number}]")
+            for kind in ("smtp", "http")
+            for listener in root.tables["listener"].arrays.get(kind, ())
+            for number, endpoint in enumerate(listener.value("listen", ()))
+        ),
+    )
 
 
 class _Loading:

@@ -58,17 +58,22 @@ class Desk:
         self.queues = queues
 
 
-class Connection(asyncio.Protocol):
-    """The protocol of one accepted socket. ``on_end`` is called when it is over."""
+class Connection(asyncio.BufferedProtocol):
+    """The protocol of one accepted socket. ``on_end`` is called when it is over.
+
+    ``buffer`` is what sockets are read into, one for all connections of a listener: what was read is taken out before the next is read.
+    """
 
     __slots__ = (
         "_active_at",
+        "_buffer",
         "_config",
         "_counted",
         "_desk",
         "_has_ended_input",
         "_is_blocked",
         "_is_leaving",
+        "_is_paused",
         "_is_scheduled",
         "_is_working",
         "_limits",
@@ -90,12 +95,14 @@ class Connection(asyncio.Protocol):
         config: SmtpListenerConfig,
         limits: ServerLimits,
         may_relay: Callable[[str], bool],
+        buffer: memoryview,
         on_end: Callable[[Connection], None],
     ) -> None:
         self._desk = desk
         self._config = config
         self._limits = limits
         self._may_relay = may_relay
+        self._buffer = buffer
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._session = ServerSession(limits)
@@ -110,6 +117,7 @@ class Connection(asyncio.Protocol):
         self._is_blocked = False
         self._is_scheduled = False
         self._is_working = False
+        self._is_paused = False
         self._is_leaving = False
         self._has_ended_input = False
 
@@ -126,12 +134,17 @@ class Connection(asyncio.Protocol):
         self._arm(self._config.client_timeout)
         self._flush()
 
-    def data_received(self, data: bytes) -> None:  # hot: throughput
+    def get_buffer(self, sizehint: int) -> memoryview:  # hot: throughput
+        """Where to read into."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:  # hot: throughput
         """Hand octets to the session and act on what they mean."""
         self._active_at = self._loop.time()
         session = self._session
-        session.feed(data)
-        if session.is_waiting or self._is_blocked:
+        session.feed(bytes(self._buffer[:nbytes]))
+        if session.is_waiting or self._is_blocked or self._is_scheduled:
+            # what came is kept, and no more is read until it has been handled
             self._pause()
         else:
             self._work()
@@ -151,7 +164,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It reads again."""
         self._is_blocked = False
-        self._resume()
+        self._schedule()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over, however it came."""
@@ -167,7 +180,8 @@ class Connection(asyncio.Protocol):
     def _work(self) -> None:  # hot: throughput
         """Handle what the session has, a slice at a time."""
         self._is_scheduled = False
-        if self._transport is None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
             return
         session = self._session
         self._is_working = True
@@ -180,9 +194,14 @@ class Connection(asyncio.Protocol):
                 break
         self._is_working = False
         self._flush()
-        if not self._is_blocked and session.has_work and not self._is_scheduled:
-            self._is_scheduled = True
-            self._loop.call_soon(self._work)
+        if self._is_blocked or session.is_waiting:
+            return
+        if session.has_work:
+            self._schedule()
+        elif self._is_paused:
+            self._is_paused = False
+            transport.resume_reading()
+            self._count()
 
     def _decide(self, event: ServerEvent) -> None:  # hot: throughput
         session = self._session
@@ -240,7 +259,7 @@ class Connection(asyncio.Protocol):
             self._session.refuse(_NOT_STORED)
         if not self._is_working:
             self._flush()
-            self._resume()
+            self._schedule()
 
     def _flush(self) -> None:  # hot: throughput
         """Write what the session says, and note what it refused."""
@@ -295,15 +314,16 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _pause(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
+        transport = self._transport
+        if transport is not None and not self._is_paused and not transport.is_closing():
+            self._is_paused = True
+            transport.pause_reading()
 
-    def _resume(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
-            if not self._is_scheduled:
-                self._is_scheduled = True
-                self._loop.call_soon(self._work)
+    def _schedule(self) -> None:
+        """Go on with the work when the others have had their turn."""
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._work)
 
     # -- deadlines
 

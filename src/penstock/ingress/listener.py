@@ -63,6 +63,7 @@ class Listener:
             line_length_hard_limit=config.line_length_hard_limit,
             invalid_line_endings=config.invalid_line_endings,
         )
+        self._buffer = memoryview(bytearray(config.data_buffer_size))
         self._may_relay = lru_cache(_RELAY_CACHE)(lambda address: may_relay(address, config.relay_hosts))
 
     async def start(self) -> None:
@@ -71,11 +72,13 @@ class Listener:
         for sock in self._sockets:
             self._servers.append(await loop.create_server(self._accept, sock=sock))
 
-    def _accept(self) -> asyncio.Protocol:
+    def _accept(self) -> asyncio.BaseProtocol:
         if len(self._connections) >= self.config.max_connections:
             self.denied += 1
             return Denied()
-        connection = Connection(self._desk, self.config, self._limits, self._may_relay, self._ended)
+        connection = Connection(
+            self._desk, self.config, self._limits, self._may_relay, self._buffer, self._ended
+        )
         self._connections.add(connection)
         self._empty.clear()
         self.total += 1
