@@ -71,7 +71,7 @@ async def until(condition: Callable[[], object], what: str) -> None:
     """Wait, giving others their turn, until a condition holds; a failure of the test that names it if it does not within PATIENCE."""
     try:
         async with asyncio.timeout(PATIENCE):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  # conditions are of many things, few of which have an event
                 await asyncio.sleep(0.002)
     except TimeoutError:
         raise AssertionError(f"in vain waited until {what}") from None

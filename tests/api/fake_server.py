@@ -1,0 +1,104 @@
+"""A server to speak for: it says what a test gives it."""
+
+from __future__ import annotations
+
+from penstock.mail.duration import ByteCount, Seconds, WallTime
+from penstock.mail.status import (
+    EventLogCounts,
+    ListenerStatus,
+    MailCounts,
+    PathStatus,
+    QueueStatus,
+    Rates,
+    Snapshot,
+    Status,
+    TenantStatus,
+)
+
+
+class FakeServer:
+    """Both sources of the endpoints: ``why`` it is not live, and the ``numbers`` it gives."""
+
+    def __init__(self) -> None:
+        self.why: str | None = None
+        self.numbers = snapshot()
+
+    def fault(self) -> str | None:
+        """See StatusSource."""
+        return self.why
+
+    def status(self) -> Status:
+        """See StatusSource."""
+        return status(self.why)
+
+    def snapshot(self) -> Snapshot:
+        """See MetricsSource."""
+        return self.numbers
+
+
+def snapshot() -> Snapshot:
+    """Different numbers everywhere, so that none can be taken for another."""
+    log = EventLogCounts(lines=31, bytes=32, dropped=33, files=34, waiting=35, fault="disk full")
+    log.flushes.observe(0.0002)
+    log.flushes.observe(9.0)
+    return Snapshot(
+        started=WallTime(1_700_000_000.5),
+        epoch=3,
+        mail=MailCounts(1, 2, 3, 4, 5, 6, 7),
+        tenants={
+            None: MailCounts(41, 42, 43, 44, 45, 46, 47),
+            "acme": MailCounts(51, 52, 53, 54, 55, 56, 57),
+        },
+        event_log=log,
+        connections_in=11,
+        connections_out=12,
+        connections_in_total=13,
+        connections_out_total=14,
+        connections_denied=15,
+        messages=16,
+        scheduled=17,
+        scheduled_queues=18,
+        scheduled_by_domain={"dest.example": 19},
+        ready={"ip-1->mx.dest.example": 20},
+        loop_lag=Seconds(0.25),
+        memory=ByteCount(21),
+        memory_limit=ByteCount(22),
+        dns_hits=23,
+        dns_misses=24,
+    )
+
+
+def status(fault: str | None = None) -> Status:
+    """A busy server."""
+    return Status(
+        version="0.1.0",
+        pid=4242,
+        node="mta.example",
+        started=WallTime(1_700_000_000.0),
+        now=WallTime(1_700_012_345.0),
+        epoch=3,
+        spool_in_memory=True,
+        mail=MailCounts(1, 2, 3, 4, 5, 6, 7),
+        rates=Rates(1.5, 1.25, 0.5, 0.25),
+        event_log=EventLogCounts(),
+        fault=fault,
+        connections_in=11,
+        connections_out=12,
+        messages=16,
+        scheduled_queues=18,
+        loop_lag=Seconds(0.0021),
+        memory=ByteCount(300 * 1024 * 1024),
+        memory_limit=ByteCount(4 * 1024**3),
+        listeners=(ListenerStatus("smtp", "127.0.0.1:2525", 11), ListenerStatus("http", "127.0.0.1:8000")),
+        tenants=(TenantStatus("acme", MailCounts(51)), TenantStatus(None, MailCounts(41))),
+        queues=(
+            QueueStatus(
+                "spring:acme@dest.example",
+                9,
+                WallTime(1_700_012_000.0),
+                "retry_interval",
+                WallTime(1_700_012_405.0),
+            ),
+        ),
+        paths=(PathStatus("ip-1->\x1b[2Jmx.dest.example", 5, 2, "connection_limit", None),),
+    )

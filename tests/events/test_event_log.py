@@ -1,0 +1,405 @@
+"""The event log's writer: rotation, privacy, and a disk that fails."""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from penstock.events.files import file_name, file_time, log_files
+from penstock.events.log import FLUSH_AT, EventLog
+from penstock.events.tail import Position, Reader
+from penstock.mail.duration import ByteCount, Seconds
+from penstock.sim.clock import FakeClock
+
+from .faulty_files import FaultyFiles
+
+MEBIBYTE = 1024 * 1024
+
+
+class Setup:
+    """A log in a directory of its own, with its clock and its disk."""
+
+    def __init__(
+        self, directory: Path, max_file_size: int = MEBIBYTE, buffer_limit: int = 16 * MEBIBYTE
+    ) -> None:
+        self.directory = directory
+        self.clock = FakeClock()
+        self.files = FaultyFiles()
+        self.log = EventLog(
+            directory,
+            clock=self.clock,
+            max_file_size=ByteCount(max_file_size),
+            max_segment_duration=Seconds(3600.0),
+            buffer_limit=buffer_limit,
+            files=self.files,
+        )
+
+    def written(self) -> list[bytes]:
+        """What each file has, oldest first."""
+        return [path.read_bytes() for path in log_files(self.directory)]
+
+    def lines(self) -> list[bytes]:
+        """The lines that a reader of the whole log gets."""
+        return read_all(self.directory)
+
+
+def read_all(directory: Path) -> list[bytes]:
+    """Every line, from the beginning to the end as it is now."""
+    found: list[bytes] = []
+    with Reader(directory, Position()) as reader:
+        for batch in reader.batches():
+            if not batch:
+                return found
+            found += batch
+    return found
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    """A log that rotates at a mebibyte or an hour."""
+    return Setup(tmp_path / "data" / "events")
+
+
+def mode(path: Path) -> int:
+    """Permission bits."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_lines_are_written_at_the_flush(setup: Setup) -> None:
+    """What is appended waits for the flush, and is written in one go."""
+    setup.log.append(b"one\n")
+    setup.log.append(b"two\nthree\n")
+    assert not setup.directory.exists()
+    setup.log.flush()
+    assert setup.written() == [b"one\ntwo\nthree\n"]
+    assert setup.files.writes == 1
+    assert (setup.log.counts.lines, setup.log.counts.bytes, setup.log.counts.waiting) == (3, 14, 0)
+    assert sum(setup.log.counts.flushes.counts) == 1
+
+
+def test_much_does_not_wait_for_the_flush(setup: Setup) -> None:
+    """256 KiB are written as they come."""
+    setup.log.append(b"x" * (FLUSH_AT - 1) + b"\n")
+    assert setup.log.counts.lines == 1
+
+
+def test_flush_of_nothing_does_nothing(setup: Setup) -> None:
+    """No file is begun before there is a line for it."""
+    setup.log.open()
+    setup.log.flush()
+    setup.log.close()
+    assert setup.written() == []
+    assert sum(setup.log.counts.flushes.counts) == 0
+
+
+def test_files_are_private_and_finished_ones_read_only(setup: Setup) -> None:
+    """Directory 0700, the active file 0600, finished files 0440."""
+    setup.log.append(b"one\n")
+    setup.log.flush()
+    [path] = log_files(setup.directory)
+    assert (mode(setup.directory), mode(path)) == (0o700, 0o600)
+    setup.log.close()
+    assert mode(path) == 0o440
+
+
+def test_directory_that_others_could_read_is_closed_to_them(setup: Setup) -> None:
+    """A directory somebody made beforehand becomes private."""
+    setup.directory.mkdir(parents=True, mode=0o755)
+    setup.log.open()
+    assert mode(setup.directory) == 0o700
+
+
+def test_name_is_the_time_the_file_was_begun(setup: Setup) -> None:
+    """``YYYYMMDD-HHMMSS.<fraction>`` in UTC."""
+    setup.log.append(b"one\n")
+    setup.log.flush()
+    [path] = log_files(setup.directory)
+    assert re.fullmatch(r"20231114-221320\.[0-9]{6}", path.name)
+    assert file_time(path.name) == int(setup.clock.wall() * 1_000_000)
+
+
+OTHER_NAMES = [
+    "",
+    "x",
+    "20231114-221320",
+    "20231114-221320.1",
+    "20239914-221320.000000",
+    "20231114-221320.000000.zst",
+    "2023111٤-221320.000000",
+]
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_other_names_are_no_event_files(name: str) -> None:
+    """Files that merely lie in the directory are left alone."""
+    assert file_time(name) is None
+
+
+def test_name_gives_its_time_back() -> None:
+    """Names and times are the same thing, so order by name is order by time."""
+    for moment in (0, 999_999, 1_763_668_800_000_001, 4_000_000_000_000_000):
+        assert file_time(file_name(moment)) == moment
+
+
+def test_full_file_is_followed_by_another(tmp_path: Path) -> None:
+    """No file grows past its limit, no line is split, and finished files are read-only."""
+    setup = Setup(tmp_path, max_file_size=100)
+    lines = [b"%03d " % number + b"x" * (number % 40) for number in range(200)]
+    for line in lines:
+        setup.log.append(line + b"\n")
+        if line.startswith(b"%03d" % 50):
+            setup.log.flush()
+    setup.log.flush()
+    assert setup.lines() == lines
+    assert all(0 < len(octets) <= 100 and octets.endswith(b"\n") for octets in setup.written())
+    assert [mode(path) for path in log_files(tmp_path)[:-1]] == [0o440] * (setup.log.counts.files - 1)
+
+
+def test_line_longer_than_a_file_has_one_of_its_own(tmp_path: Path) -> None:
+    """A line is never split, whatever the limit."""
+    setup = Setup(tmp_path, max_file_size=10)
+    setup.log.append(b"a\n" + b"b" * 50 + b"\nc\n")
+    setup.log.flush()
+    assert setup.written() == [b"a\n", b"b" * 50 + b"\n", b"c\n"]
+
+
+def test_octets_without_a_newline_do_no_harm(tmp_path: Path) -> None:
+    """A caller that breaks the contract gets a long line, not a loop."""
+    setup = Setup(tmp_path, max_file_size=10)
+    setup.log.append(b"x" * 50)
+    setup.log.flush()
+    assert setup.written() == [b"x" * 50]
+
+
+def test_old_file_is_finished_although_nothing_comes(setup: Setup) -> None:
+    """After ``max_segment_duration`` the file is done; the next begins with the next line."""
+    setup.log.append(b"one\n")
+    setup.log.flush()
+    setup.clock.advance(Seconds(3599.0))
+    setup.log.flush()
+    [path] = log_files(setup.directory)
+    assert mode(path) == 0o600
+    setup.clock.advance(Seconds(1.0))
+    setup.log.flush()
+    assert mode(path) == 0o440
+    setup.log.append(b"two\n")
+    setup.log.flush()
+    assert setup.written() == [b"one\n", b"two\n"]
+
+
+def test_names_go_up_although_the_clock_goes_back(tmp_path: Path) -> None:
+    """A file begun later sorts later: within one microsecond, after the clock was set back, and after a restart."""
+    first = Setup(tmp_path, max_file_size=2)
+    first.log.append(b"1\n2\n")
+    first.log.flush()
+    first.clock.step_wall(Seconds(-86400.0))
+    first.log.append(b"3\n")
+    first.log.flush()
+    second = Setup(tmp_path)
+    second.clock.step_wall(Seconds(-86400.0))
+    second.log.open()
+    second.log.append(b"4\n")
+    second.log.flush()
+    assert second.lines() == [b"1", b"2", b"3", b"4"]
+
+
+def test_start_after_a_crash_begins_a_new_file(setup: Setup) -> None:
+    """What was torn stays as it was, read-only, and readers skip it."""
+    setup.directory.mkdir(parents=True)
+    torn = setup.directory / "20231114-221319.000000"
+    torn.write_bytes(b"whole\nto")
+    setup.log.open()
+    setup.log.append(b"new\n")
+    setup.log.flush()
+    assert mode(torn) == 0o440
+    assert setup.written() == [b"whole\nto", b"new\n"]
+    assert setup.lines() == [b"whole", b"new"]
+
+
+def test_start_says_that_the_directory_cannot_be_used(setup: Setup) -> None:
+    """``open`` raises: it is called before mail moves."""
+    setup.directory.parent.mkdir(parents=True)
+    setup.directory.write_bytes(b"")
+    with pytest.raises(FileExistsError):
+        setup.log.open()
+
+
+def test_full_disk_keeps_lines_until_there_is_room(setup: Setup) -> None:
+    """ENOSPC in the middle of a line: it is completed where it was begun, and nothing is written twice."""
+    setup.files.room = 6
+    setup.log.append(b"one\ntwo\nthree\n")
+    setup.log.flush()
+    assert setup.written() == [b"one\ntw"]
+    assert setup.log.fault is not None
+    assert "No space left" in setup.log.fault
+    assert setup.log.counts.waiting == 10
+    setup.files.room = None
+    setup.clock.advance(Seconds(1.0))
+    setup.log.flush()
+    assert setup.written() == [b"one\ntwo\nthree\n"]
+    assert setup.log.fault is None
+    assert (setup.log.counts.lines, setup.log.counts.dropped) == (3, 0)
+
+
+def test_broken_file_is_left_and_the_torn_line_written_again(setup: Setup) -> None:
+    """EIO in the middle of a line: the next file has it whole, and readers skip what is torn."""
+    setup.log.append(b"none\n")
+    setup.log.flush()
+    setup.files.broken, setup.files.grace = errno.EIO, 6
+    setup.log.append(b"one\ntwo\nthree\n")
+    setup.log.flush()
+    assert setup.log.fault is not None
+    setup.files.broken = None
+    setup.clock.advance(Seconds(1.0))
+    setup.log.flush()
+    assert setup.written() == [b"none\none\ntw", b"two\nthree\n"]
+    assert setup.lines() == [b"none", b"one", b"two", b"three"]
+
+
+def test_file_that_is_full_of_age_during_a_fault_leaves_its_torn_line(setup: Setup) -> None:
+    """Rotation in the middle of a line writes the line again."""
+    setup.files.room = 6
+    setup.log.append(b"one\ntwo\n")
+    setup.log.flush()
+    setup.files.room = None
+    setup.clock.advance(Seconds(3600.0))
+    setup.log.flush()
+    assert setup.written() == [b"one\ntw", b"two\n"]
+
+
+def test_fault_is_tried_again_once_a_second(setup: Setup) -> None:
+    """A broken disk does not cost a system call for every flush."""
+    setup.files.room = 0
+    setup.log.append(b"one\n")
+    for _ in range(10):
+        setup.log.flush()
+    assert setup.files.writes == 1
+    setup.clock.advance(Seconds(1.0))
+    setup.log.flush()
+    assert setup.files.writes == 2
+
+
+def test_what_does_not_fit_into_the_buffer_is_dropped_and_counted(tmp_path: Path) -> None:
+    """The oldest lines are kept: what is on disk has no hole in its middle."""
+    setup = Setup(tmp_path, buffer_limit=10)
+    setup.files.room = 0
+    setup.log.append(b"1234\n")
+    setup.log.append(b"5678\n")
+    setup.log.append(b"lost\nlost\n")
+    setup.log.flush()
+    setup.files.room = None
+    setup.clock.advance(Seconds(1.0))
+    setup.log.flush()
+    assert setup.lines() == [b"1234", b"5678"]
+    assert (setup.log.counts.lines, setup.log.counts.dropped) == (2, 2)
+
+
+def test_file_that_was_removed_is_not_written_to(setup: Setup) -> None:
+    """An administrator's ``rm`` costs what was in the file, not what comes."""
+    setup.log.append(b"one\n")
+    setup.log.flush()
+    log_files(setup.directory)[0].unlink()
+    setup.log.append(b"two\n")
+    setup.log.flush()
+    assert setup.lines() == [b"two"]
+
+
+def test_directory_that_was_removed_is_made_again(setup: Setup) -> None:
+    """The log recovers from the loss of its directory by itself."""
+    setup.log.append(b"one\n")
+    setup.log.flush()
+    shutil.rmtree(setup.directory)
+    setup.log.append(b"two\n")
+    setup.log.flush()
+    assert setup.log.fault is not None
+    setup.clock.advance(Seconds(1.0))
+    setup.log.flush()
+    assert setup.lines() == [b"two"]
+    assert mode(setup.directory) == 0o700
+
+
+def test_close_writes_what_waits_and_drops_what_cannot_be_written(setup: Setup) -> None:
+    """At the end every line is either in a file or counted as dropped, and later ones are dropped too."""
+    setup.log.append(b"one\n")
+    setup.log.flush()
+    setup.files.room = 4
+    setup.log.append(b"two\nthree\n")
+    setup.log.close()
+    setup.log.append(b"late\n")
+    setup.log.close()
+    assert setup.lines() == [b"one", b"two"]
+    assert (setup.log.counts.lines, setup.log.counts.dropped, setup.log.counts.waiting) == (2, 2, 0)
+    assert [mode(path) for path in log_files(setup.directory)] == [0o440]
+
+
+class LogMachine(RuleBasedStateMachine):
+    """Whatever the disk does and whenever it does it, a reader gets every line that was not dropped, once, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp(prefix="penstock-events-"))
+        self.setup = Setup(self.directory / "events", max_file_size=60, buffer_limit=200)
+        self.setup.log.open()
+        self.accepted: list[bytes] = []
+        self.dropped = 0
+        self.number = 0
+
+    def teardown(self) -> None:
+        """End with a disk that works."""
+        self.setup.files.room = self.setup.files.broken = None
+        self.setup.log.close()
+        assert self.setup.lines() == self.accepted
+        assert self.setup.log.counts.lines == len(self.accepted)
+        assert self.setup.log.counts.dropped == self.dropped
+        assert self.setup.log.fault is None
+        shutil.rmtree(self.directory)
+
+    @rule(length=st.integers(0, 70))
+    def append(self, length: int) -> None:
+        """One line, numbered."""
+        self.number += 1
+        line = b"%d:" % self.number + b"x" * length
+        before = self.setup.log.counts.dropped
+        self.setup.log.append(line + b"\n")
+        if self.setup.log.counts.dropped > before:
+            self.dropped += 1
+        else:
+            self.accepted.append(line)
+
+    @rule()
+    def flush(self) -> None:
+        """A tick of the shell."""
+        self.setup.log.flush()
+
+    @rule(seconds=st.sampled_from([0.05, 1.0, 4000.0]))
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.setup.clock.advance(Seconds(seconds))
+
+    @rule(room=st.none() | st.integers(0, 80))
+    def fill_disk(self, room: int | None) -> None:
+        """The disk fills, or is given room."""
+        self.setup.files.room = room
+
+    @rule(broken=st.sampled_from([None, errno.EIO, errno.EROFS]), grace=st.integers(0, 40))
+    def break_disk(self, broken: int | None, grace: int) -> None:
+        """The disk breaks, perhaps in the middle of a write, or is mended."""
+        self.setup.files.broken, self.setup.files.grace = broken, grace
+
+    @invariant()
+    def is_bounded(self) -> None:
+        """Never more waits than the buffer holds."""
+        assert self.setup.log.counts.waiting <= 200
+
+
+LogMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestLogMachine = LogMachine.TestCase
