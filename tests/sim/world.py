@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import uvloop
+
 from penstock.mail.configuration import Endpoint
 from penstock.sim.clock import FakeClock
 from penstock.sim.raw_client import PATIENCE, RawClient
@@ -17,13 +19,14 @@ HELLO = b"EHLO client.test\r\n"
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a test's coroutine, with a deadline for all of it."""
+    """Run a test's coroutine on the loop that the programs run on, with a deadline for all of it."""
 
     async def bounded() -> None:
         async with asyncio.timeout(6 * PATIENCE):
             await coroutine
 
-    asyncio.run(bounded())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(bounded())
 
 
 class Place:

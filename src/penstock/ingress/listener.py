@@ -13,6 +13,7 @@ from penstock.ingress.acceptance import may_relay
 from penstock.ingress.connection import Connection, Desk
 from penstock.mail.configuration import SmtpListenerConfig
 from penstock.mail.reply import reply
+from penstock.net.listening import BACKLOG
 from penstock.smtp.server import ServerLimits
 
 _TOO_MANY: Final = reply(421, "4.3.2", "too many connections; try again later").to_bytes()
@@ -70,7 +71,7 @@ class Listener:
         """Accept from now on."""
         loop = asyncio.get_running_loop()
         for sock in self._sockets:
-            self._servers.append(await loop.create_server(self._accept, sock=sock))
+            self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=BACKLOG))
 
     def _accept(self) -> asyncio.BaseProtocol:
         if len(self._connections) >= self.config.max_connections:

@@ -1,1 +1,13 @@
-"""The world as a test or a trial run needs it: scripted sinks, load generators, fakes."""
+"""The world as a test or a trial run needs it.
+
+    sink          an SMTP server that takes mail, answers as scripted, and judges what came
+    blast         a load generator that accounts for every message
+    resolver      a resolver whose answers are a script
+    clock, draw   time and chance that a test holds in its hand
+    raw_client    a client that sends exactly the octets it is told to
+    smuggling     twenty sequences that somebody takes for the end of mail data, and the attack made of them
+    vulnerable    a server that falls for eleven of them: the positive control
+    endpoint      addresses and ports; loopback only, unless asked otherwise
+
+Nothing here is part of a running server. The lane, the ingress and the core never import it.
+"""
