@@ -33,17 +33,17 @@ _SIMPLE = re.compile(
     rb"([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
     rb"@([A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)+)"
 )
-# A-d-l = At-domain *( "," At-domain ), then ":"; RFC 5321 4.1.1.3: accepted in form only, and ignored or refused by the caller.
+# A-d-l = At-domain *( "," At-domain ), then ":"; recognised in order to be refused by name (RFC 5321 3.3: a server may decline them).
 _SOURCE_ROUTE = re.compile(r"@[^:<>\"\s]+(?:,@[^:<>\"\s]+)*:")
-# C0 and C1 controls, and the invisible separators that some software takes for line ends
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# C0 and C1 controls, the invisible separators that some software takes for line ends, and surrogates, which no UTF-8 holds
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class AddressError(ValueError):
     """The text is no mailbox of RFC 5321; ``str()`` of it says why, in words fit for the peer."""
 
 
-class Address(msgspec.Struct, frozen=True):
+class Address(msgspec.Struct, frozen=True, gc=False):
     """One mailbox.
 
     ``local_part`` is as it came (quotes included); ``domain`` is a lower-case A-label name or an address literal in brackets.
@@ -57,7 +57,7 @@ class Address(msgspec.Struct, frozen=True):
 
     @property
     def is_ascii(self) -> bool:
-        """Whether the address can travel without SMTPUTF8 (RFC 6531 3.3)."""
+        """Whether the address can travel without SMTPUTF8 (RFC 6531 3.3): its domain always can."""
         return self.local_part.isascii()
 
     @property
@@ -77,11 +77,14 @@ def parse_domain(text: str) -> str:
     """
     if text.startswith("["):
         return _parse_literal(text)
-    name = text.lower()
-    if not name.isascii():
+    if len(text) > DOMAIN_LIMIT:
+        raise AddressError(f"the domain is longer than {DOMAIN_LIMIT} octets")
+    if text.isascii():
+        name = text.lower()
+    else:
         try:
-            name = idna.encode(name, uts46=True, std3_rules=True).decode("ascii")
-        except (idna.IDNAError, UnicodeError) as error:
+            name = idna.encode(text, uts46=True, std3_rules=True).decode("ascii")
+        except UnicodeError as error:  # IDNAError is one
             raise AddressError("the domain is not a valid internationalised name") from error
     if not _DOMAIN.fullmatch(name):
         raise AddressError("the domain is not a valid name")
@@ -93,22 +96,25 @@ def parse_domain(text: str) -> str:
 
 
 def _check_a_labels(name: str) -> None:
+    """Refuse what only looks like an A-label. One that IDNA 2008 would not make, such as an emoji's, may be looked up (RFC 5891 5.3)."""
     for label in name.split("."):
         if label.startswith("xn--"):
             try:
-                idna.ulabel(label)
-            except (idna.IDNAError, UnicodeError) as error:
-                raise AddressError("the domain has an A-label that decodes to nothing") from error
+                decoded = label[4:].encode("ascii").decode("punycode").encode("utf-8")
+            except UnicodeError:
+                decoded = b""
+            if decoded.isascii():
+                raise AddressError("the domain has an A-label that decodes to nothing")
 
 
 def _parse_literal(text: str) -> str:
     if not text.endswith("]"):
         raise AddressError("the address literal has no closing bracket")
     inner = text[1:-1]
+    if "%" in inner:
+        raise AddressError("the address literal has a zone")
     try:
         if inner[:5].lower() == "ipv6:":
-            if "%" in inner:
-                raise AddressError("the address literal has a zone")
             return f"[IPv6:{ipaddress.IPv6Address(inner[5:]).compressed}]"
         return f"[{ipaddress.IPv4Address(inner)}]"
     except ValueError as error:
@@ -140,9 +146,9 @@ def parse_address(text: str) -> Address:
 
 
 def parse_path(wire: bytes) -> Address:  # hot: throughput
-    """The mailbox of a path's inside (between the angle brackets), with a source route before it refused.
+    """The mailbox of a path's inside (between the angle brackets).
 
-    ``wire`` is UTF-8; what is not, and what no RFC allows, is an AddressError.
+    ``wire`` is UTF-8; what is not, what no RFC allows, and a source route before the mailbox are an AddressError.
     """
     simple = _SIMPLE.fullmatch(wire)
     if simple is not None and len(wire) <= PATH_LIMIT - 2 and len(simple[1]) <= LOCAL_PART_LIMIT:

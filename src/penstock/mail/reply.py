@@ -15,7 +15,7 @@ _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?= |\Z)", re.ASCII)
 _TEXT_LIMIT: Final = 500
 
 
-class EnhancedCode(msgspec.Struct, frozen=True, rename={"class_": "class"}):
+class EnhancedCode(msgspec.Struct, frozen=True, gc=False, rename={"class_": "class"}):
     """An enhanced status code: ``5.1.1`` is ``EnhancedCode(5, 1, 1)``."""
 
     class_: int
@@ -34,13 +34,18 @@ def parse_enhanced(text: str) -> tuple[EnhancedCode | None, str]:
     return EnhancedCode(int(match[1]), int(match[2]), int(match[3])), text[match.end() + 1 :]
 
 
-def printable(text: str) -> str:
+def printable(text: str) -> str:  # hot: micro_smtp
     """``text`` with everything that could end a line, or drive a terminal, replaced by ``?``."""
+    if text.isascii() and text.isprintable():
+        return text
     return _UNPRINTABLE.sub("?", text)
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """One reply: ``code`` 200 to 599, an enhanced status code or None, and the text, its lines parted by ``\\n``."""
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """One reply: ``code`` 200 to 599, an enhanced status code or None, and the text, its lines parted by ``\\n``.
+
+    The text may be anything; what leaves by ``str()`` and ``to_bytes()`` is printable.
+    """
 
     code: int
     enhanced: EnhancedCode | None
@@ -68,19 +73,21 @@ class Reply(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """One line, as rules match it: ``550 5.1.1 no such user``."""
-        flat = self.text.replace("\n", " ")
+        flat = printable(self.text.replace("\n", " "))
         return f"{self.code} {self.enhanced} {flat}" if self.enhanced else f"{self.code} {flat}"
 
     def to_bytes(self) -> bytes:
         """The reply as it goes on the wire: every line with its code, no line over 512 octets, nothing in it that could end a line."""
         prefix = f"{self.enhanced} " if self.enhanced else ""
-        lines = [(prefix + printable(line))[:_TEXT_LIMIT] for line in self.text.split("\n")]
-        last = len(lines) - 1
-        return b"".join(
-            b"%d%b%b\r\n"
-            % (self.code, b" " if index == last else b"-", line.encode("utf-8", "replace")[:_TEXT_LIMIT])
-            for index, line in enumerate(lines)
-        )
+        lines = [_cut(prefix + printable(line)) for line in self.text.split("\n")]
+        last = lines.pop()
+        return b"".join([b"%d-%b\r\n" % (self.code, line) for line in lines] + [b"%d %b\r\n" % (self.code, last)])
+
+
+def _cut(line: str) -> bytes:
+    """``line`` as UTF-8, as much of it as a reply line holds and no half character at its end."""
+    octets = line.encode("utf-8")
+    return octets if len(octets) <= _TEXT_LIMIT else octets[:_TEXT_LIMIT].decode("utf-8", "ignore").encode("utf-8")
 
 
 def reply(code: int, enhanced: str | None, text: str) -> Reply:

@@ -1,0 +1,172 @@
+"""Penstock as a program: a folder with a configuration, the server started on it, what it says and writes.
+
+``PENSTOCK_COMMAND`` (words separated by spaces) names another program to hold against the checks, such as an older version.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from benchmarks.cpu import TreeClock
+from benchmarks.processes import (
+    LOOPBACK,
+    ProgramFaultError,
+    free_port,
+    greets,
+    start,
+    stop,
+    wait_until,
+)
+
+DOMAINS: Final = tuple(f"d{index}.test" for index in range(1, 9))
+TENANTS: Final = ("acme", "globex")
+STOP_SECONDS: Final = 30.0
+
+
+def penstock_command() -> list[str]:
+    """How Penstock is started: from this environment, or as ``PENSTOCK_COMMAND`` says."""
+    if named := os.environ.get("PENSTOCK_COMMAND"):
+        return named.split()
+    script = Path(sys.executable).parent / "penstock"
+    return [str(script)] if script.exists() else [sys.executable, "-m", "penstock"]
+
+
+def write_configuration(
+    folder: Path,
+    *,
+    smtp_port: int,
+    http_port: int,
+    destination_port: int,
+    domains: Sequence[str] = DOMAINS,
+) -> Path:
+    """A configuration that relays each of ``domains`` (A-labels) to a port of loopback through its own MX host; returns its root file."""
+    static = "".join(
+        f'"{domain}" = {{ mx = ["mx.{domain}"] }}\n"mx.{domain}" = {{ a = ["{LOOPBACK}"] }}\n'
+        for domain in domains
+    )
+    root = folder / "penstock.toml"
+    root.write_text(
+        f'[node]\nhostname = "mta.test"\ndata_dir = "data"\n\n'
+        f'[[listener.smtp]]\nlisten = ["{LOOPBACK}:{smtp_port}"]\nrelay_hosts = ["127.0.0.1/32"]\n\n'
+        f'[[listener.http]]\nlisten = ["{LOOPBACK}:{http_port}"]\n\n'
+        f'[files]\nqueues = "queues.toml"\nshaping = "shaping.toml"\n\n[dns.static]\n{static}'
+    )
+    tenants = "".join(f"[tenant.'{tenant}']\n" for tenant in TENANTS)
+    (folder / "queues.toml").write_text(
+        f'tenant_header = "X-Tenant"\ncampaign_header = "X-Campaign"\n\n{tenants}'
+    )
+    (folder / "shaping.toml").write_text(
+        f'["default"]\nsmtp_port = {destination_port}\nprohibited_hosts = []\nconnection_limit = 32\nenable_tls = "Disabled"\n'
+    )
+    return root
+
+
+class Penstock:
+    """A running ``penstock serve``, as a context: ready when its SMTP listener greets.
+
+    ``folder`` gets the configuration and the data; ``launcher`` stands in for the program's name (a profiler that runs it, say).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        destination_port: int,
+        *,
+        domains: Sequence[str] = DOMAINS,
+        launcher: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.http_port = free_port()
+        self._launcher = list(launcher) if launcher is not None else penstock_command()
+        self._environment = {**os.environ, **(environment or {})}
+        self._destination_port = destination_port
+        self._domains = domains
+        self._log = folder / "penstock.log"
+
+    def __enter__(self) -> Penstock:
+        self.folder.mkdir(exist_ok=True)
+        configuration = write_configuration(
+            self.folder,
+            smtp_port=self.port,
+            http_port=self.http_port,
+            destination_port=self._destination_port,
+            domains=self._domains,
+        )
+        with self._log.open("wb") as log:
+            self.process = start(
+                [*self._launcher, "serve", "-c", str(configuration)],
+                stdout=log,
+                stderr=log,
+                environment=self._environment,
+            )
+        try:
+            wait_until(lambda: greets(self.port), 20.0, "Penstock to greet", self.process)
+        except BaseException as error:
+            stop(self.process)
+            if isinstance(error, ProgramFaultError):
+                raise ProgramFaultError(f"{error}\n{self.log()[-2000:]}") from None
+            raise
+        self.clock = TreeClock(self.process.pid)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        """Ask it to drain and stop (SIGTERM), kill it if it has not after a while; returns its exit status. A second call changes nothing."""
+        return stop(self.process, grace=STOP_SECONDS)
+
+    def is_running(self) -> bool:
+        """Whether the process still lives."""
+        return self.process.poll() is None
+
+    def log(self) -> str:
+        """Everything that it has said on its standard output and error."""
+        return self._log.read_text(errors="replace")
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """The event log so far, oldest file first."""
+        for file in sorted((self.folder / "data" / "events").glob("*")):
+            with file.open("rb") as lines:
+                yield from (json.loads(line) for line in lines if line.endswith(b"\n"))
+
+    def event_recipients(self, kind: str) -> int:
+        """How many recipients the events of one type have in all (a batch names several in one event)."""
+        total = 0
+        for event in self.events():
+            if event["type"] == kind:
+                recipient = event["recipient"]
+                total += len(recipient) if isinstance(recipient, list) else 1
+        return total
+
+
+def run_command(
+    arguments: Sequence[str], folder: Path, seconds: float = 30.0
+) -> subprocess.CompletedProcess[str]:
+    """Run a Penstock command that ends by itself; ProgramFaultError if it does not within ``seconds``."""
+    try:
+        return subprocess.run(
+            [*penstock_command(), *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        raise ProgramFaultError(
+            f"'penstock {' '.join(arguments)}' did not end within {seconds:g} s"
+        ) from late

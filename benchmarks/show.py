@@ -1,0 +1,77 @@
+"""``python -m benchmarks.show NAME``: one acceptance check, with its figures. ``list`` names them all.
+
+Exit status: 0 all claims hold; 1 one does not, or a program did not do its part; 2 no such check; 3 something that the check needs is not
+on this machine, or may not run here, which says nothing about Penstock.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Final, NoReturn
+
+from benchmarks import relay_1, relay_2, relay_3, relay_4, relay_5
+from benchmarks.processes import MissingProgramError, ProgramFaultError, adopt_orphans, end_descendants
+from benchmarks.report import Report
+
+#: A check: says its claims to the report; gets the words that followed its name.
+Check = Callable[[Report, Sequence[str]], None]
+
+CHECKS: Final[dict[str, Check]] = {
+    "relay-1": relay_1.check,
+    "relay-2": relay_2.check,
+    "relay-2-profile": relay_2.profile,
+    "relay-3": relay_3.check,
+    "relay-4": relay_4.check,
+    "relay-5": relay_5.check,
+}
+
+
+def summary(check: Check) -> str:
+    """The first line of a check's docstring."""
+    return (check.__doc__ or "").strip().partition("\n")[0]
+
+
+def run(name: str, check: Check, arguments: Sequence[str]) -> int:
+    """Run one check and return the exit status."""
+    report = Report(name)
+    print(f"{name}: {summary(check)}")
+    try:
+        check(report, arguments)
+    except MissingProgramError as missing:
+        print(f"\n{name}: cannot run here: {missing}", file=sys.stderr)
+        return 3
+    except ProgramFaultError as fault:
+        report.claim("every program did its part", holds=False, detail=str(fault))
+    return 0 if report.verdict() else 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command line."""
+    match arguments:
+        case ["list" | "--list"]:
+            for name, check in CHECKS.items():
+                print(f"{name:16} {summary(check)}")
+            return 0
+        case [name, *rest] if name in CHECKS:
+            signal.signal(signal.SIGTERM, end)
+            adopt_orphans()
+            try:
+                return run(name, CHECKS[name], rest)
+            finally:
+                end_descendants()
+        case _:
+            print("usage: python -m benchmarks.show NAME, or: make show K=NAME", file=sys.stderr)
+            print(f"where NAME is list, {', '.join(CHECKS)}", file=sys.stderr)
+            return 2
+
+
+def end(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM ends like Ctrl-C does: through every context, so that nothing keeps running."""
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

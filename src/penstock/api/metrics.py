@@ -1,0 +1,141 @@
+"""The metrics: which there are, and how they are read from a snapshot.
+
+One table declares each with its name, type, help, label, and the samples it has. Names are KumoMTA's where the meaning is, so that its
+dashboards go on working: counters there do not end in ``_total``, and ``service`` is ``esmtp_listener`` for mail coming in and
+``smtp_client`` for mail going out. ``docs/metrics.md`` documents the same table, and a test holds them together.
+
+No metric has more than LABEL_LIMIT label values and ``:other``: of more names the largest are shown, and the rest in sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from heapq import nlargest
+from typing import Final
+
+import msgspec
+
+from penstock.mail.status import OTHER, Histogram, MailCounts, Snapshot
+
+LABEL_LIMIT: Final = 1000
+_IN: Final = "esmtp_listener"
+_OUT: Final = "smtp_client"
+
+
+class Kind(Enum):
+    """The types of the text format that are used here."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+#: Pairs of label value and number. Without a label the value is "".
+Samples = Iterator[tuple[str, float]]
+_Number = Callable[[Snapshot], float]
+_Count = Callable[[MailCounts], float]
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One metric: ``label`` is "" where there is none; ``read`` gives its samples, or the whole of a histogram."""
+
+    name: str
+    kind: Kind
+    help: str
+    label: str
+    read: Callable[[Snapshot], Samples | Histogram]
+
+
+def bounded(values: Mapping[str, float], limit: int = LABEL_LIMIT) -> Samples:
+    """At most ``limit`` names with their values: the largest; and the sum of all others as OTHER, if there are any."""
+    if len(values) <= limit:
+        yield from values.items()
+        return
+    named = ((name, value) for name, value in values.items() if name != OTHER)
+    largest = nlargest(limit, named, key=lambda item: item[1])
+    yield from largest
+    yield OTHER, sum(values.values()) - sum(value for _, value in largest)
+
+
+def _plain(kind: Kind, name: str, what: str, number: _Number) -> Metric:
+    return Metric(name, kind, what, "", lambda snapshot: iter([("", number(snapshot))]))
+
+
+def _incoming(name: str, what: str, number: _Number) -> Metric:
+    return Metric(name, Kind.COUNTER, what, "service", lambda snapshot: iter([(_IN, number(snapshot))]))
+
+
+def _outgoing(name: str, what: str, number: _Number) -> Metric:
+    return Metric(name, Kind.COUNTER, what, "service", lambda snapshot: iter([(_OUT, number(snapshot))]))
+
+
+def _by_tenant(kind: Kind, name: str, what: str, count: _Count) -> Metric:
+    # The tally is bounded already, and for good: a counter that changed places with ``:other`` would run backward.
+    def read(snapshot: Snapshot) -> Samples:
+        for tenant, counts in snapshot.tenants.items():
+            yield tenant or "", count(counts)
+
+    return Metric(name, kind, what, "tenant", read)
+
+
+def _connections(snapshot: Snapshot) -> Samples:
+    yield _IN, snapshot.connections_in
+    yield _OUT, snapshot.connections_out
+
+
+def _all_connections(snapshot: Snapshot) -> Samples:
+    yield _IN, snapshot.connections_in_total
+    yield _OUT, snapshot.connections_out_total
+
+
+def _ready(snapshot: Snapshot) -> Samples:
+    for path, messages in bounded(snapshot.ready):
+        yield path if path == OTHER else f"{_OUT}:{path}", messages
+
+
+def _memory_limit(snapshot: Snapshot) -> Samples:
+    if snapshot.memory_limit is not None:
+        yield "", snapshot.memory_limit
+
+
+_COUNTER, _GAUGE = Kind.COUNTER, Kind.GAUGE
+
+#: Every metric, in the order it is shown. Counts of mail are of recipients.
+METRICS: Final[tuple[Metric, ...]] = (
+    Metric("connection_count", _GAUGE, "connections open now", "service", _connections),
+    Metric("total_connection_count", _COUNTER, "connections ever made", "service", _all_connections),
+    _incoming("total_connections_denied", "connections refused because a limit was reached", lambda s: s.connections_denied),
+    _incoming("total_messages_received", "recipients accepted for delivery", lambda s: s.mail.received),
+    _outgoing("total_messages_delivered", "recipients delivered", lambda s: s.mail.delivered),
+    _outgoing("total_messages_transfail", "attempts that failed for now, by recipient", lambda s: s.mail.deferred),
+    _outgoing("total_messages_fail", "recipients that failed for good", lambda s: s.mail.failed),
+    _outgoing("total_messages_expired", "recipients given up because their time was over", lambda s: s.mail.expired),
+    _incoming("smtp_server_rejections", "replies 4yz and 5yz given to clients", lambda s: s.mail.rejected),
+    _by_tenant(_COUNTER, "total_messages_received_by_tenant", "recipients accepted for delivery", lambda c: c.received),
+    _by_tenant(_COUNTER, "total_messages_delivered_by_tenant", "recipients delivered", lambda c: c.delivered),
+    _by_tenant(_COUNTER, "total_messages_transfail_by_tenant", "attempts that failed for now", lambda c: c.deferred),
+    _by_tenant(_COUNTER, "total_messages_fail_by_tenant", "recipients that failed for good", lambda c: c.failed),
+    _by_tenant(_COUNTER, "total_messages_expired_by_tenant", "recipients whose time was over", lambda c: c.expired),
+    _plain(_GAUGE, "queued_recipients", "recipients that wait to be delivered", lambda s: s.mail.queued),
+    _by_tenant(_GAUGE, "queued_recipients_by_tenant", "recipients that wait to be delivered", lambda c: c.queued),
+    _plain(_GAUGE, "message_count", "messages stored", lambda s: s.messages),
+    _plain(_GAUGE, "scheduled_count_total", "messages in all scheduled queues", lambda s: s.scheduled),
+    _plain(_GAUGE, "scheduled_queue_count", "scheduled queues", lambda s: s.scheduled_queues),
+    Metric("scheduled_by_domain", _GAUGE, "messages in scheduled queues", "domain", lambda s: bounded(s.scheduled_by_domain)),
+    Metric("ready_count", _GAUGE, "messages in the ready queue of a path", "service", _ready),
+    _plain(_COUNTER, "dns_mx_resolve_cache_hit", "MX resolutions answered from the cache", lambda s: s.dns_hits),
+    _plain(_COUNTER, "dns_mx_resolve_cache_miss", "MX resolutions that had to ask", lambda s: s.dns_misses),
+    _plain(_GAUGE, "memory_usage", "octets of memory in use", lambda s: s.memory),
+    Metric("memory_limit", _GAUGE, "octets of memory that may be used; absent without a limit", "", _memory_limit),
+    _plain(_COUNTER, "event_log_lines_total", "events written to the event log", lambda s: s.event_log.lines),
+    _plain(_COUNTER, "event_log_bytes_total", "octets written to the event log", lambda s: s.event_log.bytes),
+    _plain(_COUNTER, "event_log_dropped_total", "events lost because the disk did not take them", lambda s: s.event_log.dropped),
+    _plain(_COUNTER, "event_log_files_total", "files of the event log begun", lambda s: s.event_log.files),
+    _plain(_GAUGE, "event_log_waiting_bytes", "octets of events not written yet", lambda s: s.event_log.waiting),
+    _plain(_GAUGE, "event_log_fault", "1 while the disk does not take events", lambda s: s.event_log.fault is not None),
+    Metric("event_log_flush_seconds", Kind.HISTOGRAM, "how long a write of events held up the loop", "", lambda s: s.event_log.flushes),
+    _plain(_GAUGE, "loop_lag_seconds", "the most that the event loop ran late within the last minute", lambda s: s.loop_lag),
+    _plain(_GAUGE, "config_epoch", "number of the configuration in force", lambda s: s.epoch),
+    _plain(_GAUGE, "process_start_time_seconds", "when the server started, in seconds since 1970", lambda s: s.started),
+)  # fmt: skip

@@ -1,0 +1,154 @@
+"""A status as tables on a terminal. What is not there is not shown; names from outside are made printable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TextIO
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from penstock.events.text import displayed
+from penstock.mail.status import MailCounts, Status
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+def render(status: Status, file: TextIO) -> None:
+    """Write the tables to ``file``, in colour if it is a terminal."""
+    console = Console(file=file, highlight=False, width=None if file.isatty() else 140)
+    console.print(Group(*_parts(status)))
+
+
+def _parts(status: Status) -> Iterable[Text | Table]:
+    yield _headline(status)
+    if status.spool_in_memory:
+        yield Text(
+            f"The spool is in memory: {status.messages} messages are lost if the server stops.", "yellow"
+        )
+    if status.event_log.fault is not None:
+        yield Text(f"The event log cannot be written: {displayed(status.event_log.fault)}", "red")
+    if status.event_log.dropped:
+        yield Text(f"{status.event_log.dropped} events were lost.", "red")
+    yield _facts(status)
+    yield _mail(status)
+    if status.queues:
+        rows = [
+            (
+                queue.queue,
+                str(queue.messages),
+                _age(queue.oldest, status),
+                *_held(queue.held_by, queue.until, status),
+            )
+            for queue in status.queues
+        ]
+        yield _table(
+            "Scheduled queues", ("queue", "messages", "oldest", "held by", "until"), rows, numbers={1, 2}
+        )
+    if status.paths:
+        rows = [
+            (path.path, str(path.ready), str(path.connections), *_held(path.held_by, path.until, status))
+            for path in status.paths
+        ]
+        yield _table("Paths", ("path", "ready", "connections", "held by", "until"), rows, numbers={1, 2})
+
+
+def _headline(status: Status) -> Text:
+    state = (
+        Text("running", "bold green") if status.fault is None else Text(displayed(status.fault), "bold red")
+    )
+    return Text.assemble(
+        ("Penstock ", "bold"),
+        f"{displayed(status.version)} on {displayed(status.node)}: ",
+        state,
+        f", pid {status.pid}, for {_span(status.now - status.started)}, configuration {status.epoch}",
+    )
+
+
+def _facts(status: Status) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column()
+    for listener in status.listeners:
+        where = f"{listener.protocol} on {displayed(listener.address)}"
+        table.add_row("listens", f"{where}, {listener.connections} connections")
+    table.add_row("connections", f"{status.connections_in} in, {status.connections_out} out")
+    table.add_row(
+        "stored", f"{status.messages} messages in {status.scheduled_queues} scheduled queues and on their way"
+    )
+    rates = status.rates
+    table.add_row(
+        "last minute",
+        f"{rates.received:.1f}/s received, {rates.delivered:.1f}/s delivered, {rates.deferred:.1f}/s deferred, "
+        f"{rates.failed:.1f}/s failed",
+    )
+    limit = f" of {_size(status.memory_limit)}" if status.memory_limit is not None else ""
+    table.add_row("memory", f"{_size(status.memory)}{limit}; loop lag {status.loop_lag * 1000:.1f} ms")
+    return table
+
+
+def _mail(status: Status) -> Table:
+    rows = [("all", *_counts(status.mail))]
+    rows += [(tenant.tenant or "(no tenant)", *_counts(tenant.mail)) for tenant in status.tenants]
+    header = ("tenant", "queued", "received", "delivered", "deferred", "failed", "expired", "rejected")
+    return _table("Recipients", header, rows, numbers=set(range(1, len(header))))
+
+
+def _counts(mail: MailCounts) -> tuple[str, ...]:
+    counts = (
+        mail.queued,
+        mail.received,
+        mail.delivered,
+        mail.deferred,
+        mail.failed,
+        mail.expired,
+        mail.rejected,
+    )
+    return tuple(map(str, counts))
+
+
+def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for place, name in enumerate(header):
+        table.add_column(
+            name, justify="right" if place in numbers else "left", header_style="dim", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(Text(displayed(cell)) for cell in row))
+    return table
+
+
+def _age(moment: float | None, status: Status) -> str:
+    return "" if moment is None else _span(status.now - moment)
+
+
+def _held(by: str | None, until: float | None, status: Status) -> tuple[str, str]:
+    if by is None:
+        return "", ""
+    if until is None:
+        return by, ""
+    moment = datetime.fromtimestamp(until, UTC)
+    return by, f"{moment:%Y-%m-%d %H:%M:%S}Z (in {_span(until - status.now)})"
+
+
+def _span(seconds: float) -> str:
+    """A duration in its two largest units: ``3h 20m``."""
+    rest = max(0, int(seconds))
+    words: list[str] = []
+    for size, unit in _UNITS:
+        count, rest = divmod(rest, size)
+        if count or words:
+            words.append(f"{count}{unit}")
+    return " ".join(words[:2]) or "0s"
+
+
+def _size(octets: int) -> str:
+    """Octets in the largest unit that leaves a number of at least 1."""
+    amount = float(octets)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"

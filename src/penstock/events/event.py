@@ -1,0 +1,72 @@
+"""What an event is: the fields of one line of the event log, in the order they are written.
+
+Names and meaning are those of KumoMTA's log records where it has them, then come ours; ``docs/events.md`` says what each is.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from penstock.mail.reply import EnhancedCode
+
+EventType = Literal["Reception", "Delivery", "TransientFailure", "Bounce", "Expiration", "Rejection"]
+
+
+class Response(msgspec.Struct, frozen=True, gc=False):
+    """What was answered, and to which command; ``command`` None where nothing was asked."""
+
+    code: int
+    enhanced_code: EnhancedCode | None
+    content: str
+    command: str | None
+
+
+class PeerAddress(msgspec.Struct, frozen=True, gc=False):
+    """The other side: the name it gave when it sent to us, or that of the MX host when we sent; and its address without the port."""
+
+    name: str
+    addr: str
+
+
+class SourceAddress(msgspec.Struct, frozen=True, gc=False):
+    """Our own address on a connection that we made."""
+
+    address: str
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One event. Fields without a default are always there, null where they do not apply; the last ones are left out instead."""
+
+    type: EventType
+    id: str
+    sender: str
+    recipient: str | tuple[str, ...]
+    queue: str
+    site: str
+    size: int
+    response: Response
+    peer_address: PeerAddress | None
+    timestamp: int
+    event_time: str
+    created: int
+    created_time: str
+    num_attempts: int
+    bounce_classification: str
+    egress_pool: str | None
+    egress_source: str | None
+    source_address: SourceAddress | None
+    feedback_report: None
+    meta: dict[str, str]
+    headers: dict[str, str]
+    delivery_protocol: str | None
+    reception_protocol: str
+    nodeid: str
+    tenant: str | None
+    campaign: str | None
+    event_id: str
+    config_epoch: int
+    sequence: int
+    session_id: str | None = None
+    is_uncertain: bool = False

@@ -1,0 +1,139 @@
+"""One line of the event log for a person: which ones are wanted, and how they look.
+
+A line is decoded only as far as it is needed, and generously: fields may be missing, and types unknown, because logs outlive programs.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from penstock.events.text import displayed
+
+_SHOWN_RECIPIENTS: Final = 3
+
+#: How events are coloured on a terminal.
+STYLES: Final = {
+    "Reception": "cyan",
+    "Delivery": "green",
+    "TransientFailure": "yellow",
+    "Bounce": "red",
+    "Expiration": "red",
+    "Rejection": "magenta",
+}
+
+
+class _Enhanced(msgspec.Struct, rename={"class_": "class"}):
+    class_: int = 0
+    subject: int = 0
+    detail: int = 0
+
+
+class _Response(msgspec.Struct):
+    code: int = 0
+    enhanced_code: _Enhanced | None = None
+    content: str = ""
+
+
+class Line(msgspec.Struct):
+    """The fields of an event that are shown or asked for."""
+
+    type: str = ""
+    id: str = ""
+    sender: str = ""
+    recipient: str | list[str] = ""
+    site: str = ""
+    response: _Response | None = None
+    event_time: str = ""
+    tenant: str | None = None
+    campaign: str | None = None
+
+    @property
+    def recipients(self) -> list[str]:
+        """The recipients, one or many."""
+        return [self.recipient] if isinstance(self.recipient, str) else self.recipient
+
+
+_decode = msgspec.json.Decoder(Line).decode
+
+
+def decode_line(line: bytes) -> Line | None:
+    """The event on a line, None if there is none."""
+    try:
+        return _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # RecursionError: nested without end
+        return None
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Which events are wanted. Criteria are ANDed, the values of one are ORed, one without values lets everything pass.
+
+    ``domains`` are of recipients, lower case; ``since`` is an RFC 3339 time as events have it, or "". The tenant ``""`` is mail without one.
+    """
+
+    types: frozenset[str] = frozenset()
+    tenants: frozenset[str] = frozenset()
+    campaigns: frozenset[str] = frozenset()
+    domains: frozenset[str] = frozenset()
+    ids: frozenset[str] = frozenset()
+    since: str = ""
+
+    def is_wanted(self, line: bytes) -> bool:
+        """Whether the event on this line is wanted. What is no event is wanted only if nothing was asked for."""
+        if self == _EVERYTHING:
+            return True
+        event = decode_line(line)
+        return (
+            event is not None
+            and (not self.types or event.type in self.types)
+            and (not self.tenants or (event.tenant or "") in self.tenants)
+            and (not self.campaigns or (event.campaign or "") in self.campaigns)
+            and (not self.ids or event.id in self.ids)
+            and event.event_time >= self.since
+            and (not self.domains or not self.domains.isdisjoint(_domain(to) for to in event.recipients))
+        )
+
+
+_EVERYTHING: Final = Filter()
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2].lower()
+
+
+def pieces(line: bytes) -> list[tuple[str, str]]:
+    """A line of the log as one line for a person, in pieces of (text, style); their texts joined are the plain form.
+
+    Time, type, tenant and campaign, sender and recipients, reply, id. What is no event is shown as it is, made printable.
+    """
+    event = decode_line(line)
+    if event is None:
+        return [("not an event: ", "red"), (displayed(line.decode("utf-8", "replace"))[:200], "dim")]
+    owner = event.tenant or "-"
+    if event.campaign:
+        owner = f"{owner}/{event.campaign}"
+    style = STYLES.get(event.type, "bold")
+    return [
+        (displayed(event.event_time[:23].replace("T", " ")), "dim"),
+        (f"  {displayed(event.type):<16}", style),
+        (f"  {displayed(owner)}", "bold"),
+        (f"  {displayed(event.sender) or '<>'} -> {displayed(_shortened(event.recipients))}", ""),
+        (f"  {displayed(_reply(event))}" if event.type != "Reception" else "", style),
+        (f"  {displayed(event.id)}", "dim"),
+    ]
+
+
+def _shortened(recipients: list[str]) -> str:
+    shown = ", ".join(recipients[:_SHOWN_RECIPIENTS]) or "-"
+    more = len(recipients) - _SHOWN_RECIPIENTS
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _reply(event: Line) -> str:
+    response = event.response
+    if response is None:
+        return ""
+    code = response.enhanced_code
+    enhanced = f" {code.class_}.{code.subject}.{code.detail}" if code else ""
+    return f"{response.code}{enhanced} {response.content}"
