@@ -38,6 +38,7 @@ STAGES: Final = {
     "penstock.smtp.reply_reader": "send",
     "penstock.smtp.transmission": "send",
     "penstock.api": "HTTP",
+    "penstock.config": "process",
     "penstock.worker": "process",
     "penstock.cli": "process",
 }

@@ -7,8 +7,7 @@ import pkgutil
 from pathlib import Path
 
 import pytest
-from benchmarks import stages
-from benchmarks.stages import Profile, Stack
+from benchmarks.stages import LOOP, OTHER, STAGES, WRITES, Profile, Stack, read_profile, table
 
 import penstock
 
@@ -31,12 +30,12 @@ def stack(*modules: str, entered: bool = False, source: str = "x = 1", hits: int
         (stack("json.encoder", "penstock.events.record", "penstock.worker.journal"), "events"),
         (stack("penstock.spool.memory", "penstock.ingress.connection"), "spool"),
         (stack("penstock.queueing.scheduler", "penstock.lane.lane"), "queue"),
-        (stack("asyncio.base_events", "penstock.cli.serve"), stages.LOOP),
-        (stack("penstock.ingress.connection", "penstock.cli.serve", entered=True), stages.LOOP),
+        (stack("asyncio.base_events", "penstock.cli.serve"), LOOP),
+        (stack("penstock.ingress.connection", "penstock.cli.serve", entered=True), LOOP),
         (stack("penstock.mail.reply", "penstock.lane.connection", entered=True), "send"),
-        (stack("penstock.lane.connection", source="self._transport.write(output)"), stages.WRITES),
+        (stack("penstock.lane.connection", source="self._transport.write(output)"), WRITES),
         (stack("penstock.events.files", source="return os.write(descriptor, data)"), "events"),
-        (stack("somewhere.else"), stages.OTHER),
+        (stack("somewhere.else"), OTHER),
     ],
 )
 def test_a_sample_belongs_to_the_innermost_package_with_a_stage(sample: Stack, stage: str) -> None:
@@ -47,14 +46,14 @@ def test_a_sample_belongs_to_the_innermost_package_with_a_stage(sample: Stack, s
 def test_every_package_of_the_server_has_a_stage() -> None:
     """A package that is added must be given one, or its cost would be hidden under ``other``."""
     packages = {module.name for module in pkgutil.iter_modules(penstock.__path__) if module.ispkg} - NO_STAGE
-    staged = {name.split(".")[1] for name in stages.STAGES} | {"smtp"}
+    staged = {name.split(".")[1] for name in STAGES} | {"smtp"}
     assert packages <= staged
 
 
 def test_every_staged_module_exists() -> None:
     """A module that is renamed must be renamed here as well."""
     package = Path(penstock.__path__[0]).parent
-    for name in stages.STAGES:
+    for name in STAGES:
         path = package / name.replace(".", "/")
         assert path.is_dir() or path.with_suffix(".py").is_file(), name
 
@@ -67,8 +66,8 @@ def test_the_table_shares_the_cost_of_a_message_out(tmp_path: Path) -> None:
     file.write_text(
         json.dumps({"user": 3.0, "system": 1.0, "stacks": [sample._asdict() for sample in samples]})
     )
-    assert stages.read_profile(file) == profile
-    lines = list(stages.table(profile, 200.0))
+    assert read_profile(file) == profile
+    lines = list(table(profile, 200.0))
     assert "25% of the CPU time is the kernel's (50 us per message)" in lines[0]
     assert any(line.startswith("parse ") and "150.0 us" in line for line in lines)
     assert any(line.startswith("spool ") and "50.0 us" in line for line in lines)

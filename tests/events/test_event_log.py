@@ -177,7 +177,7 @@ def test_octets_without_a_newline_do_no_harm(tmp_path: Path) -> None:
     setup = Setup(tmp_path, max_file_size=10)
     setup.log.append(b"x" * 50)
     setup.log.flush()
-    assert setup.written() == [b"x" * 50]
+    assert setup.written() == [b"x" * 50 + b"\n"]
 
 
 def test_old_file_is_finished_although_nothing_comes(setup: Setup) -> None:

@@ -126,7 +126,7 @@ def test_no_reply_before_the_sync_and_one_sync_for_many(tmp_path: Path, monkeypa
             await until(lambda: len(lines(tmp_path / "record.jsonl")) == 5)
             assert not any(talking.done() for talking in talks)
             may_end.set()
-            assert all((await talking).startswith(b"250") for talking in talks)
+            assert all(reply.startswith(b"250") for reply in await asyncio.gather(*talks))
             assert len(syncs) == 2
             for client in clients:
                 client.close()

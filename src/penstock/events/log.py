@@ -81,6 +81,8 @@ class EventLog:
     def append(self, lines: bytes) -> None:  # hot: throughput
         """Add whole lines, each ended by a newline. They are dropped, and counted, if the buffer is full or the log is closed."""
         buffer = self._buffer
+        if not lines.endswith(b"\n"):
+            lines += b"\n"  # a buffer without the end of its last line would never be empty
         if len(buffer) + len(lines) > self._buffer_limit or self._is_closed:
             self.counts.dropped += lines.count(b"\n")
             return
@@ -152,13 +154,16 @@ class EventLog:
             self._torn = written - whole
 
     def _end_for_this_file(self) -> int:
-        """How much of the buffer goes into the current file: as many whole lines as fit, one at least in an empty file; 0 is none."""
+        """How much of the buffer goes into the current file: as many whole lines as fit, and 0 is none.
+
+        An empty file takes one line at least, and a line that was begun is ended where it began: each round gets on.
+        """
         buffer = self._buffer
         room = self._max_file_size - self._size + self._torn
         if len(buffer) <= room:
             return len(buffer)
         end = buffer.rfind(b"\n", 0, max(room, 0)) + 1
-        if end == 0 and self._size == 0:
+        if end == 0 and (self._size == 0 or self._torn):
             end = buffer.find(b"\n") + 1 or len(buffer)
         return end
 

@@ -18,7 +18,7 @@ from penstock.mail.configuration import Endpoint
 PATIENCE: Final = 10.0
 _REPLY_LIMIT: Final = 1_048_576
 # Reply-line = Reply-code [ SP textstring ] CRLF; "-" instead of SP in all but the last (RFC 5321 4.2)
-_LAST_LINE = re.compile(rb"(?:\A|\n)[0-9]{3}(?: [^\n]*)?\n")
+_LAST_LINE = re.compile(rb"(?:\A|\n)[0-9]{3}(?: [^\n]*|\r)?\n")
 
 
 class UnexpectedReplyError(AssertionError):
