@@ -29,7 +29,10 @@ def test_behaviours_are_read(local_part: str, action: Action) -> None:
     assert parse_behaviour(local_part) == action
 
 
-@pytest.mark.parametrize("local_part", ["accept", "user", "", "tempfailed", "slowly", "disconnected", "t", "+tempfail", "x-tempfail"])
+@pytest.mark.parametrize(
+    "local_part",
+    ["accept", "user", "", "tempfailed", "slowly", "disconnected", "t", "+tempfail", "x-tempfail"],
+)
 def test_anything_else_is_accepted(local_part: str) -> None:
     """Only a whole word at the beginning is a behaviour."""
     assert parse_behaviour(local_part) is None

@@ -15,7 +15,13 @@ from penstock.mail.configuration import Endpoint
 from penstock.mail.duration import WallTime
 from penstock.mail.rate import parse_rate
 from penstock.sim.blast.mail import Mail, MailMaker
-from penstock.sim.blast.options import BlastOptions, OptionError, parse_count_range, parse_size_range, parse_weights
+from penstock.sim.blast.options import (
+    BlastOptions,
+    OptionError,
+    parse_count_range,
+    parse_size_range,
+    parse_weights,
+)
 from penstock.sim.blast.pace import Pace
 
 SERVER = Endpoint("127.0.0.1", 2525)
@@ -32,7 +38,9 @@ def make(count: int = 1, seed: int = 1, **keys: object) -> list[Mail]:
 
 def test_a_message_has_what_a_sink_needs() -> None:
     """Id, time, digest of the body, tenant and campaign, and a header that Python's own parser finds nothing wrong with."""
-    (mail,) = make(tenants={"acme": 1.0}, campaigns={"spring": 1.0}, tenant_header="X-T", campaign_header="X-C")
+    (mail,) = make(
+        tenants={"acme": 1.0}, campaigns={"spring": 1.0}, tenant_header="X-T", campaign_header="X-C"
+    )
     assert mail.content.endswith(b"\r\n.\r\n")
     content = mail.content[:-3]
     parsed = email.message_from_bytes(content, policy=email.policy.default)
@@ -50,7 +58,9 @@ def test_a_message_has_its_size_and_only_whole_lines(size: int) -> None:
     content = make(size=(size, size))[0].content[:-3]
     lines = content.split(b"\r\n")
     assert lines.pop() == b""
-    assert not any(b"\r" in line or b"\n" in line or line.startswith(b".") or len(line) > 998 for line in lines)
+    assert not any(
+        b"\r" in line or b"\n" in line or line.startswith(b".") or len(line) > 998 for line in lines
+    )
     header = len(content.partition(b"\r\n\r\n")[0]) + 4
     assert len(content) == max(size, header + 2)
 
@@ -62,7 +72,12 @@ def test_a_large_message_is_as_large_as_asked() -> None:
 
 def test_the_same_seed_makes_the_same_messages() -> None:
     """Tenants, domains, sizes, recipients; another seed makes others."""
-    keys = {"tenants": {"a": 3.0, "b": 1.0}, "domains": {"x.test": 1.0, "y.test": 1.0}, "size": (1000, 2000), "recipients": (1, 3)}
+    keys = {
+        "tenants": {"a": 3.0, "b": 1.0},
+        "domains": {"x.test": 1.0, "y.test": 1.0},
+        "size": (1000, 2000),
+        "recipients": (1, 3),
+    }
     assert make(50, 5, **keys) == make(50, 5, **keys) != make(50, 6, **keys)
 
 
@@ -79,9 +94,14 @@ def test_patterns_are_filled_in() -> None:
     """The message's number, the recipient's, and the tenant."""
     (_, mail) = make(2, local_parts={"tempfail-2-then-accept+{n}.{r}": 1.0}, sender="bounce+{n}@{tenant}.test", tenants={"t": 1.0},
                      recipients=(2, 2))  # fmt: skip
-    assert mail.recipients == [b"tempfail-2-then-accept+1.0@blast.test", b"tempfail-2-then-accept+1.1@blast.test"]
+    assert mail.recipients == [
+        b"tempfail-2-then-accept+1.0@blast.test",
+        b"tempfail-2-then-accept+1.1@blast.test",
+    ]
     assert mail.group() == (
-        b"MAIL FROM:<bounce+1@t.test>\r\nRCPT TO:<" + b">\r\nRCPT TO:<".join(mail.recipients) + b">\r\nDATA\r\n"
+        b"MAIL FROM:<bounce+1@t.test>\r\nRCPT TO:<"
+        + b">\r\nRCPT TO:<".join(mail.recipients)
+        + b">\r\nDATA\r\n"
     )
 
 
@@ -126,7 +146,9 @@ def test_weights_are_read() -> None:
     assert parse_weights("--t", "x=y=2") == {"x=y": 2.0}
 
 
-@pytest.mark.parametrize("text", ["", "a=", "a=-1", "a=0", "=1", "a,a=2", "a=1e3", "a=٣", ",".join(f"t{n}" for n in range(1001))])
+@pytest.mark.parametrize(
+    "text", ["", "a=", "a=-1", "a=0", "=1", "a,a=2", "a=1e3", "a=٣", ",".join(f"t{n}" for n in range(1001))]
+)
 def test_weights_that_are_none_are_told(text: str) -> None:
     """By the option's name."""
     with pytest.raises(OptionError, match="--t"):
@@ -136,7 +158,10 @@ def test_weights_that_are_none_are_told(text: str) -> None:
 def test_ranges_are_read() -> None:
     """One value is both ends."""
     assert (parse_count_range("--r", "3"), parse_count_range("--r", "1-5")) == ((3, 3), (1, 5))
-    assert (parse_size_range("--s", "10KiB"), parse_size_range("--s", "1k-1 MB")) == ((10240, 10240), (1024, 1_000_000))
+    assert (parse_size_range("--s", "10KiB"), parse_size_range("--s", "1k-1 MB")) == (
+        (10240, 10240),
+        (1024, 1_000_000),
+    )
     for text in ("", "x", "1-", "-1", "1-2-3"):
         with pytest.raises(OptionError, match="--"):
             parse_count_range("--r", text)

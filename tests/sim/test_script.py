@@ -79,7 +79,11 @@ def test_a_script_is_read(tmp_path: Path) -> None:
         ('[[rule]]\naction = "accept"', "rule[0].stage", "is missing"),
         ('[[rule]]\nstage = "rctp"\naction = "accept"', "rule[0].stage", "did you mean 'rcpt'"),
         ('[[rule]]\nstage = "rcpt"\naction = "drop"', "rule[0].action", "write one of"),
-        ('[[rule]]\nstage = "rcpt"\naction = "accept"\nrecipent = "*"', "rule[0].recipent", "did you mean 'recipient'"),
+        (
+            '[[rule]]\nstage = "rcpt"\naction = "accept"\nrecipent = "*"',
+            "rule[0].recipent",
+            "did you mean 'recipient'",
+        ),
         ('[[rule]]\nstage = "rcpt"\naction = "accept"\ndomain = []', "rule[0].domain", "glob"),
         ('[[rule]]\nstage = "rcpt"\naction = "accept"\ndomain = [1]', "rule[0].domain", "glob"),
         ('[[rule]]\nstage = "rcpt"\naction = "accept"\ncode = 250', "rule[0].code", "goes with tempfail"),
@@ -102,7 +106,9 @@ def test_a_script_is_read(tmp_path: Path) -> None:
         ("seed =", "", "is not TOML"),
     ],
 )
-def test_a_mistake_is_told_with_its_key_and_what_is_right(tmp_path: Path, text: str, key: str, said: str) -> None:
+def test_a_mistake_is_told_with_its_key_and_what_is_right(
+    tmp_path: Path, text: str, key: str, said: str
+) -> None:
     """The file, the key's path, and a hint."""
     path = written(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
@@ -115,8 +121,17 @@ def test_a_mistake_is_told_with_its_key_and_what_is_right(tmp_path: Path, text: 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     """Nobody wants to mend a file one error at a time."""
     with pytest.raises(ConfigError) as caught:
-        load_script(written(tmp_path, 'seed = "x"\n[[rule]]\nstage = "x"\n[[rule]]\nstage = "rcpt"\naction = "slow"\n'))
-    assert [problem.key for problem in caught.value.problems] == ["seed", "rule[0].stage", "rule[0].action", "rule[1].delay"]
+        load_script(
+            written(
+                tmp_path, 'seed = "x"\n[[rule]]\nstage = "x"\n[[rule]]\nstage = "rcpt"\naction = "slow"\n'
+            )
+        )
+    assert [problem.key for problem in caught.value.problems] == [
+        "seed",
+        "rule[0].stage",
+        "rule[0].action",
+        "rule[1].delay",
+    ]
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
@@ -145,7 +160,9 @@ def moment(recipient: str = "u@a.test", sender: str = "s@b.test") -> Moment:
         ({"helo": ("server.*",)}, False),
     ],
 )
-def test_globs_are_anded_between_keys_and_ored_inside(keys: dict[str, tuple[str, ...]], matches: bool) -> None:
+def test_globs_are_anded_between_keys_and_ored_inside(
+    keys: dict[str, tuple[str, ...]], matches: bool
+) -> None:
     """Stars, question marks, nothing else; case does not matter."""
     rules = Rules([rule(Kind.TEMPFAIL, Stage.RCPT, **keys)], seeded_draw(1))
     assert (rules.decide(moment()) is not None) is matches
@@ -168,7 +185,9 @@ def test_the_first_rule_that_has_its_turn_decides() -> None:
 
 def test_skip_first_and_every_count_what_matches() -> None:
     """Moments that do not match do not count."""
-    rules = Rules([rule(Kind.TEMPFAIL, Stage.RCPT, domain=("a.test",), skip=2, first=4, every=2)], seeded_draw(1))
+    rules = Rules(
+        [rule(Kind.TEMPFAIL, Stage.RCPT, domain=("a.test",), skip=2, first=4, every=2)], seeded_draw(1)
+    )
     hits = []
     for number in range(1, 11):
         rules.decide(moment("u@other.test"))

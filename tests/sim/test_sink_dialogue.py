@@ -24,7 +24,7 @@ def test_a_message_is_taken_octet_for_octet() -> None:
         async with place() as here, here.client() as client:
             await client.ask(b"MAIL FROM:<s@from.test> BODY=8BITMIME SIZE=50\r\n", b"250 2.1.0")
             await client.ask(b"RCPT TO:<u@A.test>\r\n", b"250 2.1.5")
-            await client.ask(b"rcpt to:<\"v w\"@b.test>\r\n", b"250")
+            await client.ask(b'rcpt to:<"v w"@b.test>\r\n', b"250")
             await client.ask(b"DATA\r\n", b"354")
             await client.ask(b"Subject: \xc3\xa9\r\n\r\n..\r\n...x\r\ny.\r\n.\r\n", b"250 2.0.0")
             await client.ask(b"QUIT\r\n", b"221 2.0.0")
@@ -34,7 +34,11 @@ def test_a_message_is_taken_octet_for_octet() -> None:
             assert message.envelope.sender == "s@from.test"
             assert message.envelope.recipients == ("u@A.test", '"v w"@b.test')
             assert message.envelope.parameters == ("BODY=8BITMIME", "SIZE=50")
-            assert (message.helo, message.reply, message.irregularities) == ("client.test", "250 2.0.0 received", ())
+            assert (message.helo, message.reply, message.irregularities) == (
+                "client.test",
+                "250 2.0.0 received",
+                (),
+            )
             figures = here.sink.statistics
             assert (figures.total.messages, figures.total.accepted, figures.total.connections) == (1, 2, 1)
             assert list(figures.domains) == ["a.test", "b.test"]
@@ -101,7 +105,11 @@ def test_transactions_may_follow_each_other_in_one_write() -> None:
 @pytest.mark.parametrize("extension", list(Extension))
 def test_each_extension_can_be_left_out(extension: Extension) -> None:
     """It is not in the reply to EHLO, and its parameters are not known (555)."""
-    parameters = {Extension.EIGHT_BIT: b"BODY=8BITMIME", Extension.SMTPUTF8: b"SMTPUTF8", Extension.SIZE: b"SIZE=5"}
+    parameters = {
+        Extension.EIGHT_BIT: b"BODY=8BITMIME",
+        Extension.SMTPUTF8: b"SMTPUTF8",
+        Extension.SIZE: b"SIZE=5",
+    }
 
     async def scene() -> None:
         for options in (SinkOptions(), without(extension)):
@@ -255,7 +263,9 @@ def test_data_without_recipients_is_refused() -> None:
         async with place() as here, here.client() as client:
             await client.ask(b"MAIL FROM:<s@from.test>\r\n", b"250")
             await client.ask(b"DATA\r\n", b"554 5.5.1")
-            await client.ask(b"RCPT TO:<u@a.test>\r\nDATA x\r\nRSET\r\nDATA\r\n", b"250", b"501", b"250", b"503")
+            await client.ask(
+                b"RCPT TO:<u@a.test>\r\nDATA x\r\nRSET\r\nDATA\r\n", b"250", b"501", b"250", b"503"
+            )
             await client.ask(GROUP, b"250", b"250", b"354")
 
     run(scene())

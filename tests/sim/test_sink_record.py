@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import threading
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,11 @@ def test_a_message_is_recorded_before_it_is_answered(tmp_path: Path, sync: bool)
                     assert (await talk(client, "u@a.test", CONTENT)).startswith(b"250")
                     assert len(lines(path)) == number + 1
         (first, *_) = lines(path)
-        assert (first["sender"], first["recipients"], first["helo"]) == ("s@from.test", ["u@a.test"], "client.test")
+        assert (first["sender"], first["recipients"], first["helo"]) == (
+            "s@from.test",
+            ["u@a.test"],
+            "client.test",
+        )
         assert (first["size"], first["sha256"]) == (len(PLAIN), hashlib.sha256(PLAIN).hexdigest())
         assert first["headers"] == [["Subject", "one two"], ["X-Empty", ""]]
         assert (first["reply"], first["irregularities"], first["session"]) == ("250 2.0.0 received", [], 1)
@@ -80,7 +85,10 @@ def test_records_are_appended(tmp_path: Path) -> None:
                     await client.ask(HELLO, b"250")
                     await talk(client, "u@a.test", CONTENT)
         assert [line["dumped"] for line in lines(path)] == ["00000001.eml", "00000002.eml"]
-        assert {file.name: file.read_bytes() for file in dump.iterdir()} == {"00000001.eml": PLAIN, "00000002.eml": PLAIN}
+        assert {file.name: file.read_bytes() for file in dump.iterdir()} == {
+            "00000001.eml": PLAIN,
+            "00000002.eml": PLAIN,
+        }
 
     run(scene())
 
@@ -105,7 +113,9 @@ def test_a_message_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     run(scene())
 
 
-def test_no_reply_before_the_sync_and_one_sync_for_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_reply_before_the_sync_and_one_sync_for_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While a sync is under way further messages gather, unanswered, for the next one."""
     may_end, syncs = threading.Event(), []
 
@@ -114,22 +124,21 @@ def test_no_reply_before_the_sync_and_one_sync_for_many(tmp_path: Path, monkeypa
         may_end.wait(10)
 
     async def scene() -> None:
-        async with Sink(record=tmp_path / "record.jsonl", sync=True) as sink:
+        async with Sink(record=tmp_path / "record.jsonl", sync=True) as sink, AsyncExitStack() as stack:
             [endpoint] = await sink.start()
             monkeypatch.setattr(os, "fsync", slow_sync)
-            clients = [RawClient(endpoint) for _ in range(5)]
+            clients = [await stack.enter_async_context(RawClient(endpoint)) for _ in range(5)]
             for client in clients:
-                await client.connect()
                 await client.expect(b"220")
                 await client.ask(HELLO, b"250")
-            talks = [asyncio.create_task(talk(client, "u@a.test")) for client in clients]
+            talks = [asyncio.create_task(talk(clients[0], "u@a.test"))]
+            await until(lambda: len(syncs) == 1)
+            talks += [asyncio.create_task(talk(client, "u@a.test")) for client in clients[1:]]
             await until(lambda: len(lines(tmp_path / "record.jsonl")) == 5)
             assert not any(talking.done() for talking in talks)
             may_end.set()
             assert all(reply.startswith(b"250") for reply in await asyncio.gather(*talks))
             assert len(syncs) == 2
-            for client in clients:
-                client.close()
 
     run(scene())
 
@@ -175,3 +184,27 @@ def test_header_fields_are_bounded() -> None:
     assert len(header_fields(b"A: 1\r\n" * 5000)) == 1000
     ((_, value),) = header_fields(b"A: " + b"x" * 1_000_000 + b"\r\n")
     assert len(value) == 8192
+
+
+def test_stop_answers_what_is_being_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that will be on the disk is not left without its reply."""
+    may_end = threading.Event()
+
+    def slow_sync(descriptor: int) -> None:
+        may_end.wait(10)
+
+    async def scene() -> None:
+        sink = Sink(record=tmp_path / "record.jsonl", sync=True)
+        [endpoint] = await sink.start()
+        monkeypatch.setattr(os, "fsync", slow_sync)
+        async with RawClient(endpoint) as client:
+            await client.expect(b"220")
+            await client.ask(HELLO, b"250")
+            talking = asyncio.create_task(talk(client, "u@a.test"))
+            await until(lambda: bool(lines(tmp_path / "record.jsonl")))
+            stopping = asyncio.create_task(sink.stop())
+            may_end.set()
+            await stopping
+            assert (await talking).startswith(b"250")
+
+    run(scene())

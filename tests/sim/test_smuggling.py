@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.sim.smuggling import SEQUENCES, UNIVERSAL_NEWLINES, Attempt, Sending, attack_stream, attempt, count_stored
+from penstock.sim.smuggling import (
+    SEQUENCES,
+    UNIVERSAL_NEWLINES,
+    Attempt,
+    Sending,
+    attack_stream,
+    attempt,
+    count_stored,
+)
 from penstock.sim.vulnerable import VulnerableServer
 
 from .world import place, run
@@ -47,9 +55,12 @@ def test_nothing_gets_through_the_sink(name: str) -> None:
 
     async def scene() -> None:
         async with place() as here:
-            results = [await attempt(here.endpoint, sequence, sending=sending) for sending in (Sending.WHOLE, Sending.EACH_OCTET)]
-            for offset in range(begin, begin + len(sequence) + 2):
-                results.append(await attempt(here.endpoint, sequence, sending=Sending.SPLIT, offset=offset))
+            ways = [(Sending.WHOLE, 0), (Sending.EACH_OCTET, 0)]
+            ways += [(Sending.SPLIT, offset) for offset in range(begin, begin + len(sequence) + 2)]
+            results = [
+                await attempt(here.endpoint, sequence, sending=sending, offset=offset)
+                for sending, offset in ways
+            ]
             assert all(isinstance(result, Attempt) and result.stored == 1 for result in results)
             assert {message.wire for message in here.got} == {stream.removesuffix(b".\r\n")}
 

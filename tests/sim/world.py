@@ -50,7 +50,12 @@ class Place:
 
 @asynccontextmanager
 async def place(
-    options: SinkOptions | None = None, *, rules: Sequence[Rule] = (), seed: int = 1, local_parts: bool = True, keep: bool = True
+    options: SinkOptions | None = None,
+    *,
+    rules: Sequence[Rule] = (),
+    seed: int = 1,
+    local_parts: bool = True,
+    keep: bool = True,
 ) -> AsyncIterator[Place]:
     """A sink on a free port, with a clock that stands still; ``keep`` False runs it without looking at messages."""
     got: list[SinkMessage] = []
@@ -75,7 +80,7 @@ def rule(kind: Kind, stage: Stage, **keys: Any) -> Rule:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until ``condition`` holds, going round the loop; TimeoutError if it does not in time."""
     async with asyncio.timeout(PATIENCE):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what it waits for is anything a test can see
             await asyncio.sleep(0)
 
 
@@ -85,7 +90,13 @@ async def rounds(count: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-async def talk(client: RawClient, recipient: str, content: bytes = b"Subject: x\r\n\r\nhello\r\n", *, sender: str = "s@from.test") -> bytes:
+async def talk(
+    client: RawClient,
+    recipient: str,
+    content: bytes = b"Subject: x\r\n\r\nhello\r\n",
+    *,
+    sender: str = "s@from.test",
+) -> bytes:
     """One transaction, a command at a time; the reply that ended it, or the end of the connection as ``b""``."""
     try:
         for command in (f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "DATA"):

@@ -160,17 +160,18 @@ def _complain(what: str, status: int) -> int:
 
 async def _serve(server: Sink, endpoints: list[Endpoint], printer: _Printer) -> int:
     loop = asyncio.get_running_loop()
-    try:
-        listening = await server.start(endpoints)
-    except OSError as error:
-        return _complain(f"cannot listen on {', '.join(map(str, endpoints))}: {error.strerror}", 1)
-    for endpoint in listening:
-        sys.stderr.write(f"listening on {endpoint}\n")
-    sys.stderr.flush()
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     loop.add_signal_handler(signal.SIGUSR1, lambda: printer.print(server.statistics))
+    try:
+        listening = await server.start(endpoints)
+    except OSError as error:
+        return _complain(f"cannot listen on {', '.join(map(str, endpoints))}: {error.strerror}", 1)
+    # Said last: whoever reads it may send a signal at once.
+    for endpoint in listening:
+        sys.stderr.write(f"listening on {endpoint}\n")
+    sys.stderr.flush()
     async with asyncio.TaskGroup() as group:
         full = group.create_task(_end_when_full(server, ended), name="sink count")
         live = group.create_task(printer.show_live(server), name="sink live line")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections import deque
 from collections.abc import Callable
@@ -50,7 +49,7 @@ class Blast:
         self._idle: deque[BlastSession] = deque()
         self._wake: Timer | None = None
         self._ended_by = ""
-        self._ending = asyncio.Event()
+        self._pauses: set[asyncio.Event] = set()
         self._all_received = asyncio.Event()
         self._unsent = 0
         self._sink_died = False
@@ -148,24 +147,28 @@ class Blast:
                 await session.closed.wait()
                 self._sessions.discard(session)
             failures = 0 if session.was_ready else failures + 1
-            if failures:
-                await self._pause(min(_FIRST_PAUSE * 2**failures, _LONGEST_PAUSE))
+            if failures and not self._ended_by:
+                await self._pause(Seconds(min(_FIRST_PAUSE * 2**failures, _LONGEST_PAUSE)))
 
     async def _connect(self, session: BlastSession, server: Endpoint) -> None:
         async with asyncio.timeout(min(self.options.timeout, _CONNECT_LIMIT)):
             await asyncio.get_running_loop().create_connection(lambda: session, server.address, server.port)
 
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._ending.wait()
+    async def _pause(self, seconds: Seconds) -> None:
+        """Wait, but not beyond the end of the blast."""
+        over = asyncio.Event()
+        self._pauses.add(over)
+        timer = self._clock.call_later(seconds, over.set)
+        await over.wait()
+        timer.cancel()
+        self._pauses.discard(over)
 
     async def _await_receipts(self) -> None:
         if self._ledger is None or self._ledger.awaited <= 0:
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.options.grace):
-                await self._all_received.wait()
+        timer = self._clock.call_later(self.options.grace, self._all_received.set)
+        await self._all_received.wait()
+        timer.cancel()
 
     def _end(self, reason: str) -> None:
         """Begin nothing more; every connection says goodbye once it has nothing under way."""
@@ -178,7 +181,8 @@ class Blast:
         for session in self._idle:
             self._dismiss(session)
         self._idle.clear()
-        self._ending.set()
+        for pause in self._pauses:
+            pause.set()
 
     def _dismiss(self, session: BlastSession) -> None:
         session.asked_at = self._clock.monotonic()

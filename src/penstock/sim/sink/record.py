@@ -64,10 +64,14 @@ class Recorder:
                 self._sync_waiting(), name="sink record sync"
             )
 
-    async def close(self) -> None:
-        """Wait for what is being synced, and close the files."""
+    async def settle(self) -> None:
+        """Wait until everything written so far is synced and has been called ``done``."""
         if self._sync_task is not None:
             await self._sync_task
+
+    async def close(self) -> None:
+        """Close the files, once what is being synced is."""
+        await self.settle()
         if self._file is not None:
             self._file.close()
 

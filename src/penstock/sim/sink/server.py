@@ -29,7 +29,8 @@ _LOOPBACK = Endpoint("127.0.0.1", 0)
 class Sink:
     """An SMTP server that takes mail and does with it what its script says.
 
-    ``on_message`` is called with every message whose mail data came to its end, before it is answered (``reply`` says how it will be).
+    ``on_message`` is called with every message whose mail data came to its end, before it is answered (``reply`` says how it will be);
+    it must not raise.
     ``record``, ``dump`` and ``sync`` are those of ``Recorder``. ``start`` and ``stop`` are called once each, in one event loop.
     """
 
@@ -82,21 +83,23 @@ class Sink:
         return endpoints
 
     async def stop(self) -> None:
-        """Stop listening, end every session (what was said to it is written first) and close the files."""
+        """Stop listening, end every session (messages being written down are answered first) and close the files."""
         self._state.stopping = True
         if self._sweep is not None:
             self._sweep.cancel()
         for server in self._servers:
             server.close()
+        if self._recorder is not None:
+            await self._recorder.settle()
         for session in list(self._state.sessions):
             session.transport.close()
-        if self._recorder is not None:
-            await self._recorder.close()
         # Closed transports tell their sessions in the next round of the loop.
         for _ in range(3):
             await asyncio.sleep(0)
         for session in list(self._state.sessions):
             session.transport.abort()
+        if self._recorder is not None:
+            await self._recorder.close()
 
     async def wait_full(self) -> None:
         """Return once ``SinkOptions.count`` messages have been accepted; never if that is 0."""
