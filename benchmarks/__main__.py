@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import benchmarks
 from benchmarks import relay_2, show
@@ -16,15 +16,10 @@ PREFIX = "micro_"
 RELAY = "relay"
 
 
-def micro_benchmarks() -> dict[str, Callable[[], object]]:
-    """The ``main`` of every micro benchmark, by name."""
-    modules = [
-        module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name.startswith(PREFIX)
-    ]
-    return {
-        name.removeprefix(PREFIX): importlib.import_module(f"benchmarks.{name}").main
-        for name in sorted(modules)
-    }
+def micro_benchmarks() -> list[str]:
+    """The names of all micro benchmarks."""
+    modules = (module.name for module in pkgutil.iter_modules(benchmarks.__path__))
+    return sorted(name.removeprefix(PREFIX) for name in modules if name.startswith(PREFIX))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,15 +37,15 @@ def main(arguments: Sequence[str]) -> int:
     try:
         for name in names:
             print(f"\n== {name}", flush=True)
-            if name in micro:
-                micro[name]()
-            else:
+            if name == RELAY:
                 relay_2.measure()
+            else:
+                importlib.import_module(f"benchmarks.{PREFIX}{name}").main()
     except MissingProgramError as missing:
         print(f"{RELAY}: cannot run here: {missing}", file=sys.stderr)
         return 3
     except ProgramFaultError as fault:
-        print(f"{RELAY}: {fault}", file=sys.stderr)
+        print(f"{RELAY}: {fault}", *getattr(fault, "__notes__", []), sep="\n", file=sys.stderr)
         return 1
     finally:
         end_descendants()

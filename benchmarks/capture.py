@@ -28,7 +28,8 @@ KEYWORDS: Final = (
 )
 #: A dot that begins a line, where the client has to have put a second one (RFC 5321 4.5.2).
 _LINE_DOT = re.compile(rb"(^|\r\n)\.")
-_BARE = re.compile(rb"(?<!\r)\n|\r(?!\n)")
+#: A CR or an LF alone (RFC 5321 2.3.8).
+BARE_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 
 
 class Captured(NamedTuple):
@@ -45,7 +46,7 @@ class Captured(NamedTuple):
 
     def wire_faults(self) -> list[str]:
         """What is wrong with these octets as mail data: bare CR or LF, dots at line starts that were not doubled."""
-        faults = [f"bare {match[0]!r} at {match.start()}" for match in _BARE.finditer(self.data)]
+        faults = [f"bare {match[0]!r} at {match.start()}" for match in BARE_LINE_END.finditer(self.data)]
         faults += [
             f"dot not doubled at {match.end() - 1}"
             for match in _LINE_DOT.finditer(self.data)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple
 
-from benchmarks.processes import LOOPBACK
+from benchmarks.processes import LOOPBACK, ProgramFaultError
 
 END_OF_DATA: Final = b"\r\n.\r\n"
 _REPLY_LINE = re.compile(rb"([2-5][0-9]{2})([ -])([^\r\n]*)\r\n")
@@ -25,12 +25,12 @@ class Reply(NamedTuple):
         return f"{self.code} {self.text}"
 
 
-class DialogueError(Exception):
-    """The server closed the connection, or said something that is no reply."""
+class DialogueError(ProgramFaultError):
+    """The server closed the connection, was silent for too long, or said something other than it should."""
 
 
 class Dialogue:
-    """One connection. Every wait ends after ``seconds`` (TimeoutError)."""
+    """One connection. Every wait ends after ``seconds``; that, and the connection's end, is a DialogueError."""
 
     def __init__(self, port: int, seconds: float = 20.0, *, greeted: bool = True) -> None:
         self.socket = socket.create_connection((LOOPBACK, port), timeout=seconds)
@@ -49,12 +49,15 @@ class Dialogue:
 
     def send(self, octets: bytes) -> None:
         """Put these octets on the wire in one piece."""
-        self.socket.sendall(octets)
+        try:
+            self.socket.sendall(octets)
+        except OSError as error:
+            raise DialogueError(f"while sending {len(octets)} octets: {error}") from error
 
     def send_slowly(self, pieces: Iterable[bytes], pause: float = 0.0002) -> None:
         """Put each piece on the wire as a segment of its own."""
         for piece in pieces:
-            self.socket.sendall(piece)
+            self.send(piece)
             time.sleep(pause)
 
     def reply(self) -> Reply:
@@ -99,12 +102,15 @@ class Dialogue:
         try:
             while True:
                 self._receive()
-        except (DialogueError, TimeoutError, ConnectionError):
+        except DialogueError:
             rest, self._received = self._received, b""
             return rest
 
     def _receive(self) -> None:
-        octets = self.socket.recv(65_536)
+        try:
+            octets = self.socket.recv(65_536)
+        except OSError as error:
+            raise DialogueError(f"while waiting for a reply: {error}") from error
         if not octets:
             raise DialogueError(f"the server closed the connection (last words: {self._received[:100]!r})")
         self._received += octets

@@ -117,6 +117,13 @@ def simple_cases() -> Iterator[Case]:
         forward_paths=["δοκιμή@bücher.test".encode()],
         parameters=b" SMTPUTF8 BODY=8BITMIME",
     )
+    yield Case(
+        "SMTPUTF8, needed by the addresses alone",
+        header + b"\r\nASCII.\r\n",
+        reverse_path="jürgen@quelle.test".encode(),
+        forward_paths=["δοκιμή@d1.test".encode()],
+        parameters=b" SMTPUTF8",
+    )
     draw = random.Random(20)
     line = bytes(draw.choice(b"abcdefghijklmnopqrstuvwxyz .") for _ in range(998)) + b"\r\n"
     yield Case("20,000,000 octets", padded(2000) + line * 19_998)

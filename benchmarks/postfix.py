@@ -21,6 +21,7 @@ from benchmarks.processes import (
     find_program,
     free_port,
     greets,
+    guard,
     start,
     stop,
     wait_until,
@@ -110,10 +111,11 @@ class Postfix:
         master = Path(self._parameter("daemon_directory")) / "master"
         with (self._folder / "master.stderr").open("wb") as stderr:
             self._process = start([str(master), "-s", "-c", str(configuration)], stderr=stderr)
+        self._guardian = guard(self._process)
         try:
             wait_until(lambda: greets(self.port), 20.0, "Postfix to greet", self._process)
         except BaseException:
-            stop(self._process)
+            self._stop()
             raise
         self.clock = TreeClock(self._process.pid)
         return self
@@ -121,6 +123,11 @@ class Postfix:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        self._guardian.kill()
+        self._guardian.communicate()
         stop(self._process, grace=10.0)
 
     def log(self) -> str:

@@ -137,6 +137,22 @@ def start(
     )
 
 
+def guard(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """A guardian that kills the program's group when we are gone, however we went; to be stopped before the program is.
+
+    For programs that change their credentials: the kernel then forgets that they were to die with us (prctl(2), PR_SET_PDEATHSIG).
+    """
+    shell = find_program("sh")
+    # its input ends when we do: nobody else has the other end (file descriptors are close-on-exec)
+    return subprocess.Popen(
+        [shell, "-c", 'read -r nothing; kill -s KILL -- "-$0"', str(process.pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 def stop(process: subprocess.Popen[bytes], grace: float = 5.0, first: signal.Signals = signal.SIGTERM) -> int:
     """End a program and its process group: asked first, after ``grace`` seconds made to. Returns its exit status."""
     if process.poll() is None:

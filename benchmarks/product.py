@@ -122,6 +122,8 @@ class Penstock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        if isinstance(error, ProgramFaultError):
+            error.add_note(f"Penstock's last words: {self.log()[-1000:]}")
 
     def stop(self) -> int:
         """Ask it to drain and stop (SIGTERM), kill it if it has not after a while; returns its exit status. A second call changes nothing."""

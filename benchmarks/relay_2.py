@@ -22,6 +22,9 @@ SHARE_OF_STRAIGHT: Final = 0.20
 #: What sampling may add to the CPU time of a message before the profile is one of the sampler.
 SAMPLING_COST: Final = 0.15
 
+#: Processors that other programs may use in a leg before the report says that they did.
+QUIET: Final = 0.1
+
 Legs = dict[str, list[Leg]]
 
 
@@ -150,6 +153,10 @@ def _say_figures(report: Report, legs: Legs) -> None:
         foreign = _median(rounds, lambda leg: leg.foreign_cpu / leg.seconds)
         report.figure(
             f"{name:12} smtp-source {source:.0f} us/msg, smtp-sink {sink:.0f} us/msg; kept busy by anything else: {foreign:.2f} processors"
+        )
+    if any(leg.foreign_cpu / leg.seconds > QUIET for rounds in legs.values() for leg in rounds):
+        report.figure(
+            "THE MACHINE WAS NOT QUIET: rates are lower than they would be, and ratios less certain"
         )
 
 

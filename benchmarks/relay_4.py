@@ -6,10 +6,12 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -148,15 +150,24 @@ def _watch(
 
 
 def _listening_sockets() -> dict[str, str]:
-    """Inode of every TCP socket that listens, and its address as the kernel writes it."""
+    """Inode and address of every TCP socket that listens."""
     sockets: dict[str, str] = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(FileNotFoundError):
             for line in Path(table).read_text().splitlines()[1:]:
                 fields = line.split()
                 if fields[3] == LISTEN:
-                    sockets[fields[9]] = fields[1]
+                    sockets[fields[9]] = _endpoint(fields[1])
     return sockets
+
+
+def _endpoint(written: str) -> str:
+    """An address and port as people write them, from the kernel's hexadecimal in 32-bit words of the machine's byte order."""
+    address, _, port = written.partition(":")
+    words = [
+        int(address[place : place + 8], 16).to_bytes(4, sys.byteorder) for place in range(0, len(address), 8)
+    ]
+    return f"{ip_address(b''.join(words))} port {int(port, 16)}"
 
 
 def _has_socket(pid: int, inode: str) -> bool:

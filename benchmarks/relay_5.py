@@ -81,12 +81,12 @@ def check(report: Report, arguments: Sequence[str]) -> None:
             )
         _claim_warm_start(report, make, clone, environment)
         status, lines = _timed([make, "test"], clone, environment, TEST_LIMIT_SECONDS)
-        summary = next((line for line in reversed(lines) if PASSED.search(line.text)), None)
-        report.claim(
-            "'make test' is green",
-            status == 0 and summary is not None,
-            summary.text.strip("= ") if summary else _end_of(lines, 1),
-        )
+        summary = next((line.text.strip("= \n") for line in reversed(lines) if PASSED.search(line.text)), "")
+        report.claim("'make test' is green", status == 0 and bool(summary), summary or _end_of(lines, 1))
+        for line in [
+            line.text.strip() for line in lines if status and line.text.startswith(("FAILED", "ERROR"))
+        ][:20]:
+            report.figure(line)
         report.figure(
             f"'make test' after that, its own packages included: {lines[-1].seconds if lines else 0:.1f} s"
         )

@@ -55,7 +55,7 @@ class Sampler:
         if frame is None or not self._is_on:
             return
         entered = frame.f_lasti <= _first_instruction(frame.f_code)
-        line = frame.f_lineno
+        line = frame.f_lineno or 0  # None where a line has no number
         stack: list[tuple[CodeType, str]] = []
         at: FrameType | None = frame
         while at is not None and len(stack) < MAX_DEPTH:

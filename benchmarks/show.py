@@ -45,6 +45,8 @@ def run(name: str, check: Check, arguments: Sequence[str]) -> int:
         return 3
     except ProgramFaultError as fault:
         report.claim("every program did its part", holds=False, detail=str(fault))
+        for note in getattr(fault, "__notes__", []):
+            report.figure(note)
     return 0 if report.verdict() else 1
 
 

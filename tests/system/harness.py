@@ -94,7 +94,7 @@ class World:
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
         """The events so far, of these kinds."""
-        self.worker.event_log.flush()
+        self.worker.journal.flush()
         lines = [
             line
             for path in log_files(self.worker.event_log.directory)

@@ -148,7 +148,8 @@ class Connection(asyncio.BufferedProtocol):
             self._pause()
         else:
             self._work()
-        self._count()
+        if self._counted or session.has_input or session.is_receiving_data:
+            self._count()
 
     def eof_received(self) -> bool:
         """The client will send no more; what it has sent is still answered."""
@@ -190,13 +191,13 @@ class Connection(asyncio.BufferedProtocol):
             if event is None:
                 break
             self._decide(event)
-            if self._is_blocked:
+            if self._is_blocked or not session.has_input:
                 break
         self._is_working = False
         self._flush()
         if self._is_blocked or session.is_waiting:
             return
-        if session.has_work:
+        if session.has_input and session.has_work:
             self._schedule()
         elif self._is_paused:
             self._is_paused = False

@@ -120,13 +120,16 @@ class LaneConnection(asyncio.Protocol):
 
     def pull(self) -> None:  # hot: throughput
         """Take the next message, if there is one, and send it; otherwise be idle."""
+        self._pull()
+        self._flush()
+
+    def _pull(self) -> None:  # hot: throughput
         while self._delivery is None and not self.session.is_closed:
             delivery = self._owner.pull(self)
             if delivery is None:
                 break
             self._delivery = delivery
             self._send_next()
-        self._flush()
 
     def _send_next(self) -> None:  # hot: throughput
         """Send what is left of the message; what the session finishes without the peer is recorded at once."""
@@ -149,7 +152,7 @@ class LaneConnection(asyncio.Protocol):
                 if delivery is not None:
                     delivery.record(event, self._peer)
                     self._send_next()
-                    self.pull()
+                    self._pull()
             elif isinstance(event, Introduced):
                 self.is_introduced = True
                 if not self.introduced.done():

@@ -1,4 +1,7 @@
-"""Durations and byte sizes as operators write them: ``"17 mins"``, ``"24 hours"``, ``"1h30m"``, ``300``; ``"20MiB"``, ``"256 KB"``."""
+"""Durations and byte sizes as operators write them: ``"17 mins"``, ``"24 hours"``, ``"1h30m"``, ``300``; ``"20MiB"``, ``"256 KB"``.
+
+Digits are ASCII digits. What is out of range is refused like what is no quantity at all: it is a slip, and never reaches arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,14 @@ _SIZES: Final = {
     "kb": 1000, "mb": 1000**2, "gb": 1000**3, "tb": 1000**4,
     "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2, "g": 1024**3, "gib": 1024**3, "tib": 1024**4,
 }  # fmt: skip
-_TERM = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)\s*", re.ASCII)
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
-_SIZE = re.compile(r"([0-9][0-9_,]*)\s*([a-z]*)", re.ASCII)
+_TERM = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([a-z]+)\s*", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?", re.ASCII)
+# "," and "_" part digits, as in 1,000,000
+_SIZE = re.compile(r"([0-9]+(?:[,_][0-9]+)*)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
 #: A century; anything longer is a slip, and sums of times stay exact far beyond it.
 _LONGEST: Final = 100 * 366 * 86400
+#: An exbibyte, for the same reason.
+_LARGEST: Final = 1024**6
 
 
 class QuantityError(ValueError):
@@ -41,26 +47,36 @@ def parse_duration(value: str | float) -> Seconds:
     if isinstance(value, bool):
         raise QuantityError('a duration is a number of seconds, or text such as "5m" or "24 hours"')
     if isinstance(value, int | float):
-        return _bounded(float(value), str(value))
-    text = value.strip().lower()
+        return _bounded(value, value)
+    text = value.strip()
     if _NUMBER.fullmatch(text):
         return _bounded(float(text), value)
     total, position = 0.0, 0
     while position < len(text):
         match = _TERM.match(text, position)
-        if match is None or match[2] not in _UNITS:
-            raise QuantityError(f'{value!r} is no duration; write "90s", "5m", "24 hours" or "1 day"')
-        total += float(match[1]) * _UNITS[match[2]]
+        unit = _UNITS.get(match[2].lower()) if match is not None else None
+        if match is None or unit is None:
+            raise QuantityError(f'{_shown(value)} is no duration; write "90s", "5m", "24 hours" or "1 day"')
+        total += float(match[1]) * unit
         position = match.end()
     if not text:
         raise QuantityError('an empty text is no duration; write "90s", "5m", "24 hours" or "1 day"')
     return _bounded(total, value)
 
 
-def _bounded(seconds: float, written: str) -> Seconds:
+def _bounded(seconds: float, written: str | float) -> Seconds:
+    # compared before it is converted: an integer of TOML may be too large for a float
     if not 0 <= seconds <= _LONGEST:
-        raise QuantityError(f"{written!r} is out of range; a duration is between 0 and 100 years")
-    return Seconds(seconds)
+        raise QuantityError(f"{_shown(written)} is out of range; a duration is between 0 and 100 years")
+    return Seconds(float(seconds))
+
+
+def _shown(written: str | float) -> str:
+    """What was written, short enough for a message; a number of thousands of digits cannot even be shown."""
+    if isinstance(written, int) and abs(written) > _LARGEST:
+        return "the number"
+    text = repr(written)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def parse_byte_size(value: str | int) -> ByteCount:
@@ -68,8 +84,14 @@ def parse_byte_size(value: str | int) -> ByteCount:
     if isinstance(value, bool) or (isinstance(value, int) and value < 0):
         raise QuantityError('a size is a number of octets, or text such as "20MiB"')
     if isinstance(value, int):
-        return ByteCount(value)
-    match = _SIZE.fullmatch(value.strip().lower())
-    if match is None or match[2] not in _SIZES:
-        raise QuantityError(f'{value!r} is no size; write "64KiB", "20MiB" or a number of octets')
-    return ByteCount(int(match[1].replace(",", "").replace("_", "")) * _SIZES[match[2]])
+        size = value
+    else:
+        match = _SIZE.fullmatch(value.strip())
+        unit = _SIZES.get(match[2].lower()) if match is not None else None
+        if match is None or unit is None:
+            raise QuantityError(f'{_shown(value)} is no size; write "64KiB", "20MiB" or a number of octets')
+        digits = match[1].replace(",", "").replace("_", "").lstrip("0") or "0"
+        size = int(digits) * unit if len(digits) <= 20 else _LARGEST + 1
+    if size > _LARGEST:
+        raise QuantityError(f"{_shown(value)} is out of range; a size is at most an exbibyte")
+    return ByteCount(size)

@@ -43,12 +43,15 @@ class QueueName(msgspec.Struct, frozen=True):
 
 
 def parse_queue_name(text: str) -> QueueName:
-    """The queue that ``text`` names; ValueError if it has no domain."""
+    """The queue that ``text`` names; ValueError if it names none. ``str()`` of the result is ``text``."""
     owner, at, where = text.rpartition("@")
-    domain, _, routing_domain = where.partition("!")
+    domain, bang, routing_domain = where.partition("!")
     campaign, colon, tenant = owner.rpartition(":")
-    if not domain or (at and not owner):
+    name = QueueName(domain, tenant or None, campaign if colon else None, routing_domain or None)
+    is_whole = bool(domain) and bool(routing_domain) == bool(bang) and bool(owner) == bool(at)
+    labels = [label for label in (name.tenant, name.campaign) if label is not None]
+    if not is_whole or "!" in routing_domain or not all(is_label(label) for label in labels):
         raise ValueError(
             f"{text!r} is no queue name; write campaign:tenant@domain!routing_domain, the domain at least"
         )
-    return QueueName(domain, tenant or None, campaign if colon else None, routing_domain or None)
+    return name

@@ -23,7 +23,8 @@ def date_time(seconds: int) -> str:
 
 
 def address_literal(address: str) -> str:
-    """An IP address as RFC 5321 4.1.3 writes it."""
+    """An IP address as RFC 5321 4.1.3 writes it, which has no place for the zone of a link-local one."""
+    address = address.partition("%")[0]
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 

@@ -1,26 +1,30 @@
 """What messages stand in: the scheduled queue of a campaign, tenant and destination; the hop that says where that is; the path that leads there.
 
-A scheduled queue points to the hop of its next-hop domain, which many queues share; a hop points to a path as long as its route is fresh.
+A scheduled queue belongs to the hop of its next-hop domain, which many queues share, and holds its rows itself, in the order in which they became
+ready. While it has ready rows it is *listed* at its hop; once the hop's route is known it stands on a path too. So a route that is found or
+changes moves queues, never messages. A path takes the row that became ready first among its queues'.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from penstock.mail.configuration import PathConfig, QueueConfig
 from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply
-from penstock.queueing.rows import READY, WAITING, RowList, Rows
+from penstock.queueing.rows import NONE, RowList, Rows
 from penstock.routing.plan import Route
 
-_TIMED = (WAITING, READY)
-_ROW_BITS = 32
-_ROW_MASK = (1 << _ROW_BITS) - 1
-#: Stale wakes are cleared when they outnumber the live ones by this many, so that the cost of clearing stays constant a message.
-_STALE_GRACE = 64
+_INDEX_BITS: Final = 32
+_INDEX_MASK: Final = (1 << _INDEX_BITS) - 1
+#: Dead turns that are not worth clearing.
+_GRACE: Final = 64
+#: A queue's next retry is looked for among this many rows; they wait in the order of their deferrals, so it is among the first.
+_LOOKED_AT: Final = 1000
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -33,9 +37,18 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 class Path:
-    """One source to one site: its due mail in order, its connections, and what holds new ones back."""
+    """One source to one site: the queues with ready mail for it, its connections, and what holds new ones back.
+
+    ``connections`` are all that were asked for and have not ended: ``opening``, ``idle`` (``offered`` of them have been offered mail and have not
+    come for it yet), ``closing`` (no longer idle, never to pull again), and those at work. ``failures`` counts the attempts to connect that failed
+    since one did not.
+    """
 
     __slots__ = (
+        "_queues",
+        "_rows",
+        "_turns",
+        "closing",
         "config",
         "connections",
         "doom",
@@ -43,54 +56,134 @@ class Path:
         "hold",
         "idle",
         "in_flight",
-        "index",
+        "is_behind",
         "is_dropped",
+        "offered",
+        "opening",
+        "queues",
         "ready",
+        "reviewed",
         "route",
-        "rows",
         "site",
         "source",
         "timer",
     )
 
-    def __init__(self, index: int, source: str, route: Route, config: PathConfig) -> None:
-        self.index = index
-        #: the latest of the site's routes; its connections go by it
-        self.route = route
-        #: forgotten by the scheduler; a hop that still points here has it taken up again
-        self.is_dropped = False
+    def __init__(
+        self,
+        rows: Rows,
+        queues: Sequence[ScheduledQueue | None],
+        source: str,
+        route: Route,
+        config: PathConfig,
+    ) -> None:
+        self._rows = rows
+        self._queues = queues
         self.source = source
         self.site = route.site
+        #: the latest of the site's routes; its connections go by it
+        self.route = route
         self.config = config
-        self.rows = RowList()
+        #: forgotten by the scheduler; a hop that still points here has it taken up again
+        self.is_dropped = False
+        #: stands in the scheduler's backlog
+        self.is_behind = False
+        self.queues = 0
         self.ready = 0
         self.in_flight = 0
-        #: all of them: opening, busy and idle
         self.connections = 0
+        self.opening = 0
         self.idle = 0
+        self.offered = 0
+        self.closing = 0
         self.failures = 0
         self.hold: Hold | None = None
         #: the reply with which all of its mail fails, while that is being done
         self.doom: Reply | None = None
         self.timer = 0
+        #: where the next look for routes that may have changed begins
+        self.reviewed = 0
+        #: a heap of (order of a queue's first row, index of the queue) in one integer each; one counts while both are still so
+        self._turns: list[int] = []
 
     @property
     def name(self) -> str:
         """The path's name towards the outside, as a ready queue's."""
         return f"{self.source}->{self.site}@smtp_client"
 
+    def enter(self, queue: ScheduledQueue) -> None:
+        """Take in a listed queue that stands on no path."""
+        queue.path = self
+        self.queues += 1
+        self.ready += queue.ready
+        self.add_turn(queue)
+
+    def leave(self, queue: ScheduledQueue) -> None:
+        """Let a queue go, with all its rows."""
+        queue.path = None
+        self.queues -= 1
+        self.ready -= queue.ready
+
+    def add_turn(self, queue: ScheduledQueue) -> None:
+        """A queue that stands here has another first row than before."""
+        if len(self._turns) > 2 * self.queues + _GRACE:
+            self._turns = sorted({turn for turn in self._turns if self._queue_of(turn) is not None})
+        heapq.heappush(self._turns, self._rows.order[queue.ready_rows.head] << _INDEX_BITS | queue.index)
+
+    def pop(self) -> int:  # hot: micro_queueing
+        """Take the row that became ready first from its queue; NONE if there is none."""
+        turns, rows = self._turns, self._rows
+        while turns:
+            queue = self._queue_of(turns[0])
+            if queue is None:
+                heapq.heappop(turns)
+                continue
+            row = queue.ready_rows.pop(rows)
+            queue.ready -= 1
+            self.ready -= 1
+            head = queue.ready_rows.head
+            if head != NONE:
+                heapq.heapreplace(turns, rows.order[head] << _INDEX_BITS | queue.index)
+            else:
+                heapq.heappop(turns)
+                self.queues -= 1
+                queue.path = None
+                queue.hop.delist(queue)
+            return row
+        return NONE
+
+    def _queue_of(self, turn: int) -> ScheduledQueue | None:  # hot: micro_queueing
+        """The queue whose turn it is; None if it has had it, or has gone."""
+        queue = self._queues[turn & _INDEX_MASK]
+        if queue is None or queue.path is not self:
+            return None
+        return queue if self._rows.order[queue.ready_rows.head] == turn >> _INDEX_BITS else None
+
+    def review(self, count: int) -> list[Hop]:
+        """The hops of ``count`` queues that stand here, of others each time."""
+        turns = self._turns
+        begin = self.reviewed if self.reviewed < len(turns) else 0
+        self.reviewed = begin + count
+        hops = [
+            queue.hop for turn in turns[begin : begin + count] if (queue := self._queue_of(turn)) is not None
+        ]
+        return list(dict.fromkeys(hops))
+
 
 class Hop:
-    """A next-hop domain and what is known of its route."""
+    """A next-hop domain and what is known of its route. Its listed queues are chained by ``after`` and ``before``."""
 
     __slots__ = (
+        "cursor",
         "doom",
+        "first",
         "hold",
-        "is_moving",
+        "is_behind",
         "is_resolving",
+        "last",
         "name",
-        "parked",
         "path",
+        "route",
         "timer",
         "until",
         "users",
@@ -98,87 +191,152 @@ class Hop:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.path: Path | None = None
+        self.route: Route | None = None
         #: the route is good up to this instant
         self.until = 0
+        #: the route's path, when a queue was last put on it
+        self.path: Path | None = None
         self.is_resolving = False
-        #: parked mail is being put on the path
-        self.is_moving = False
         self.hold: Hold | None = None
+        #: the reply with which all of its ready mail fails, while that is being done
         self.doom: Reply | None = None
-        #: queues with mail that waits for the route
-        self.parked: deque[ScheduledQueue] = deque()
+        #: stands in the scheduler's backlog
+        self.is_behind = False
+        self.first: ScheduledQueue | None = None
+        self.last: ScheduledQueue | None = None
+        #: from this queue on, listed ones are still to be put on the route's path
+        self.cursor: ScheduledQueue | None = None
+        #: queues that exist, listed or not
         self.users = 0
         self.timer = 0
 
+    def enlist(self, queue: ScheduledQueue) -> None:
+        """A queue has its first ready row."""
+        queue.before = self.last
+        if self.last is None:
+            self.first = queue
+        else:
+            self.last.after = queue
+        self.last = queue
+
+    def delist(self, queue: ScheduledQueue) -> None:
+        """A queue has no ready row any more."""
+        before, after = queue.before, queue.after
+        if self.cursor is queue:
+            self.cursor = after
+        if before is None:
+            self.first = after
+        else:
+            before.after = after
+        if after is None:
+            self.last = before
+        else:
+            after.before = before
+        queue.before = queue.after = None
+
 
 class ScheduledQueue:
-    """The mail of one ``campaign:tenant@domain!routing_domain``.
-
-    ``wakes`` is a heap of (instant, row) in one integer each: an entry counts while its row is of this queue and has that wake. ``parked``
-    are due rows without a route.
-    """
+    """The mail of one ``campaign:tenant@domain!routing_domain``. ``epoch`` is that of its configuration."""
 
     __slots__ = (
-        "_wakes",
+        "after",
+        "before",
         "config",
         "empty_since",
+        "epoch",
         "hop",
         "in_flight",
         "index",
-        "is_parked",
         "name",
-        "parked",
+        "path",
         "ready",
+        "ready_rows",
         "timer",
         "waiting",
+        "waiting_rows",
     )
 
-    def __init__(self, index: int, name: QueueName, config: QueueConfig, hop: Hop) -> None:
+    def __init__(self, index: int, name: QueueName, config: QueueConfig, epoch: int, hop: Hop) -> None:
         self.index = index
         self.name = name
         self.config = config
+        self.epoch = epoch
         self.hop = hop
-        self.parked = RowList()
-        #: stands among the hop's ``parked``
-        self.is_parked = False
+        #: where its ready rows stand in turn; None while they have no route, or there are none
+        self.path: Path | None = None
+        self.before: ScheduledQueue | None = None
+        self.after: ScheduledQueue | None = None
+        self.ready_rows = RowList()
+        self.waiting_rows = RowList()
         self.waiting = 0
         self.ready = 0
         self.in_flight = 0
         self.empty_since = 0
         self.timer = 0
-        self._wakes: list[int] = []
 
     def __len__(self) -> int:
         return self.waiting + self.ready + self.in_flight
 
-    def set_wake(self, rows: Rows, row: int, instant: int) -> None:  # hot: throughput
-        """Time will do something to ``row`` at ``instant``; what it was to do before is forgotten."""
-        rows.wake[row] = instant
-        wakes = self._wakes
-        if len(wakes) > 2 * len(self) + _STALE_GRACE:
-            self._clear_stale(rows)
-            wakes = self._wakes
-        heapq.heappush(wakes, instant << _ROW_BITS | row)
+    def __bool__(self) -> bool:
+        """A queue is one, however empty."""
+        return True
 
-    def _is_live(self, rows: Rows, entry: int) -> bool:
-        row = entry & _ROW_MASK
-        state = rows.state[row]
-        return rows.wake[row] == entry >> _ROW_BITS and rows.queue[row] == self.index and state in _TIMED
+    @property
+    def hold(self) -> Hold | None:
+        """What holds its ready mail back; None if nothing does, or if there is none."""
+        if not self.ready:
+            return None
+        return self.path.hold if self.path is not None else self.hop.hold
 
-    def _clear_stale(self, rows: Rows) -> None:
-        self._wakes = sorted({entry for entry in self._wakes if self._is_live(rows, entry)})
+    def add_ready(self, rows: Rows, row: int) -> None:  # hot: micro_queueing
+        """Take in a row that is READY, in its order."""
+        rows_ready = self.ready_rows
+        if rows_ready.tail == NONE or rows.order[rows_ready.tail] < rows.order[row]:
+            rows_ready.append(rows, row)
+        else:
+            rows_ready.restore(rows, row)
+        self.ready += 1
+        if self.ready == 1:
+            self.hop.enlist(self)
+        if self.path is not None:
+            self.path.ready += 1
+            if rows_ready.head == row:
+                self.path.add_turn(self)
+
+    def remove_ready(self, rows: Rows, row: int) -> Path | None:
+        """Let a READY row go, wherever it stands; the path on which the queue stood."""
+        path = self.path
+        was_first = self.ready_rows.head == row
+        self.ready_rows.remove(rows, row)
+        self.ready -= 1
+        if path is not None:
+            path.ready -= 1
+        if not self.ready:
+            if path is not None:
+                path.leave(self)
+            self.hop.delist(self)
+        elif path is not None and was_first:
+            path.add_turn(self)
+        return path
+
+    def add_waiting(self, rows: Rows, row: int) -> None:
+        """Take in a row that is WAITING."""
+        self.waiting_rows.append(rows, row)
+        self.waiting += 1
+
+    def remove_waiting(self, rows: Rows, row: int) -> None:
+        """Let a WAITING row go."""
+        self.waiting_rows.remove(rows, row)
+        self.waiting -= 1
 
     def next_wake(self, rows: Rows) -> int:
-        """The earliest instant at which time does something to a row; 0 for never."""
-        wakes = self._wakes
-        while wakes and not self._is_live(rows, wakes[0]):
-            heapq.heappop(wakes)
-        return wakes[0] >> _ROW_BITS if wakes else 0
-
-    def pop_wake(self, rows: Rows, now: int) -> int:
-        """A row whose wake has come, or -1."""
-        instant = self.next_wake(rows)
-        if not instant or instant > now:
-            return -1
-        return heapq.heappop(self._wakes) & _ROW_MASK
+        """The instant of the earliest retry among the first thousand waiting rows; 0 if none waits."""
+        earliest = 0
+        row = self.waiting_rows.head
+        for _ in range(_LOOKED_AT):
+            if row == NONE:
+                break
+            if not earliest or rows.wake[row] < earliest:
+                earliest = rows.wake[row]
+            row = rows.next[row]
+        return earliest

@@ -2,5 +2,6 @@
 
 ``phase`` has the server's state table, ``command`` reads command lines, ``data`` reads mail data, ``server`` is the session that joins them.
 ``reply_reader`` reads a peer's replies, ``transmission`` writes mail data, ``client`` is the session on the sending side.
+What the sessions tell is in ``server_events`` and ``client_events``.
 A session is fed octets and asked for events; it owns no socket, no deadline and no decision about who may send what.
 """

@@ -1,8 +1,9 @@
 """A client session: told what to send, it gives octets; fed the peer's replies, it gives events (RFC 5321, RFC 2920).
 
 How a transaction goes. With PIPELINING, RSET where one is needed, MAIL, every RCPT and DATA leave as one group; without, one by one. Each
-reply is matched with the command it answers, in order, and counted: a reply that nothing asked for, or one that is malformed, breaks the
-session (``Broken``), because from there on no reply can be trusted to mean what it seems to. QUIT is never sent behind mail data.
+reply is matched with the command it answers, in order, and counted. A reply that nothing asked for, one that came before its command was
+sent, one that no such command has (3yz but to DATA, 220 and 221 within a transaction), or one that is malformed, breaks the session
+(``Broken``), because from there on no reply can be trusted to mean what it seems to. QUIT is never sent behind mail data.
 
 Every recipient gets the reply that decided about it: its own RCPT's, else MAIL's, DATA's, or the one to the final dot. A connection that
 ends leaves those without a reply with one of ours (4yz); if mail data had been sent, they are uncertain: the peer may have the message.
@@ -11,18 +12,27 @@ ends leaves those without a reply with one of ours (4yz); if mail data had been 
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum
 from typing import Final
 
 import msgspec
 
 from penstock.mail.records import INTERNAL
 from penstock.mail.reply import Reply, reply
+from penstock.smtp.client_events import (
+    Broken,
+    ClientEvent,
+    Finished,
+    Introduced,
+    Result,
+    SessionRefused,
+    Stage,
+)
 from penstock.smtp.reply_reader import ProtocolViolation, ReplyReader
 from penstock.smtp.transmission import (
     Capabilities,
     Transmission,
     capabilities,
+    is_printable_word,
     mail_command,
     mail_data,
     rcpt_command,
@@ -30,67 +40,36 @@ from penstock.smtp.transmission import (
     unsendable_recipient,
 )
 
+__all__ = [
+    "Broken",
+    "ClientEvent",
+    "ClientSession",
+    "Finished",
+    "Introduced",
+    "Result",
+    "SessionRefused",
+    "Stage",
+]
 
-class Stage(Enum):
-    """What the session waits for."""
+#: Stages in which a transaction is under way, and the command that each waits for, as events name it.
+_IN_TRANSACTION: Final[dict[Stage, str]] = {
+    Stage.RSET: "RSET",
+    Stage.MAIL: "MAIL",
+    Stage.RCPT: "RCPT",
+    Stage.DATA: "DATA",
+    Stage.DOT: "DATA",
+}
+#: EHLO is not known: the peer is asked in the old way (RFC 5321 3.2).
+_NO_EHLO: Final = frozenset({500, 502, 504})
+#: Said to a connection and to QUIT only; within a transaction they answer something else, or nothing of ours.
+_OUT_OF_PLACE: Final = frozenset({220, 221})
 
-    __hash__ = object.__hash__  # hot: throughput; Enum's own is written in Python
-
-    BANNER = "the banner"
-    EHLO = "the reply to EHLO"
-    HELO = "the reply to HELO"
-    IDLE = "something to send"
-    RSET = "the reply to RSET"
-    MAIL = "the reply to MAIL"
-    RCPT = "the reply to RCPT"
-    DATA = "the reply to DATA"
-    DOT = "the reply to mail data"
-    QUIT = "the reply to QUIT"
-    CLOSED = "nothing"
-
-
-#: Stages in which a transaction is under way.
-_IN_TRANSACTION: Final = frozenset({Stage.RSET, Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.DOT})
-
-
-class Introduced(msgspec.Struct, frozen=True):
-    """The peer has answered EHLO: transactions may be sent."""
-
-
-class SessionRefused(msgspec.Struct, frozen=True):
-    """The peer does not want this session; it is over."""
-
-    stage: Stage
-    reply: Reply
-
-
-class Result(msgspec.Struct, frozen=True):
-    """The reply that decided about a recipient (an index into the transmission's), and the command it answered."""
-
-    recipient: int
-    reply: Reply
-    command: str | None
-    is_uncertain: bool = False
-
-
-class Finished(msgspec.Struct, frozen=True):
-    """The transaction is over, with one result for each of its recipients. ``is_reusable``: another may be sent on this session."""
-
-    results: tuple[Result, ...]
-    is_reusable: bool
-
-
-class Broken(msgspec.Struct, frozen=True):
-    """The peer broke the protocol, or closed a session without a transaction; it is over. Results come before it, in Finished."""
-
-    reason: str
-
-
-ClientEvent = Introduced | SessionRefused | Finished | Broken
+_UNWRITABLE_SENDER: Final = reply(553, "5.1.7", INTERNAL + "the reverse-path cannot be written as a path")
+_UNWRITABLE_RECIPIENT: Final = reply(553, "5.1.3", INTERNAL + "the address cannot be written as a path")
 
 
 class ClientSession:
-    """One session of ours with a peer, from its banner on. ``ehlo_name`` is how we introduce ourselves."""
+    """One session of ours with a peer, from its banner on. ``ehlo_name`` is how we introduce ourselves: one word of printable ASCII."""
 
     __slots__ = (
         "_awaited",
@@ -110,18 +89,19 @@ class ClientSession:
     )
 
     def __init__(self, ehlo_name: str) -> None:
-        self._ehlo_name = ehlo_name
+        if not is_printable_word(ehlo_name):
+            raise ValueError(f"{ehlo_name!r} is no name to introduce oneself with")
+        self._ehlo_name = ehlo_name.encode("ascii")
         self._reader = ReplyReader()
         self._output: list[bytes] = []
         #: commands whose replies are still to come: the stage, and the recipient's index for RCPT
         self._awaited: deque[tuple[Stage, int]] = deque([(Stage.BANNER, -1)])
+        #: commands of the envelope that have not been sent, with the same; without PIPELINING only
+        self._unasked: deque[tuple[bytes, Stage, int]] = deque()
         self._peer = Capabilities()
         self._message: Transmission | None = None
         self._results: dict[int, Result] = {}
         self._pending: list[int] = []  # recipients that have no result yet
-        self._unasked: deque[int] = (
-            deque()
-        )  # those of them whose RCPT has not been sent; without PIPELINING only
         self._mail_reply: Reply | None = None
         self._needs_rset = False
         self._is_answered = False
@@ -146,7 +126,7 @@ class ClientSession:
         """
         return self._message is not None and not self._is_answered and self.transactions > 1
 
-    def take_output(self) -> bytes:
+    def take_output(self) -> bytes:  # hot: micro_smtp
         """The octets to write since the last call."""
         output = self._output
         if not output:
@@ -157,185 +137,176 @@ class ClientSession:
 
     # -- sending
 
-    def send(self, message: Transmission) -> Finished | None:  # hot: throughput
+    def send(self, message: Transmission) -> Finished | None:  # hot: micro_smtp
         """Begin a transaction; IDLE only. What the peer cannot be given at all is Finished at once, without a word to it."""
         if self._awaited:
             raise RuntimeError(f"a transaction cannot begin while waiting for {self.stage.value}")
-        self._results = {}
+        peer = self._peer
+        refused = unsendable(message, peer)
+        mail = b""
+        if refused is None:
+            try:
+                mail = mail_command(message, peer)
+            except ValueError:
+                refused = _UNWRITABLE_SENDER
+        results: dict[int, Result] = {}
+        pending: list[int] = []
+        lines: list[bytes] = []
+        for index, recipient in enumerate(message.recipients):
+            why = refused or unsendable_recipient(recipient, peer)
+            if why is None:
+                try:
+                    lines.append(rcpt_command(recipient))
+                    pending.append(index)
+                    continue
+                except ValueError:
+                    why = _UNWRITABLE_RECIPIENT
+            results[index] = Result(index, why, None)
+        if not pending:
+            return Finished(tuple(results.values()), is_reusable=True)
+        self._message, self._results, self._pending = message, results, pending
         self._mail_reply = None
         self._is_answered = False
-        self._message = message
-        local = unsendable(message, self._peer)
-        if local is not None:
-            return self._finish_locally(dict.fromkeys(range(len(message.recipients)), local))
-        refused = {
-            index: why
-            for index, recipient in enumerate(message.recipients)
-            if (why := unsendable_recipient(recipient, self._peer)) is not None
-        }
-        if len(refused) == len(message.recipients):
-            return self._finish_locally(refused)
-        self._results = {index: Result(index, why, None) for index, why in refused.items()}
-        self._pending = [index for index in range(len(message.recipients)) if index not in refused]
-        try:
-            self._begin(message)
-        except ValueError as error:
-            return self._finish_locally(
-                dict.fromkeys(self._pending, reply(553, "5.1.3", f"{INTERNAL}{error}"))
-            )
         self.transactions += 1
+        self._begin(mail, lines)
         return None
 
-    def _begin(self, message: Transmission) -> None:  # hot: throughput
-        """Ask for RSET, where one is needed, and the envelope; ValueError, before anything is asked, if it cannot be written."""
-        mail = mail_command(message, self._peer)
-        recipients = [rcpt_command(message.recipients[index]) for index in self._pending]
-        awaited, is_pipelined = self._awaited, self._peer.pipelining
-        lines: list[bytes] = []
+    def _begin(self, mail: bytes, recipients: list[bytes]) -> None:  # hot: micro_smtp
+        """Ask for RSET, where one is needed, and the envelope."""
+        commands = [(Stage.RCPT, index) for index in self._pending]
+        commands.insert(0, (Stage.MAIL, -1))
+        lines = [mail, *recipients]
         if self._needs_rset:
             self._needs_rset = False
-            awaited.append((Stage.RSET, -1))
-            if not is_pipelined:
-                self._output.append(b"RSET\r\n")
-                return
-            lines.append(b"RSET\r\n")
-        lines.append(mail)
-        awaited.append((Stage.MAIL, -1))
-        if is_pipelined:
-            awaited.extend([(Stage.RCPT, index) for index in self._pending])
-            awaited.append((Stage.DATA, -1))
-            lines += recipients
+            commands.insert(0, (Stage.RSET, -1))
+            lines.insert(0, b"RSET\r\n")
+        if self._peer.pipelining:
+            commands.append((Stage.DATA, -1))
             lines.append(b"DATA\r\n")
+            self._awaited.extend(commands)
+            self._output.append(b"".join(lines))
         else:
-            self._unasked = deque(self._pending)
-        self._output.append(b"".join(lines))
+            self._unasked.extend([(line, *command) for line, command in zip(lines, commands, strict=True)])
+            self._ask(*self._unasked.popleft())
 
-    def _finish_locally(self, replies: dict[int, Reply]) -> Finished:
-        self._message = None
-        return Finished(tuple(Result(index, why, None) for index, why in replies.items()), is_reusable=True)
+    def _ask(self, line: bytes, stage: Stage, index: int = -1) -> None:
+        self._output.append(line)
+        self._awaited.append((stage, index))
 
     def quit(self) -> None:
         """Take leave; IDLE only, a no-op otherwise."""
         if not self._awaited:
-            self._output.append(b"QUIT\r\n")
-            self._awaited.append((Stage.QUIT, -1))
+            self._ask(b"QUIT\r\n", Stage.QUIT)
 
     # -- receiving
 
-    def receive(self, data: bytes) -> list[ClientEvent]:  # hot: throughput
+    def receive(self, data: bytes) -> list[ClientEvent]:  # hot: micro_smtp
         """Take octets from the peer; what they mean."""
-        if self.is_closed:
-            return []
         events: list[ClientEvent] = []
+        if self.is_closed:
+            return events
+        reader = self._reader
+        # what is asked from here on has not been sent yet: none of these octets can answer it
+        asked = len(self._awaited)
         try:
-            for answer in self._reader.feed(data):
-                if not self._awaited:
-                    raise ProtocolViolation("a reply that nothing asked for: " + str(answer)[:200])
-                if self._on_reply(answer, events):
+            for answer in reader.feed(data):
+                if not asked:
+                    raise ProtocolViolation(f"a reply that nothing asked for: {str(answer)[:200]}")
+                asked -= 1
+                self._on_reply(answer, events)
+                if self.stage is Stage.CLOSED:
                     return events
-            if not self._reader.is_idle and not self._awaited:
+            if reader.violation is not None:
+                raise reader.violation
+            if not asked and not reader.is_idle:
                 raise ProtocolViolation("octets that nothing asked for")
         except ProtocolViolation as violation:
             self._break(str(violation), events)
         return events
 
-    def _on_reply(self, answer: Reply, events: list[ClientEvent]) -> bool:
-        """Act on a reply; whether the session is over."""
-        stage, index = self._awaited.popleft()
-        if stage in _IN_TRANSACTION:
-            self._is_answered = True
-            if answer.code == 421:
-                self._lose(answer, stage.name, events, is_reply=True)
-            else:
-                self._on_transaction_reply(stage, index, answer, events)
-        elif stage is Stage.QUIT:
-            self._close()
-        else:
+    def _on_reply(self, answer: Reply, events: list[ClientEvent]) -> None:
+        stage, index = self._awaited[0]
+        command = _IN_TRANSACTION.get(stage)
+        if command is None:
             self._on_introduction(stage, answer, events)
-        return self.is_closed
+            return
+        self._is_answered = True
+        if answer.code in _OUT_OF_PLACE or (answer.is_intermediate and stage is not Stage.DATA):
+            raise ProtocolViolation(f"{command} was answered with {str(answer)[:200]}")
+        self._awaited.popleft()
+        if answer.code == 421:
+            self._lose(answer, command, events)
+        else:
+            self._on_transaction_reply(stage, index, answer, events)
 
     def _on_introduction(self, stage: Stage, answer: Reply, events: list[ClientEvent]) -> None:
-        if stage is Stage.BANNER and answer.code == 220:
-            self.greeting = answer.text.partition(" ")[0].partition("\n")[0]
-            self._ask(b"EHLO %b\r\n" % self._ehlo_name.encode("ascii"), Stage.EHLO)
-        elif stage is Stage.EHLO and answer.code in (500, 502, 504):
-            # RFC 5321 3.2: a server that does not know EHLO is asked in the old way
-            self._ask(b"HELO %b\r\n" % self._ehlo_name.encode("ascii"), Stage.HELO)
-        elif stage is not Stage.BANNER and answer.is_positive:
+        self._awaited.popleft()
+        if stage is Stage.QUIT:
+            self._close()
+        elif stage is Stage.BANNER and answer.code == 220:
+            self.greeting = answer.text.partition("\n")[0].partition(" ")[0]
+            self._ask(b"EHLO %b\r\n" % self._ehlo_name, Stage.EHLO)
+        elif stage is Stage.EHLO and answer.code in _NO_EHLO:
+            self._ask(b"HELO %b\r\n" % self._ehlo_name, Stage.HELO)
+        elif stage is not Stage.BANNER and answer.code == 250:
             if stage is Stage.EHLO:
                 self._peer = capabilities(answer)
             events.append(Introduced())
         else:
-            events.append(SessionRefused(stage, answer))
             self._close()
-
-    def _ask(self, line: bytes, stage: Stage) -> None:
-        self._output.append(line)
-        self._awaited.append((stage, -1))
+            events.append(SessionRefused(stage, answer))
 
     def _on_transaction_reply(
         self, stage: Stage, index: int, answer: Reply, events: list[ClientEvent]
     ) -> None:
-        if stage is Stage.RCPT:
-            self._on_rcpt(index, answer, events)
-        elif stage is Stage.MAIL:
-            if not answer.is_positive:
-                self._mail_reply = answer
-            if not self._peer.pipelining:
-                self._step(events)
-        elif stage is Stage.DATA:
-            self._on_data(answer, events)
-        elif stage is Stage.DOT:
+        if stage is Stage.DOT:
             self._settle(answer, "DATA")
             self._finish(events)
-        elif not answer.is_positive:
-            raise ProtocolViolation("RSET was refused: " + str(answer)[:200])
-        elif not self._peer.pipelining:
-            assert self._message is not None  # noqa: S101 -- RSET is sent for a message
-            self._begin(self._message)
+        elif stage is Stage.DATA:
+            self._on_data(answer, events)
+        else:
+            if not answer.is_positive:
+                self._on_refusal(stage, index, answer)
+            if not self._peer.pipelining:
+                self._step(events)
 
-    def _on_rcpt(self, index: int, answer: Reply, events: list[ClientEvent]) -> None:
-        if not answer.is_positive:
-            self._results[index] = Result(
-                index, self._mail_reply or answer, "MAIL" if self._mail_reply else "RCPT"
-            )
+    def _on_refusal(self, stage: Stage, index: int, answer: Reply) -> None:
+        """Note a 4yz or 5yz to a command of the envelope."""
+        if stage is Stage.MAIL:
+            self._mail_reply = answer
+        elif stage is Stage.RCPT:
+            # the recipient of a transaction that was refused is refused for that, whatever is said about it
+            command = "RCPT" if self._mail_reply is None else "MAIL"
+            self._results[index] = Result(index, self._mail_reply or answer, command)
             self._pending.remove(index)
-        if not self._peer.pipelining:
-            self._step(events)
+        else:
+            raise ProtocolViolation(f"RSET was answered with {str(answer)[:200]}")
 
     def _step(self, events: list[ClientEvent]) -> None:
         """Without PIPELINING: the next command, once the last has its reply."""
-        message = self._message
-        assert message is not None  # noqa: S101 -- called within a transaction
         if self._mail_reply is None and self._unasked:
-            index = self._unasked.popleft()
-            self._output.append(rcpt_command(message.recipients[index]))
-            self._awaited.append((Stage.RCPT, index))
+            self._ask(*self._unasked.popleft())
         elif self._mail_reply is None and self._pending:
             self._ask(b"DATA\r\n", Stage.DATA)
         else:
             self._needs_rset = self._mail_reply is None
+            self._unasked.clear()
             self._settle_mail()
             self._finish(events)
 
-    def _on_data(self, answer: Reply, events: list[ClientEvent]) -> None:
-        if answer.is_intermediate:
-            self._send_data()
-            return
+    def _on_data(self, answer: Reply, events: list[ClientEvent]) -> None:  # hot: micro_smtp
         if answer.is_positive:
-            raise ProtocolViolation("DATA was answered with a 2yz: " + str(answer)[:200])
-        self._needs_rset = True
+            raise ProtocolViolation(f"DATA was answered with {str(answer)[:200]}")
         self._settle_mail()
-        self._settle(answer, "DATA")
-        self._finish(events)
-
-    def _send_data(self) -> None:  # hot: throughput
-        message = self._message
-        assert message is not None  # noqa: S101 -- DATA is sent for a message
-        self._settle_mail()
-        # with nobody to send it to, mail data that was asked for all the same is empty, and its reply means nothing
-        self._output.append(mail_data(message) if self._pending else b".\r\n")
-        self._awaited.append((Stage.DOT, -1))
+        if answer.is_intermediate:
+            message = self._message
+            assert message is not None  # noqa: S101 -- DATA is sent for a message
+            # with nobody to send it to, mail data that was asked for all the same is empty, and its reply means nothing
+            self._ask(mail_data(message) if self._pending else b".\r\n", Stage.DOT)
+        else:
+            self._needs_rset = True
+            self._settle(answer, "DATA")
+            self._finish(events)
 
     # -- results
 
@@ -349,27 +320,40 @@ class ClientSession:
         self._pending = []
 
     def _finish(self, events: list[ClientEvent]) -> None:
-        self._message = None
-        is_reusable = not self._awaited
-        results = tuple([self._results[index] for index in sorted(self._results)])
-        events.append(Finished(results, is_reusable))
+        results, self._results, self._message = self._results, {}, None
+        ordered = tuple([results[index] for index in sorted(results)])
+        events.append(Finished(ordered, is_reusable=not self._awaited))
+
+    # -- the end
 
     def _close(self) -> None:
         self._awaited = deque([(Stage.CLOSED, -1)])
+        self._unasked.clear()
+        # what was not sent yet is not to be sent: the peer would do it, and we would not hear of it
+        self._output.clear()
 
-    def _lose(self, answer: Reply, command: str | None, events: list[ClientEvent], *, is_reply: bool) -> None:
+    def _lose(
+        self, answer: Reply, command: str | None, events: list[ClientEvent], *, is_uncertain: bool = False
+    ) -> None:
         """End the session within a transaction: ``answer`` is for the recipients that have no reply yet."""
-        was_sent = (
-            bool(self._awaited and self._awaited[0][0] is Stage.DOT) and not is_reply and bool(self._pending)
-        )
-        self._settle_mail()
-        self._settle(answer, command, is_uncertain=was_sent)
         self._close()
+        self._settle_mail()
+        self._settle(answer, command, is_uncertain=is_uncertain)
         self._finish(events)
 
+    @property
+    def _is_data_sent(self) -> bool:
+        """Whether mail data has been sent and not been answered."""
+        return self.stage is Stage.DOT and not self._output
+
     def _break(self, reason: str, events: list[ClientEvent]) -> None:
+        """End a session that cannot be trusted."""
+        events[:] = [
+            msgspec.structs.replace(event, is_reusable=False) if isinstance(event, Finished) else event
+            for event in events
+        ]
         if self._message is not None:
-            self._lose(reply(451, "4.5.0", INTERNAL + reason), None, events, is_reply=False)
+            self._lose(reply(451, "4.5.0", INTERNAL + reason), None, events, is_uncertain=self._is_data_sent)
         self._close()
         events.append(Broken(reason))
 
@@ -379,9 +363,8 @@ class ClientSession:
         if self.is_closed:
             return events
         if self._message is not None:
-            stage = self.stage
-            text = f"{INTERNAL}{reason} while waiting for {stage.value}"
-            self._lose(reply(451, "4.4.2", text), None, events, is_reply=False)
+            text = f"{INTERNAL}{reason} while waiting for {self.stage.value}"
+            self._lose(reply(451, "4.4.2", text), None, events, is_uncertain=self._is_data_sent)
         self._close()
         events.append(Broken(reason))
         return events

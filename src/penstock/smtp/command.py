@@ -1,7 +1,7 @@
 """Command lines of RFC 5321 4.1, read strictly: a command is what the grammar says, or a reply that says why not.
 
 Digits are ASCII digits, parameters occur once, and a line with a stray CR, LF or control character is no command at all (5.5.2): what
-one program reads as one line, another may read as two.
+one program reads as one line, another may read as two. Nothing of what came is repeated in a reply.
 """
 
 from __future__ import annotations
@@ -16,30 +16,36 @@ from penstock.mail.reply import Reply, reply
 from penstock.smtp.phase import Verb
 
 VERBS: Final[dict[bytes, Verb]] = {verb.value: verb for verb in Verb}
+#: Errors of syntax or order after which a client is sent away; a good message resets the count.
+ERROR_LIMIT: Final = 20
 #: Room for a path of 256 octets and all parameters; RFC 5321 4.5.3.1.4 asks for 512, extensions add to it.
 COMMAND_LINE_LIMIT: Final = 2048
 
 # Anything below space, and DEL: no command holds it.
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 # "FROM:" Reverse-path [SP Mail-parameters]; a space before the path is no part of the grammar, but common. Quoted strings may hold ">".
-_PATH_ARGUMENT = rb':[ ]?<((?:"(?:[^"\\]|\\.)*"|[^<>"])*)>(?:[ ]+(.*))?'
+_PATH_ARGUMENT = rb':[ ]?<((?:[^<>"]++|"(?:[^"\\]|\\.)*+")*+)>(?:[ ]+(.*))?'
 _MAIL = re.compile(rb"[Ff][Rr][Oo][Mm]" + _PATH_ARGUMENT)
 _RCPT = re.compile(rb"[Tt][Oo]" + _PATH_ARGUMENT)
 # esmtp-param = esmtp-keyword ["=" esmtp-value] (RFC 5321 4.1.2)
 _PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?")
 # size-value = 1*20DIGIT (RFC 1870 4)
 _SIZE = re.compile(rb"[0-9]{1,20}")
-# Domain or address literal, loosely: clients introduce themselves in many ways, and the name is only written down.
-_HELLO_NAME = re.compile(r"[^\x00-\x20\x7f-\x9f<>()\u2028\u2029]{1,255}")
+# Domain or address literal, loosely: clients introduce themselves in many ways, and the name is only written down (in a Received field,
+# so it holds nothing that begins or ends anything there).
+_HELLO_NAME = re.compile(r'[^\x00-\x20\x7f-\x9f<>()"\\;\u2028\u2029]+')
+_HELLO_LIMIT: Final = 255
 
 SYNTAX: Final = reply(501, "5.5.4", "syntax error in parameters")
 UNRECOGNISED: Final = reply(500, "5.5.1", "command not recognised")
 NOT_A_LINE: Final = reply(501, "5.5.2", "a command is one line of printable text that ends with CRLF")
 LINE_TOO_LONG: Final = reply(500, "5.5.2", f"a command line has at most {COMMAND_LINE_LIMIT} octets")
-NEEDS_SMTPUTF8: Final = reply(553, "5.6.7", "an address with UTF-8 needs the SMTPUTF8 parameter of MAIL")
+NEEDS_SMTPUTF8: Final = reply(553, "5.6.7", "an address with UTF-8 needs the SMTPUTF8 parameter")
+_NO_BDAT: Final = reply(502, "5.5.1", "CHUNKING is not offered here")
+_NO_HTTP: Final = reply(500, "5.5.1", "this is no web server")
 
 
-class MailCommand(msgspec.Struct, frozen=True):
+class MailCommand(msgspec.Struct, frozen=True, gc=False):
     """MAIL: ``size`` is what the client announces (RFC 1870), 0 where it does not; ``eight_bit`` is BODY=8BITMIME (RFC 6152)."""
 
     reverse_path: ReversePath
@@ -49,22 +55,35 @@ class MailCommand(msgspec.Struct, frozen=True):
 
 
 class Refusal(Exception):
-    """The command is refused with ``reply``."""
+    """The command is refused with ``reply``, and counts as so many ``errors``.
 
-    def __init__(self, refusal: Reply) -> None:
-        super().__init__(str(refusal))
+    One by default. None where the command is well-formed and an address in it is not: a list of recipients may hold any number of those.
+    ERROR_LIMIT where what follows cannot be commands, and reading on would be dangerous.
+    """
+
+    def __init__(self, refusal: Reply, errors: int = 1) -> None:
+        super().__init__(refusal, errors)
         self.reply = refusal
+        self.errors = errors
 
 
-def parse_line(line: bytes) -> tuple[Verb, bytes]:
+def parse_line(line: bytes) -> tuple[Verb, bytes]:  # hot: micro_smtp
     """The verb and its argument (without the space between) of a line without its CRLF; Refusal if it is no command."""
     word, _, argument = line.partition(b" ")
-    verb = VERBS.get(word.upper())
+    verb = VERBS.get(word) or VERBS.get(word.upper())
     if _CONTROL.search(line):
         raise Refusal(NOT_A_LINE)
     if verb is None:
-        raise Refusal(UNRECOGNISED)
+        raise _unrecognised(line, word.upper())
     return verb, argument.rstrip(b" ")
+
+
+def _unrecognised(line: bytes, word: bytes) -> Refusal:
+    if word == b"BDAT":
+        return Refusal(_NO_BDAT, ERROR_LIMIT)  # octets of mail data follow it, whatever we answer
+    if b" HTTP/" in line:
+        return Refusal(_NO_HTTP, ERROR_LIMIT)  # a browser that was talked into carrying somebody's commands
+    return Refusal(UNRECOGNISED if line.isascii() else NOT_A_LINE)
 
 
 def _parameters(text: bytes | None) -> dict[bytes, bytes | None]:
@@ -82,7 +101,7 @@ def _parameters(text: bytes | None) -> dict[bytes, bytes | None]:
     return found
 
 
-def parse_mail(argument: bytes, *, is_extended: bool) -> MailCommand:  # hot: throughput
+def parse_mail(argument: bytes, *, is_extended: bool) -> MailCommand:  # hot: micro_smtp
     """MAIL's argument; ``is_extended`` says that the client sent EHLO, without which there are no parameters (RFC 5321 4.1.1.1)."""
     match = _MAIL.fullmatch(argument)
     if match is None:
@@ -106,13 +125,11 @@ def parse_mail(argument: bytes, *, is_extended: bool) -> MailCommand:  # hot: th
             smtputf8 = True
         else:
             raise Refusal(reply(555, "5.5.4", "parameter not recognised"))
-    path = _path(match[1], "5.1.7") if match[1] else None
-    if path is not None and not smtputf8 and not path.is_ascii:
-        raise Refusal(NEEDS_SMTPUTF8)
+    path = _path(match[1], "5.1.7", smtputf8=smtputf8) if match[1] else None
     return MailCommand(path, size, eight_bit, smtputf8)
 
 
-def parse_rcpt(argument: bytes, *, smtputf8: bool, hostname: str) -> Address:  # hot: throughput
+def parse_rcpt(argument: bytes, *, smtputf8: bool, hostname: str) -> Address:  # hot: micro_smtp
     """RCPT's forward-path. ``<postmaster>`` alone is the postmaster of ``hostname`` (RFC 5321 4.1.1.3)."""
     match = _RCPT.fullmatch(argument)
     if match is None:
@@ -123,25 +140,33 @@ def parse_rcpt(argument: bytes, *, smtputf8: bool, hostname: str) -> Address:  #
         return Address(match[1].decode("ascii"), hostname)
     if not match[1]:
         raise Refusal(reply(501, "5.1.3", "a forward-path is not empty"))
-    path = _path(match[1], "5.1.3")
-    if not smtputf8 and not path.is_ascii:
-        raise Refusal(NEEDS_SMTPUTF8)
-    return path
+    return _path(match[1], "5.1.3", smtputf8=smtputf8)
 
 
-def _path(wire: bytes, enhanced: str) -> Address:
+def _path(wire: bytes, enhanced: str, *, smtputf8: bool) -> Address:
+    # by what was sent, not by what it means: a domain of U-labels needs the parameter too (RFC 6531 3.3)
+    if not smtputf8 and not wire.isascii():
+        raise Refusal(NEEDS_SMTPUTF8, 0)
     try:
         return parse_path(wire)
     except AddressError as error:
-        raise Refusal(reply(501, enhanced, str(error))) from error
+        raise Refusal(reply(501, enhanced, str(error)), 0) from error
 
 
 def parse_hello(argument: bytes) -> str:
-    """The name by which a client introduces itself; Refusal if it gives none, or one that is no word."""
+    """The name by which a client introduces itself; Refusal if it gives none, or one that is no word of at most 255 octets."""
     try:
         name = argument.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Refusal(SYNTAX) from error
-    if not _HELLO_NAME.fullmatch(name):
+    if len(argument) > _HELLO_LIMIT or not _HELLO_NAME.fullmatch(name):
         raise Refusal(reply(501, "5.5.4", "the syntax is EHLO domain, or EHLO [address]"))
     return name
+
+
+def check_vrfy(argument: bytes) -> None:
+    """VRFY takes a user or mailbox, with SMTPUTF8 behind it if that is not ASCII (RFC 5321 3.5.1, RFC 6531 3.7.4.2); Refusal if it is not so."""
+    if not argument:
+        raise Refusal(SYNTAX)
+    if not argument.isascii() and argument.rpartition(b" ")[2].upper() != b"SMTPUTF8":
+        raise Refusal(NEEDS_SMTPUTF8)

@@ -6,14 +6,15 @@ nothing after a look-alike is ever taken for a command. Past the size limit octe
 
 from __future__ import annotations
 
-import re
+import io
 from typing import Final
 
 from penstock.mail.configuration import LineEndings
 from penstock.mail.reply import Reply, reply
 
 _END: Final = b"\r\n.\r\n"
-_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+#: Segments below this are put together: as objects of their own, octets that come one by one would take forty times their room.
+_SMALL: Final = 4096
 
 BARE_LINE_END: Final = reply(
     550, "5.5.2", "mail data has a bare CR or LF; lines end with CRLF (RFC 5321 2.3.8)"
@@ -21,45 +22,62 @@ BARE_LINE_END: Final = reply(
 
 
 class DataReader:
-    """Collects the mail data of one transaction, up to ``size_limit`` octets as they come in."""
+    """Collects the mail data of one transaction, up to ``size_limit`` octets without the dots that transparency added (RFC 1870 3)."""
 
-    __slots__ = ("_chunks", "_has_dots", "_limit", "_tail", "is_over", "is_starved", "size")
+    __slots__ = ("_chunks", "_dots", "_limit", "_tail", "is_over", "is_starved", "size")
 
     def __init__(self, size_limit: int) -> None:
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | bytearray] = []
         self._tail = b"\r\n"  # the CRLF of DATA itself: "." CRLF right after it is the end of empty mail data
         self._limit = size_limit
-        self._has_dots = False
+        self._dots = 0  # lines that began with a dot so far
         self.size = 0
         self.is_over = False
         self.is_starved = False
 
-    def feed(self, data: bytes) -> int:  # hot: throughput
+    def feed(self, data: bytes) -> int:  # hot: micro_smtp
         """Take octets; the number of them up to and with the end of data, or -1 if the end is not among them."""
         tail = self._tail
         window = tail + data
-        end = window.find(b"\r\n.")
-        if end >= 0 and not window.startswith(b"\r\n", end + 3):
-            # one search serves both questions, until a line with a dot is seen that is not the end
-            self._has_dots = True
-            end = window.find(_END, end)
+        size = len(window)
+        is_last = window.endswith(_END)
+        # one search serves both questions, as long as no line but the last begins with a dot; backwards takes half the time of forwards
+        if window.rfind(b"\r\n.", 0, size - 3 if is_last else size) < 0:
+            end = size - len(_END) if is_last else -1
+        else:
+            end = window.find(_END)
+            self._count_dots(window, len(tail), end)
         if end >= 0:
+            if end + 2 < len(tail):
+                self._dots -= 1  # the dot of the end itself, which came before its CRLF
             used = end + len(_END) - len(tail)
-            if not self.is_over:
-                self._keep(data if used == len(data) else data[:used])
+            self._keep(data if used == len(data) else data[:used])
+            if self.size - 3 - self._dots > self._limit:
+                self.drop()
             return used
         self._tail = window[-4:]
-        if not self.is_over:
-            self._keep(data)
+        self._keep(data)
         return -1
 
+    def _count_dots(self, window: bytes, tail: int, end: int) -> None:
+        """Count the lines that begin with a dot, of those whose dot is new, up to the end."""
+        self._dots += window.count(b"\r\n.", max(tail - 2, 0), end if end >= 0 else len(window))
+
     def _keep(self, data: bytes) -> None:
+        if self.is_over:
+            return
+        chunks = self._chunks
         self.size += len(data)
-        # three octets of grace for the dot that ends it; the sender's dots are counted as they come
-        if self.size > self._limit + 3:
+        if self.size - self._dots > self._limit + 3:  # three for the end
             self.drop()
+        elif len(data) >= _SMALL or not chunks:
+            chunks.append(data)
         else:
-            self._chunks.append(data)
+            last = chunks[-1]
+            if isinstance(last, bytearray):
+                last += data
+            else:
+                chunks.append(bytearray(data))
 
     def drop(self) -> None:
         """Keep nothing of this transaction any more; its end will still be found."""
@@ -67,33 +85,42 @@ class DataReader:
         self._chunks.clear()
         self.size = 0
 
-    def content(self) -> tuple[bytes, bool]:  # hot: throughput
-        """The mail data without its end and the dots that transparency added (RFC 5321 4.5.2), and whether there were any.
-
-        After the end only.
-        """
+    def content(self) -> bytes:  # hot: micro_smtp
+        """The mail data without its end and the dots that transparency added (RFC 5321 4.5.2). After the end only, and if it is not over."""
         chunks = self._chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        data = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
         data = data[:-3]
-        if not self._has_dots:
-            return data, False
+        if not self._dots:
+            return data
         if data.startswith(b"."):
             data = data[1:]
-        return data.replace(b"\r\n.", b"\r\n"), True
+        return data.replace(b"\r\n.", b"\r\n")
+
+    @property
+    def has_dots(self) -> bool:
+        """Whether transparency added dots: without any, no line of the content begins with one."""
+        return self._dots > 0
 
 
-def has_bare_line_end(content: bytes) -> bool:  # hot: throughput
+def has_bare_line_end(content: bytes) -> bool:  # hot: micro_smtp
     """Whether there is a CR without LF or an LF without CR."""
-    pairs = content.count(b"\r\n")
-    return content.count(b"\n") != pairs or content.count(b"\r") != pairs
+    # This decoder notes in C which line ends it has seen, in one pass: three times as fast as counting CR, LF and CRLF.
+    decoder = io.IncrementalNewlineDecoder(None, translate=False)
+    decoder.decode(content.decode("latin-1"), final=True)
+    return decoder.newlines is not None and decoder.newlines != "\r\n"
 
 
 def with_crlf(content: bytes) -> bytes:
     """``content`` with every bare CR and every bare LF turned into CRLF."""
-    return _BARE.sub(b"\r\n", content)
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
 
-def longest_line_exceeds(content: bytes, limit: int) -> bool:  # hot: throughput
+def has_dot_line(content: bytes) -> bool:
+    """Whether a line begins with a dot, lines being parted by CRLF."""
+    return content.startswith(b".") or b"\r\n." in content
+
+
+def longest_line_exceeds(content: bytes, limit: int) -> bool:  # hot: micro_smtp
     """Whether a line is longer than ``limit`` octets, its CRLF not counted (RFC 5321 4.5.3.1.6, RFC 5322 2.1.1)."""
     position, end = 0, len(content)
     while end - position > limit:
@@ -105,14 +132,22 @@ def longest_line_exceeds(content: bytes, limit: int) -> bool:  # hot: throughput
     return False
 
 
-def judge(content: bytes, line_endings: LineEndings, line_limit: int) -> tuple[bytes, bool] | Reply:
-    """What to keep of mail data and whether all its line ends are CRLF, or the reply that refuses it."""
+def judge(
+    content: bytes, line_endings: LineEndings, line_limit: int, *, has_dots: bool = True
+) -> tuple[bytes, bool] | Reply:
+    """What to keep of mail data and whether it is canonical (every line ends with CRLF, none begins with a dot), or the reply that refuses it.
+
+    ``has_dots`` False says that no line, as CRLF parts them, begins with a dot: it need not be looked for.
+    """
     is_clean = not has_bare_line_end(content)
+    lines = content
     if not is_clean:
         if line_endings is LineEndings.DENY:
             return BARE_LINE_END
+        # what was no line before may be one now, and a dot at its beginning the end of mail data
+        lines, has_dots = with_crlf(content), True
         if line_endings is LineEndings.FIX:
-            content, is_clean = with_crlf(content), True
-    if longest_line_exceeds(content, line_limit):
+            content, is_clean = lines, True
+    if longest_line_exceeds(lines, line_limit):
         return reply(500, "5.2.3", f"mail data has a line of more than {line_limit} octets")
-    return content, is_clean
+    return content, is_clean and not (has_dots and has_dot_line(content))

@@ -9,96 +9,34 @@ Commands go check, policy, apply: ``command`` checks, the shell is the policy, `
 
 from __future__ import annotations
 
-from typing import Final
-
-import msgspec
-
 from penstock.mail.address import Address
-from penstock.mail.configuration import LineEndings
 from penstock.mail.reply import Reply, reply
-from penstock.smtp import command
-from penstock.smtp.command import MailCommand, Refusal
+from penstock.smtp import command, replies
+from penstock.smtp.command import COMMAND_LINE_LIMIT, ERROR_LIMIT, MailCommand, Refusal
 from penstock.smtp.data import DataReader, judge
 from penstock.smtp.phase import EXPECTED, TRANSITIONS, Phase, Verb
-
-#: Errors of syntax or order after which a client is sent away; a good message resets the count.
-ERROR_LIMIT: Final = 20
-
-_MAIL_OK: Final = reply(250, "2.1.0", "sender ok").to_bytes()
-_RCPT_OK: Final = reply(250, "2.1.5", "recipient ok").to_bytes()
-_DATA_GO: Final = b"354 send mail data; end with <CRLF>.<CRLF>\r\n"
-_RSET_OK: Final = reply(250, "2.0.0", "flushed").to_bytes()
-_NOOP_OK: Final = reply(250, "2.0.0", "ok").to_bytes()
-_VRFY: Final = reply(252, "2.5.0", "not verified here; send a message and see (RFC 5321 3.5.3)").to_bytes()
-_HELP: Final = reply(
-    214, "2.0.0", "commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\nsee RFC 5321"
-).to_bytes()
-_TOO_BIG: Final = "the message is larger than the {} octets that are accepted here"
-_TOO_MANY_ERRORS: Final = reply(421, "4.7.0", "too many errors; closing connection")
-_TOO_MANY_MESSAGES: Final = reply(421, "4.7.0", "enough messages for one connection; connect again")
-_TALKS_EARLY: Final = reply(
-    554, "5.5.0", "mail data before it was asked for (RFC 2920 3.1); closing connection"
+from penstock.smtp.server_events import (
+    DataAsked,
+    Hello,
+    MailGiven,
+    MessageGiven,
+    RecipientGiven,
+    Refused,
+    ServerEvent,
+    ServerLimits,
 )
 
-
-class ServerLimits(msgspec.Struct, frozen=True):
-    """What a session allows, by the names of the listener's options; sizes in octets."""
-
-    hostname: str
-    banner: str
-    max_message_size: int
-    max_messages_per_connection: int
-    max_recipients_per_message: int
-    line_length_hard_limit: int
-    invalid_line_endings: LineEndings
-
-
-class Hello(msgspec.Struct, frozen=True):
-    """EHLO or HELO with the client's name."""
-
-    name: str
-    is_extended: bool
-
-
-class MailGiven(msgspec.Struct, frozen=True):
-    """MAIL: a transaction is to begin."""
-
-    command: MailCommand
-
-
-class RecipientGiven(msgspec.Struct, frozen=True):
-    """RCPT: a forward-path is to be added."""
-
-    forward_path: Address
-
-
-class DataAsked(msgspec.Struct, frozen=True):
-    """DATA: mail data is to come."""
-
-
-class MessageGiven(msgspec.Struct, frozen=True):
-    """The end of mail data: the transaction is complete; ``accept`` takes the reply with its ids.
-
-    ``content`` is the mail data without transparency; its line ends are as the listener wants them. ``is_canonical``: every line ends with
-    CRLF and none begins with a dot.
-    """
-
-    mail: MailCommand
-    forward_paths: tuple[Address, ...]
-    content: bytes
-    is_canonical: bool
-
-
-ServerEvent = Hello | MailGiven | RecipientGiven | DataAsked | MessageGiven
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """A negative reply as it was given: to which command, and how far the transaction had come."""
-
-    reply: Reply
-    command: str
-    reverse_path: str
-    recipient: str
+__all__ = [
+    "DataAsked",
+    "Hello",
+    "MailGiven",
+    "MessageGiven",
+    "RecipientGiven",
+    "Refused",
+    "ServerEvent",
+    "ServerLimits",
+    "ServerSession",
+]
 
 
 class ServerSession:
@@ -109,6 +47,7 @@ class ServerSession:
         "_errors",
         "_event",
         "_extended",
+        "_is_data_refused",
         "_limits",
         "_mail",
         "_messages",
@@ -134,6 +73,8 @@ class ServerSession:
         self._recipients: list[Address] = []
         self._reader: DataReader | None = None
         self._errors = 0
+        #: whether the last command was a DATA and was refused: a client that did not wait for the reply goes on with mail data
+        self._is_data_refused = False
         self._messages = 0
         self.refusals: list[Refused] = []
 
@@ -153,13 +94,18 @@ class ServerSession:
         return self._event is not None
 
     @property
+    def has_input(self) -> bool:
+        """Whether there are octets that have not been read."""
+        return self._position < len(self._buffer)
+
+    @property
     def buffered(self) -> int:
         """Octets held in memory: input not yet read, and the mail data so far."""
         return len(self._buffer) - self._position + (self._reader.size if self._reader is not None else 0)
 
     def greet(self) -> None:
         """Say the banner (RFC 5321 3.1)."""
-        self._output.append(f"220 {self._limits.hostname} {self._limits.banner}\r\n".encode())
+        self._output.append(Reply(220, None, f"{self._limits.hostname} {self._limits.banner}").to_bytes())
 
     def close(self, farewell: Reply) -> None:
         """End the session with a reply, 421 as a rule (RFC 5321 3.8)."""
@@ -191,8 +137,7 @@ class ServerSession:
     def feed(self, data: bytes) -> None:
         """Give it octets from the client."""
         if self._phase is not Phase.CLOSED:
-            rest = self._take_rest()
-            self._buffer = rest + data if rest else data
+            self._buffer = self._take_rest() + data if self._buffer else data
 
     def _take_rest(self) -> bytes:
         """Empty the buffer, and give what of it has not been read."""
@@ -206,12 +151,13 @@ class ServerSession:
             self._reader.drop()
             self._reader.is_starved = True
 
-    def next_event(self, budget: int = 100) -> ServerEvent | None:  # hot: throughput
+    def next_event(self, budget: int = 100) -> ServerEvent | None:  # hot: micro_smtp
         """The next event, or None: more octets are needed, or an answer, or ``budget`` commands were handled without an event.
 
         ``has_work`` tells the last case from the others.
         """
-        if self.is_waiting:
+        event = self._event
+        if event is not None:
             return None
         for _ in range(budget):
             if self._reader is not None:
@@ -229,46 +175,62 @@ class ServerSession:
         """Whether ``next_event`` could go on at once."""
         if self._event is not None or self._phase is Phase.CLOSED:
             return False
+        unread = len(self._buffer) - self._position
         if self._reader is not None:
-            return self._position < len(self._buffer)
-        return self._buffer.find(b"\r\n", self._position) >= 0
+            return unread > 0
+        return self._buffer.find(b"\n", self._position) >= 0 or unread > COMMAND_LINE_LIMIT
 
     # -- commands
 
-    def _read_command(self) -> bool:
+    def _read_command(self) -> bool:  # hot: micro_smtp
         """Handle one command line; False if there is none yet."""
         buffer, start = self._buffer, self._position
+        if not buffer:
+            return False
         end = buffer.find(b"\r\n", start)
         if end < 0:
             self._bound_line()
             return False
-        self._position = end + 2
+        if end + 2 == len(buffer):
+            self._buffer, self._position = b"", 0
+        else:
+            self._position = end + 2
         if self._skipping:
             self._skipping = False
             return True
-        if end - start > command.COMMAND_LINE_LIMIT - 2:
-            self._violate(command.LINE_TOO_LONG, "")
-            return True
         line = buffer[start:end]
+        if end - start > COMMAND_LINE_LIMIT - 2:
+            self._refuse_line(line)
+            return True
+        verb = None
         try:
             verb, argument = command.parse_line(line)
-            if verb not in TRANSITIONS[self._phase]:
-                self._violate(reply(503, "5.5.1", f"not now: {EXPECTED[self._phase]}"), verb.name)
-                return True
-            self._handle(verb, argument)
+            if verb in TRANSITIONS[self._phase]:
+                self._handle(verb, argument)
+                self._is_data_refused = False
+            else:
+                # pipelined behind a MAIL or RCPT that was refused, these two are no errors (RFC 2920 3.1)
+                errors = 0 if verb is Verb.RCPT or verb is Verb.DATA else 1
+                self._violate(reply(503, "5.5.1", f"not now: {EXPECTED[self._phase]}"), verb, line, errors)
         except Refusal as refusal:
-            self._violate(refusal.reply, line[:4].decode("ascii", "replace").upper())
+            self._violate(refusal.reply, verb, line, refusal.errors)
         return True
 
     def _bound_line(self) -> None:
-        """Keep a line whose end has not come within its limit; what is beyond is dropped, and refused once."""
-        buffer = self._take_rest()
-        if self._skipping or len(buffer) > command.COMMAND_LINE_LIMIT:
-            if not self._skipping:
-                self._skipping = True
-                self._violate(command.LINE_TOO_LONG, "")
-            buffer = b"\r" if buffer.endswith(b"\r") else b""
-        self._buffer = buffer
+        """Keep a line whose end has not come, within its limit. What can be no command any more is refused once, the rest of it dropped."""
+        line = self._take_rest()
+        if not self._skipping and (len(line) > COMMAND_LINE_LIMIT or b"\n" in line):
+            self._skipping = True
+            self._refuse_line(line)
+        if self._skipping:
+            line = b"\r" if line.endswith(b"\r") else b""
+        if self._phase is not Phase.CLOSED:
+            self._buffer = line
+
+    def _refuse_line(self, line: bytes) -> None:
+        """Refuse a line that is too long, or holds a bare LF within the limit: whichever is known first, however the line was cut."""
+        has_line_feed = line.find(b"\n", 0, COMMAND_LINE_LIMIT) >= 0
+        self._violate(command.NOT_A_LINE if has_line_feed else command.LINE_TOO_LONG, None, line)
 
     def _handle(self, verb: Verb, argument: bytes) -> None:
         if verb is Verb.MAIL:
@@ -292,33 +254,27 @@ class ServerSession:
     def _on_mail(self, argument: bytes) -> None:
         limits = self._limits
         if self._messages >= limits.max_messages_per_connection:
-            self._refuse(_TOO_MANY_MESSAGES, "MAIL", "")
+            self._refuse(replies.TOO_MANY_MESSAGES, "MAIL", "")
             self._shut()
             return
         mail = command.parse_mail(argument, is_extended=self._extended)
         if mail.size > limits.max_message_size:
-            self._refuse(reply(552, "5.3.4", _TOO_BIG.format(limits.max_message_size)), "MAIL", "")
+            self._refuse(replies.too_big(limits), "MAIL", "")
             return
         self._event = MailGiven(mail)
 
     def _on_simple(self, verb: Verb, argument: bytes) -> None:
         if verb in (Verb.RSET, Verb.QUIT) and argument:
             raise Refusal(command.SYNTAX)
-        if verb is Verb.RSET:
-            self._reset()
-            self._output.append(_RSET_OK)
-        elif verb is Verb.NOOP:
-            self._output.append(_NOOP_OK)
-        elif verb is Verb.VRFY:
-            if not argument:
-                raise Refusal(command.SYNTAX)
-            self._output.append(_VRFY)
-        elif verb is Verb.HELP:
-            self._output.append(_HELP)
-        elif verb is Verb.QUIT:
+        if verb is Verb.QUIT:
             self._output.append(reply(221, "2.0.0", f"{self._limits.hostname} closing connection").to_bytes())
             self._shut()
             return
+        if verb is Verb.VRFY:
+            command.check_vrfy(argument)
+        elif verb is Verb.RSET:
+            self._reset()
+        self._output.append(replies.SIMPLE[verb])
         self._phase = TRANSITIONS[self._phase][verb]
 
     # -- mail data
@@ -333,7 +289,8 @@ class ServerSession:
         used = reader.feed(buffer)
         if used < 0:
             return False
-        self._buffer, self._position = buffer, used
+        if used < len(buffer):
+            self._buffer, self._position = buffer, used
         self._end_of_data(reader)
         return True
 
@@ -342,15 +299,19 @@ class ServerSession:
         assert self._mail is not None  # noqa: S101 -- mail data comes after MAIL only
         refusal: Reply
         if reader.is_starved:
-            refusal = reply(452, "4.3.1", "not enough memory for this message now; try again later")
+            refusal = replies.STARVED
         elif reader.is_over:
-            refusal = reply(552, "5.3.4", _TOO_BIG.format(self._limits.max_message_size))
+            refusal = replies.too_big(self._limits)
         else:
-            content, has_dots = reader.content()
-            kept = judge(content, self._limits.invalid_line_endings, self._limits.line_length_hard_limit)
+            limits = self._limits
+            kept = judge(
+                reader.content(),
+                limits.invalid_line_endings,
+                limits.line_length_hard_limit,
+                has_dots=reader.has_dots,
+            )
             if isinstance(kept, tuple):
-                is_canonical = kept[1] and not has_dots
-                self._event = MessageGiven(self._mail, tuple(self._recipients), kept[0], is_canonical)
+                self._event = MessageGiven(self._mail, tuple(self._recipients), *kept)
                 return
             refusal = kept
         self._refuse(refusal, "DATA", "")
@@ -359,7 +320,7 @@ class ServerSession:
 
     # -- answers
 
-    def accept(self, positive: Reply | None = None) -> None:  # hot: throughput
+    def accept(self, positive: Reply | None = None) -> None:  # hot: micro_smtp
         """Answer the event positively and apply it. ``positive`` is needed for MessageGiven alone: the reply with its ids."""
         event, self._event = self._event, None
         if event is None:
@@ -367,11 +328,11 @@ class ServerSession:
         if isinstance(event, MailGiven):
             self._mail = event.command
             self._phase = Phase.MAIL
-            self._output.append(_MAIL_OK)
+            self._output.append(replies.MAIL_OK)
         elif isinstance(event, RecipientGiven):
             self._recipients.append(event.forward_path)
             self._phase = Phase.RCPT
-            self._output.append(_RCPT_OK)
+            self._output.append(replies.RCPT_OK)
         elif isinstance(event, DataAsked):
             self._begin_data()
         elif isinstance(event, MessageGiven):
@@ -384,43 +345,33 @@ class ServerSession:
             self._extended = event.is_extended
             self._reset()
             self._phase = Phase.READY
-            self._output.append(self._hello_reply(event))
+            self._output.append(replies.hello(self._limits, is_extended=event.is_extended))
 
     def _begin_data(self) -> None:
         if self._position < len(self._buffer):
-            self._refuse(_TALKS_EARLY, "DATA", "")
+            self._refuse(replies.TALKS_EARLY, "DATA", "")
             self._shut()
             return
         self._phase = Phase.DATA
         self._reader = DataReader(self._limits.max_message_size)
-        self._output.append(_DATA_GO)
-
-    def _hello_reply(self, event: Hello) -> bytes:
-        if not event.is_extended:
-            return f"250 {self._limits.hostname}\r\n".encode()
-        keywords = (
-            "PIPELINING",
-            f"SIZE {self._limits.max_message_size}",
-            "8BITMIME",
-            "SMTPUTF8",
-            "ENHANCEDSTATUSCODES",
-            "HELP",
-        )
-        return Reply(250, None, "\n".join((self._limits.hostname, *keywords))).to_bytes()
+        self._output.append(replies.DATA_GO)
 
     def refuse(self, negative: Reply) -> None:
         """Answer the event with a 4yz or 5yz; 421 closes the session after it."""
         event, self._event = self._event, None
         if event is None:
             raise RuntimeError("there is no event to answer")
+        if not (negative.is_temporary or negative.is_permanent):
+            raise ValueError(f"a refusal is a 4yz or a 5yz, not {negative}")
         recipient = ""
-        name = "EHLO"
+        name = "EHLO" if isinstance(event, Hello) and event.is_extended else "HELO"
         if isinstance(event, RecipientGiven):
             name, recipient = "RCPT", str(event.forward_path)
         elif isinstance(event, MailGiven):
             name, self._mail = "MAIL", event.command
         elif isinstance(event, DataAsked | MessageGiven):
             name = "DATA"
+        self._is_data_refused = isinstance(event, DataAsked)
         self._refuse(negative, name, recipient)
         if isinstance(event, MailGiven):
             self._mail = None
@@ -436,10 +387,13 @@ class ServerSession:
         sender = str(mail.reverse_path or "") if mail is not None else ""
         self.refusals.append(Refused(negative, command_name, sender, recipient))
 
-    def _violate(self, negative: Reply, command_name: str) -> None:
-        """Refuse what is wrong by itself, and count it."""
-        self._refuse(negative, command_name if command_name.isalpha() else "", "")
-        self._errors += 1
+    def _violate(self, negative: Reply, verb: Verb | None, line: bytes, errors: int = 1) -> None:
+        """Refuse what is wrong by itself, and count it. What is no command, right behind a DATA that was refused, is mail data: the end."""
+        word = line[:4].decode("ascii", "replace")
+        name = verb.name if verb is not None else word.upper() if word.isalpha() else ""
+        self._refuse(negative, name, "")
+        self._errors += ERROR_LIMIT if self._is_data_refused and verb is None else errors
+        self._is_data_refused = verb is Verb.DATA
         if self._errors >= ERROR_LIMIT:
-            self._refuse(_TOO_MANY_ERRORS, "", "")
+            self._refuse(replies.TOO_MANY_ERRORS, "", "")
             self._shut()

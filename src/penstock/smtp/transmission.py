@@ -1,7 +1,8 @@
 """What one transaction sends: the envelope's commands and the mail data, written so that nothing in them can be read as something else.
 
-Everything is checked again here, at the last place before the wire, whoever checked it before: an address with a control character is
-refused, a bare CR or LF never leaves, and every line that begins with a dot is given another (RFC 5321 4.5.2).
+Everything is checked again here, at the last place before the wire, whoever checked it before: an address that is not one path is
+refused, a bare CR or LF never leaves, and every line that begins with a dot is given another (RFC 5321 4.5.2). The one thing believed is
+``is_canonical``, which ``data`` found when the message came in: looking again costs as much as all the rest of a transaction.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ import msgspec
 from penstock.mail.address import Address, ReversePath
 from penstock.mail.records import INTERNAL
 from penstock.mail.reply import Reply, reply
-from penstock.smtp.data import has_bare_line_end, with_crlf
+from penstock.smtp.data import has_bare_line_end, has_dot_line, with_crlf
 
-# What would end a path or a line, or begin a parameter: never in an atom, and in a quoted string only what does not end the line.
-_UNSAFE_IN_ATOM = re.compile(rb"[\x00-\x20\x7f<>]")
-_UNSAFE_IN_QUOTES = re.compile(rb"[\x00-\x1f\x7f]")
+# What is one path and nothing more, however lenient: a local part without anything that ends a path or a line or begins a parameter (or a
+# source route), or a quoted string, which may hold all but controls; then a domain without such a thing.
+_PATH = re.compile(
+    rb"(?:[^\x00-\x20\x7f<>\"@]++|\"(?:[^\"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*+\")@[^\x00-\x20\x7f<>\"@,]++"
+)
+
+
+# What a name may be to stand behind EHLO: no space, nothing that ends a line.
+_WORD = re.compile(r"[!-~]{1,255}")
 
 
 class Transmission(msgspec.Struct, frozen=True):
@@ -89,9 +96,9 @@ def unsendable(message: Transmission, peer: Capabilities) -> Reply | None:
         return reply(
             554, "5.6.7", INTERNAL + "the message needs SMTPUTF8, and the next hop does not offer it"
         )
-    if peer.size and message.size > peer.size:
+    if peer.size and (size := _sent_size(message)) > peer.size:
         return reply(
-            552, "5.3.4", INTERNAL + f"the message has {message.size} octets; the next hop takes {peer.size}"
+            552, "5.3.4", INTERNAL + f"the message has {size} octets; the next hop takes {peer.size}"
         )
     return None
 
@@ -105,19 +112,23 @@ def unsendable_recipient(recipient: Address, peer: Capabilities) -> Reply | None
     return None
 
 
-def _path(address: Address) -> bytes:  # hot: throughput
-    octets = str(address).encode("utf-8")
-    if (_UNSAFE_IN_QUOTES if octets.startswith(b'"') else _UNSAFE_IN_ATOM).search(octets):
+def is_printable_word(text: str) -> bool:
+    """Whether ``text`` can be one argument of a command."""
+    return _WORD.fullmatch(text) is not None
+
+
+def _path(address: Address) -> bytes:  # hot: micro_smtp
+    octets = f"{address.local_part}@{address.domain}".encode()
+    if not _PATH.fullmatch(octets):
         raise ValueError("an address cannot be written as a path")
     return octets
 
 
-def mail_command(message: Transmission, peer: Capabilities) -> bytes:  # hot: throughput
-    """The MAIL command with the parameters that this peer understands."""
-    path = _path(message.reverse_path) if message.reverse_path is not None else b""
-    line = b"MAIL FROM:<%b>" % path
+def mail_command(message: Transmission, peer: Capabilities) -> bytes:  # hot: micro_smtp
+    """The MAIL command with the parameters that this peer understands; ValueError if the reverse-path cannot be written."""
+    line = b"MAIL FROM:<%b>" % (_path(message.reverse_path) if message.reverse_path is not None else b"")
     if peer.has_size:
-        line += b" SIZE=%d" % message.size
+        line += b" SIZE=%d" % _sent_size(message)
     if peer.eight_bit and message.eight_bit:
         line += b" BODY=8BITMIME"
     if peer.smtputf8 and _uses_utf8(message):
@@ -133,12 +144,23 @@ def _uses_utf8(message: Transmission) -> bool:
     return not all(recipient.is_ascii for recipient in message.recipients)
 
 
-def rcpt_command(recipient: Address) -> bytes:  # hot: throughput
-    """The RCPT command."""
+def rcpt_command(recipient: Address) -> bytes:  # hot: micro_smtp
+    """The RCPT command; ValueError if the recipient cannot be written."""
     return b"RCPT TO:<%b>\r\n" % _path(recipient)
 
 
-def mail_data(message: Transmission) -> bytes:  # hot: throughput
+def _sent_size(message: Transmission) -> int:
+    """Octets of the message with the line ends that it is sent with, without transparency (RFC 1870 3)."""
+    content = message.content
+    if message.is_canonical:
+        return message.size
+    added = 2 if content and not content.endswith((b"\n", b"\r")) else 0
+    if has_bare_line_end(content):
+        added += content.count(b"\n") + content.count(b"\r") - 2 * content.count(b"\r\n")
+    return message.size + added
+
+
+def mail_data(message: Transmission) -> bytes:  # hot: micro_smtp
     """The message as mail data, with transparency and its end."""
     header, content = message.header, message.content
     if not message.is_canonical:
@@ -148,12 +170,13 @@ def mail_data(message: Transmission) -> bytes:  # hot: throughput
     return b"%b%b\r\n.\r\n" % (header, content)
 
 
-def is_safe_header(header: bytes) -> bool:  # hot: throughput
-    """Whether added header fields can go on the wire as they are: whole lines, none beginning with a dot."""
+def is_safe_header(header: bytes) -> bool:  # hot: micro_smtp
+    """Whether added header fields can go on the wire as they are: whole lines, none of them empty or beginning with a dot."""
     return (
         header.endswith(b"\r\n")
-        and not header.startswith(b".")
-        and b"\r\n." not in header
+        and not header.startswith(b"\r\n")
+        and b"\r\n\r\n" not in header
+        and not has_dot_line(header)
         and not has_bare_line_end(header)
     )
 

@@ -173,7 +173,7 @@ class Worker:
     async def reconfigure(self, new: Configuration) -> None:
         """Go on with a configuration in which nothing is ``unchangeable``."""
         old, self.configuration = self.configuration, new
-        self.journal.epoch = new.epoch
+        self.journal.use_epoch(new.epoch)
         self._desk.queues = new.queues
         for listener, config in zip(self.listeners, new.smtp_listeners, strict=True):
             listener.configure(config)

@@ -1,0 +1,243 @@
+"""Where queued mail stands, and every move from one place to another; ``scheduler`` says when.
+
+A row is WAITING in its scheduled queue until it is due; then READY, in its queue's order: the queue is listed at its hop, and stands on a path as
+soon as the hop's route is known; then IN_FLIGHT with a connection, from where it ends, or is WAITING again with one attempt more.
+
+A row's instant is in the ``calendar``: its due time while it waits (never past its expiry), its expiry while it is ready. In flight it has none:
+the outcome comes first. Queues, hops and paths are made when mail needs them: a path is dropped when it has no ready mail, no connection and no
+hold, a queue when it has been empty for ten minutes, a hop with its last queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from penstock.mail.configuration import PathConfig, QueueConfig
+from penstock.mail.queue_name import QueueName
+from penstock.mail.reply import Reply
+from penstock.queueing.calendar import Calendar
+from penstock.queueing.effects import Expire, Fail, Resolve
+from penstock.queueing.instants import SECOND
+from penstock.queueing.queues import Hop, Path, ScheduledQueue
+from penstock.queueing.rows import IN_FLIGHT, NONE, READY, WAITING, Rows
+from penstock.queueing.supply import Supply
+from penstock.queueing.timers import Timers
+
+#: An empty scheduled queue is forgotten after this (formats: ``reap_interval``).
+_REAP_AFTER: Final = 600 * SECOND
+#: What the column has room for.
+ATTEMPTS_LIMIT: Final = 65_535
+
+
+class Places:
+    """The rows of one lane, and the queues, hops and paths that exist. Configurations are asked for as ``Scheduler`` says."""
+
+    __slots__ = (
+        "_by_index",
+        "_free_indices",
+        "_order",
+        "calendar",
+        "epoch",
+        "hops",
+        "path_config",
+        "paths",
+        "queue_config",
+        "queues",
+        "rows",
+        "source",
+        "supply",
+        "timers",
+    )
+
+    def __init__(
+        self,
+        queue_config: Callable[[QueueName], QueueConfig],
+        path_config: Callable[[str], PathConfig],
+        source: str,
+    ) -> None:
+        self.queue_config = queue_config
+        self.path_config = path_config
+        #: counts configurations; a queue takes up the latest when it is next asked for its own
+        self.epoch = 0
+        self.source = source
+        self.rows = Rows()
+        self.calendar = Calendar(self.rows)
+        self.timers: Timers[ScheduledQueue | Hop | Path] = Timers()
+        self.supply = Supply(self.timers)
+        self.paths: dict[str, Path] = {}
+        self.hops: dict[str, Hop] = {}
+        self.queues: dict[QueueName, ScheduledQueue] = {}
+        self._by_index: list[ScheduledQueue | None] = []
+        self._free_indices: list[int] = []
+        self._order = 0
+
+    # -- queues
+
+    def new_queue(self, name: QueueName) -> ScheduledQueue:
+        """A scheduled queue of that name; there is none."""
+        hop = self.hops.get(name.next_hop)
+        if hop is None:
+            hop = self.hops[name.next_hop] = Hop(name.next_hop)
+        hop.users += 1
+        index = self._free_indices.pop() if self._free_indices else len(self._by_index)
+        queue = ScheduledQueue(index, name, self.queue_config(name), self.epoch, hop)
+        if index == len(self._by_index):
+            self._by_index.append(queue)
+        else:
+            self._by_index[index] = queue
+        self.queues[name] = queue
+        return queue
+
+    def queue_of(self, row: int) -> ScheduledQueue:  # hot: micro_queueing
+        """The scheduled queue of a live row."""
+        queue = self._by_index[self.rows.queue[row]]
+        assert queue is not None  # noqa: S101 -- a queue with a row is never forgotten
+        return queue
+
+    def config_of(self, queue: ScheduledQueue) -> QueueConfig:  # hot: micro_queueing
+        """The latest configuration of a queue."""
+        if queue.epoch != self.epoch:
+            queue.epoch = self.epoch
+            queue.config = self.queue_config(queue.name)
+        return queue.config
+
+    def forget_queue(self, queue: ScheduledQueue) -> None:
+        """Drop an empty queue, and its hop with the last one."""
+        del self.queues[queue.name]
+        self._by_index[queue.index] = None
+        self._free_indices.append(queue.index)
+        hop = queue.hop
+        hop.users -= 1
+        if not hop.users:
+            self.timers.cancel(hop)
+            del self.hops[hop.name]
+
+    def next_timer(self) -> int:
+        """The instant of the next timer that has something to do, 0 for none.
+
+        An empty queue's timer stays as it is while mail comes and goes; here it is brought to where it belongs.
+        """
+        timers = self.timers
+        while (owner := timers.first()) is not None:
+            if isinstance(owner, ScheduledQueue):
+                end = owner.empty_since + _REAP_AFTER
+                if len(owner):
+                    timers.cancel(owner)
+                    continue
+                if end != owner.timer:
+                    timers.set(owner, end)
+                    continue
+            return owner.timer
+        return 0
+
+    # -- paths
+
+    def path_of(self, hop: Hop) -> Path:  # hot: micro_queueing
+        """The path of a hop's route, which it has, made if there is none."""
+        route, path = hop.route, hop.path
+        assert route is not None  # noqa: S101 -- asked only where there is one
+        if path is None or path.is_dropped or path.site != route.site:
+            path = self.paths.get(route.site)
+            if path is None:
+                config = self.path_config(route.site)
+                path = self.paths[route.site] = Path(self.rows, self._by_index, self.source, route, config)
+            hop.path = path
+        return path
+
+    def drop_if_unused(self, path: Path) -> None:
+        """Forget a path that nothing keeps."""
+        if not (path.ready or path.connections or path.timer or path.is_dropped):
+            path.is_dropped = True
+            del self.paths[path.site]
+
+    def ask_route(self, hop: Hop, now: int) -> None:
+        """Have the hop's route found, unless that is being done, or may not be done yet."""
+        if hop.is_resolving or hop.doom is not None or (hop.hold is not None and now < hop.hold.until):
+            return
+        hop.is_resolving = True
+        self.supply.effects.append(Resolve(hop))
+
+    def move(self, queue: ScheduledQueue, now: int) -> None:
+        """Put a listed queue on the path of its hop's route."""
+        target, path = self.path_of(queue.hop), queue.path
+        if path is target:
+            return
+        if path is not None:
+            path.leave(queue)
+            self.drop_if_unused(path)
+        target.enter(queue)
+        self.supply.serve(target, now)
+
+    # -- rows
+
+    def wait(self, queue: ScheduledQueue, row: int, due: int) -> None:
+        """Have a row wait until ``due``, or until its time is over."""
+        rows = self.rows
+        rows.state[row] = WAITING
+        queue.add_waiting(rows, row)
+        self.calendar.insert(row, min(due, rows.expires[row]))
+
+    def make_ready(self, queue: ScheduledQueue, row: int, now: int) -> None:  # hot: micro_queueing
+        """A row is due: it goes to its queue's end, and the queue to its path, if the route is known."""
+        rows = self.rows
+        self._order += 1
+        rows.order[row] = self._order
+        rows.state[row] = READY
+        queue.add_ready(rows, row)
+        self.calendar.insert(row, rows.expires[row])
+        hop = queue.hop
+        if now >= hop.until:
+            self.ask_route(hop, now)
+        elif queue.path is None:
+            self.path_of(hop).enter(queue)
+        path = queue.path
+        if path is not None:
+            self.supply.serve(path, now)
+
+    def make_ready_again(self, queue: ScheduledQueue, row: int, path: Path, now: int) -> None:
+        """A row comes back from ``path`` to its old place. A queue that is not listed goes where its hop leads, or else there."""
+        rows, hop = self.rows, queue.hop
+        rows.state[row] = READY
+        queue.add_ready(rows, row)
+        self.calendar.insert(row, rows.expires[row])
+        if queue.ready == 1 and hop.doom is None:
+            (self.path_of(hop) if hop.route is not None else path).enter(queue)
+        if queue.path is not None:
+            self.supply.serve(queue.path, now)
+
+    def take_off(self, path: Path) -> int:  # hot: micro_queueing
+        """Take the first row of a path out of its place, IN_FLIGHT; NONE if there is none."""
+        row = path.pop()
+        if row != NONE:
+            self.calendar.remove(row)
+            self.rows.state[row] = IN_FLIGHT
+        return row
+
+    def take_out(self, queue: ScheduledQueue, row: int) -> str:
+        """Take a READY row, which is in the calendar no more, out of its place; the site that it waited for, "" if none was known."""
+        path = queue.remove_ready(self.rows, row)
+        if path is None:
+            return ""
+        self.drop_if_unused(path)
+        return path.site
+
+    def expire(self, queue: ScheduledQueue, row: int, site: str, now: int) -> None:
+        """End a row that is in no place, because its time is over."""
+        rows = self.rows
+        self.supply.effects.append(Expire(queue, rows.position[row], rows.attempts[row], site))
+        self.forget(queue, row, now)
+
+    def fail(self, queue: ScheduledQueue, row: int, site: str, reply: Reply, now: int) -> None:
+        """End a row that is in no place, because it can never be delivered."""
+        rows = self.rows
+        self.supply.effects.append(Fail(queue, rows.position[row], rows.attempts[row], site, reply))
+        self.forget(queue, row, now)
+
+    def forget(self, queue: ScheduledQueue, row: int, now: int) -> None:  # hot: micro_queueing
+        """End a row that is in no place."""
+        self.rows.free(row)
+        if not len(queue):
+            queue.empty_since = now
+            if not queue.timer:
+                self.timers.set(queue, now + _REAP_AFTER)

@@ -1,0 +1,1 @@
+"""Tests of the SMTP protocol, both sides, without a socket."""
