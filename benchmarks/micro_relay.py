@@ -44,7 +44,11 @@ from penstock.worker.journal import Journal
 
 MESSAGES = 3_000
 ROUNDS = 7
-BODY = b"Subject: a message\r\n\r\n" + (b"La de da de da %04d.\r\n" * 1).ljust(78, b"x") + (b"y" * 78 + b"\r\n") * 127
+BODY = (
+    b"Subject: a message\r\n\r\n"
+    + (b"La de da de da %04d.\r\n" * 1).ljust(78, b"x")
+    + (b"y" * 78 + b"\r\n") * 127
+)
 ENVELOPE = (b"MAIL FROM:<sender@from.test>\r\n", b"RCPT TO:<recipient@to.test>\r\n", b"DATA\r\n")
 
 
@@ -183,7 +187,9 @@ def main() -> None:
     profile = cProfile.Profile() if "--profile" in sys.argv else None
     with tempfile.TemporaryDirectory() as folder:
         rounds = uvloop.run(_measure(Path(folder) / "events", profile))
-    print(f"relay without sockets: {min(rounds):.1f} us/message at best, median {statistics.median(rounds):.1f}")
+    print(
+        f"relay without sockets: {min(rounds):.1f} us/message at best, median {statistics.median(rounds):.1f}"
+    )
     if profile is not None:
         pstats.Stats(profile).sort_stats("tottime").print_stats(60)
 

@@ -83,7 +83,10 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
         if "\n" not in text:
             return b"%d %b\r\n" % (self.code, _line(prefix, text))
         *lines, last = [_line(prefix, line) for line in text.split("\n")]
-        return b"".join([b"%d-%b\r\n" % (self.code, line) for line in lines]) + b"%d %b\r\n" % (self.code, last)
+        return b"".join([b"%d-%b\r\n" % (self.code, line) for line in lines]) + b"%d %b\r\n" % (
+            self.code,
+            last,
+        )
 
 
 def _line(prefix: str, text: str) -> bytes:
