@@ -176,7 +176,7 @@ VALUES: Final = (
     _root("messages of no size", "max_message_size", "0 is out of range", "write 1B to 2GiB", smtp="max_message_size = 0"),
     _root("a duration without its unit", "client_timeout", "'5 parsecs' is no duration", '"5m"', smtp='client_timeout = "5 parsecs"'),
     _root("no time at all", "client_timeout", "0 is too short", "at least 0.001s", smtp="client_timeout = 0"),
-    _root("a negative duration", "client_timeout", "'-5' is out of range", smtp="client_timeout = -5"),
+    _root("a negative duration", "client_timeout", "-5 is out of range", smtp="client_timeout = -5"),
     _root("lines that are too short", "line_length_hard_limit", "77 is out of range", "write 78 to 1_000_000", smtp="line_length_hard_limit = 77"),
     _root("a negative limit", "max_connections", "-1 is out of range", "write 1 to 1_000_000_000", smtp="max_connections = -1"),
     _root("an integer beyond 64 bits", "max_connections", "the integer is beyond 64 bits", smtp="max_connections = 0xffffffffffffffffff"),

@@ -87,6 +87,7 @@ class Lane:
         self._timer_at: WallTime | None = None
         self._is_working = False
         self._is_scheduled = False
+        self._is_arming = False
         self._is_draining = False
 
     # -- mail in
@@ -116,12 +117,16 @@ class Lane:
         """Do what the scheduler asks for, and see that it is called when something is due."""
         if self._is_working:
             return
-        self._is_working = True
-        try:
-            self._work()
-        finally:
-            self._is_working = False
-        self._arm()
+        if self.scheduler.has_effects or self._effects or self.scheduler.is_behind:
+            self._is_working = True
+            try:
+                self._work()
+            finally:
+                self._is_working = False
+        if not self._is_arming:
+            # once for all that happens in this round of the loop
+            self._is_arming = True
+            self._loop.call_soon(self._arm)
 
     def _work(self) -> None:
         scheduler, effects = self.scheduler, self._effects
@@ -156,6 +161,8 @@ class Lane:
             self._record_failure(effect)
 
     def _arm(self) -> None:
+        """Have the timer stand at the next instant at which something is due."""
+        self._is_arming = False
         wake = self.scheduler.next_wake()
         if wake == self._timer_at:
             return
@@ -402,6 +409,7 @@ class Lane:
         await self._wait_until_empty(_LAST_WORDS)
         if self._timer is not None:
             self._timer.cancel()
+        self._is_arming = True  # and never again
 
     async def _wait_until_empty(self, seconds: float) -> None:
         if self.connections:

@@ -173,9 +173,12 @@ class Scheduler:
         path.doom = reply
         self._backlog.add(path)
 
-    def connection_closed(self, path: Path, now: WallTime) -> None:
-        """A connection has ended; it was neither idle nor with a message when it did (``idle_ended``, ``put_back`` or an outcome came first)."""
-        self._supply.closed(path, instant_of(now))
+    def connection_closed(self, path: Path, now: WallTime, *, was_closing: bool = False) -> None:
+        """A connection has ended; it was neither idle nor with a message when it did (``closing_began``, ``put_back`` or an outcome came first).
+
+        ``was_closing`` says that it was ``closing_began``.
+        """
+        self._supply.closed(path, instant_of(now), was_closing=was_closing)
         self._places.drop_if_unused(path)
 
     def idle_began(self, path: Path) -> None:
@@ -187,7 +190,7 @@ class Scheduler:
         self._supply.idle_ended(path)
 
     def closing_began(self, path: Path, now: WallTime) -> None:
-        """An idle connection is being closed: it will not pull, but counts until ``connection_closed``."""
+        """An idle connection is being closed: it will not pull, but counts until ``connection_closed``, which is to be told."""
         self._supply.closing_began(path, instant_of(now))
 
     # -- mail out

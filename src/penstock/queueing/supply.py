@@ -91,11 +91,10 @@ class Supply:
         path.opening -= 1
         self._lift(path)
 
-    def closed(self, path: Path, now: int) -> None:
+    def closed(self, path: Path, now: int, *, was_closing: bool) -> None:
         """A connection has ended."""
         path.connections -= 1
-        if path.closing:
-            path.closing -= 1
+        path.closing -= was_closing
         hold = path.hold
         if hold is not None and path.connections == path.opening:
             path.failures = 1

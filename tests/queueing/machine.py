@@ -1,0 +1,180 @@
+"""The world as a Hypothesis state machine: every event that the scheduler can be told of, in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from penstock.mail.queue_name import QueueName
+from penstock.queueing.scheduler import Scheduler
+from tests.queueing.world import REAP_AFTER, SECOND, World
+
+NAMES = (
+    QueueName("a.example"),
+    QueueName("a.example", "t1"),
+    QueueName("a.example", "t2", "spring"),
+    QueueName("b.example", "t1"),
+    QueueName("b.example", "t2", None, "a.example"),
+    QueueName("c.example"),
+)
+SITES = ("mx1.example", "mx2.example")
+#: Messages at a time: enough for every place at once, few enough for an exact account of instants.
+MOST = 24
+
+names = st.sampled_from(NAMES)
+sites = st.sampled_from(SITES)
+draws = st.sampled_from([0.0, 0.25, 0.5, 0.999])
+#: Microseconds: round ones, so that things fall together, and odd ones.
+spans = st.one_of(
+    st.sampled_from([1, SECOND, 2 * SECOND, 30 * SECOND, 600 * SECOND, 3600 * SECOND]),
+    st.integers(1, 1000),
+    st.integers(1, 7200 * SECOND),
+)
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    """Events in any order. ``make`` makes the scheduler."""
+
+    make: ClassVar[Callable[..., Scheduler]] = Scheduler
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(type(self).make)
+
+    # -- mail
+
+    @precondition(lambda self: len(self.world.messages) < MOST)
+    @rule(name=names, count=st.integers(1, 4))
+    def mail_comes_in(self, name: QueueName, count: int) -> None:
+        for _ in range(count):
+            self.world.add(name)
+
+    @precondition(lambda self: len(self.world.messages) < MOST)
+    @rule(name=names, due=st.one_of(st.just(0), spans), age=st.one_of(st.just(0), spans), attempts=st.integers(0, 3))
+    def mail_is_recovered(self, name: QueueName, due: int, age: int, attempts: int) -> None:
+        self.world.add(name, due=due, age=age, attempts=attempts)
+
+    # -- routes
+
+    @precondition(lambda self: self.world.resolves)
+    @rule(data=st.data(), site=sites, seconds=st.sampled_from([0.0, 5.0, 300.0, 86_400.0]))
+    def a_route_is_found(self, data: st.DataObject, site: str, seconds: float) -> None:
+        self.world.found(data.draw(st.sampled_from(self.world.resolves)), site, seconds)
+
+    @precondition(lambda self: self.world.resolves)
+    @rule(data=st.data(), seconds=st.sampled_from([0.0, 30.0, 300.0]), is_permanent=st.integers(0, 3))
+    def no_route_is_found(self, data: st.DataObject, seconds: float, is_permanent: int) -> None:
+        hop = data.draw(st.sampled_from(self.world.resolves))
+        if is_permanent:
+            self.world.not_found(hop, seconds)
+        else:
+            self.world.never_found(hop)
+
+    # -- connections
+
+    def _sites(self, attribute: str) -> list[str]:
+        return sorted(site for site, path in self.world.paths.items() if getattr(path, attribute))
+
+    @precondition(lambda self: self._sites("opening"))
+    @rule(data=st.data(), count=st.integers(1, 3))
+    def a_connection_is_made(self, data: st.DataObject, count: int) -> None:
+        site = data.draw(st.sampled_from(self._sites("opening")))
+        for _ in range(count):
+            if site in self._sites("opening"):
+                self.world.connect(site)
+
+    @precondition(lambda self: self._sites("opening"))
+    @rule(data=st.data(), draw=draws, count=st.integers(1, 3))
+    def a_connection_is_refused(self, data: st.DataObject, draw: float, count: int) -> None:
+        site = data.draw(st.sampled_from(self._sites("opening")))
+        for _ in range(count):
+            if site in self._sites("opening"):
+                self.world.refuse(site, draw)
+
+    @precondition(lambda self: self._sites("opening"))
+    @rule(data=st.data())
+    def a_site_is_prohibited(self, data: st.DataObject) -> None:
+        self.world.prohibit(data.draw(st.sampled_from(self._sites("opening"))))
+
+    @precondition(lambda self: self._sites("offers"))
+    @rule(data=st.data())
+    def an_offer_is_taken(self, data: st.DataObject) -> None:
+        self.world.take_offer(data.draw(st.sampled_from(self._sites("offers"))))
+
+    @precondition(lambda self: self._sites("idle"))
+    @rule(data=st.data())
+    def an_idle_connection_leaves(self, data: st.DataObject) -> None:
+        self.world.leave(data.draw(st.sampled_from(self._sites("idle"))))
+
+    @precondition(lambda self: self._sites("closing"))
+    @rule(data=st.data())
+    def a_leaving_connection_ends(self, data: st.DataObject) -> None:
+        self.world.close(data.draw(st.sampled_from(self._sites("closing"))))
+
+    # -- outcomes
+
+    @precondition(lambda self: self._sites("rows"))
+    @rule(
+        data=st.data(),
+        what=st.sampled_from(["settled", "deferred", "put back"]),
+        then_closed=st.booleans(),
+        draw=draws,
+        late=st.one_of(st.just(0), st.just(0), spans),
+    )
+    def an_attempt_ends(
+        self, data: st.DataObject, what: str, then_closed: bool, draw: float, late: int
+    ) -> None:
+        site = data.draw(st.sampled_from(self._sites("rows")))
+        row = data.draw(st.sampled_from(self.world.paths[site].rows))
+        self.world.finish(site, row, what, then_closed=then_closed, draw=draw, late=late)
+
+    # -- time and configuration
+
+    @rule(span=spans)
+    def time_passes(self, span: int) -> None:
+        self.world.advance(self.world.now + span)
+
+    @precondition(lambda self: self.world.next_wake())
+    @rule(early=st.sampled_from([0, 0, 1]))
+    def the_next_instant_comes(self, early: int) -> None:
+        self.world.advance(max(self.world.now, self.world.next_wake() - early))
+
+    @rule()
+    def nothing_is_due(self) -> None:
+        self.world.tick_early()
+
+    @rule(limit=st.integers(1, 5), max_age=st.sampled_from([600.0, 7200.0, 86_400.0]))
+    def it_is_reconfigured(self, limit: int, max_age: float) -> None:
+        self.world.reconfigure(limit, max_age)
+
+    def teardown(self) -> None:
+        """Everything ends, and nothing is left behind."""
+        world = self.world
+        for _ in range(200):
+            for hop in list(world.resolves):
+                world.never_found(hop)
+            for site in list(world.paths):
+                self._end(site)
+            if not world.messages and not world.paths:
+                break
+            world.advance(world.next_wake() or world.now)
+        world.advance(world.now + REAP_AFTER)
+        assert not world.messages
+        scheduler = world.scheduler
+        assert not (scheduler.paths or scheduler.hops or scheduler.queues or len(scheduler))
+        assert scheduler.next_wake() is None
+        assert not any(scheduler._places.calendar._buckets)
+
+    def _end(self, site: str) -> None:
+        world = self.world
+        for attribute, act in (
+            ("opening", world.prohibit),
+            ("rows", lambda site: world.finish(site, world.paths[site].rows[0], "settled", then_closed=True)),
+            ("idle", world.leave),
+            ("closing", world.close),
+        ):
+            while site in world.paths and getattr(world.paths[site], attribute):
+                act(site)
