@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from penstock.mail.queue_name import QueueName
 from penstock.queueing.scheduler import Scheduler
@@ -26,6 +26,7 @@ MOST = 24
 
 names = st.sampled_from(NAMES)
 sites = st.sampled_from(SITES)
+lifetimes = st.sampled_from([0.0, 5.0, 300.0, 86_400.0])
 draws = st.sampled_from([0.0, 0.25, 0.5, 0.999])
 #: Microseconds: round ones, so that things fall together, and odd ones.
 spans = st.one_of(
@@ -44,13 +45,30 @@ class SchedulerMachine(RuleBasedStateMachine):
         super().__init__()
         self.world = World(type(self).make)
 
+    @initialize(mail=st.lists(names, max_size=8), seconds=lifetimes, connections=st.integers(0, 4))
+    def it_is_at_work(self, mail: list[QueueName], seconds: float, connections: int) -> None:
+        for name in mail:
+            self.world.add(name)
+        self._answer(SITES[0], seconds)
+        for _ in range(connections):
+            for site in self._sites("opening"):
+                self.world.connect(site)
+
+    def _answer(self, site: str, seconds: float) -> None:
+        while self.world.resolves:
+            self.world.found(self.world.resolves[0], site, seconds)
+
     # -- mail
 
     @precondition(lambda self: len(self.world.messages) < MOST)
-    @rule(name=names, count=st.integers(1, 4))
-    def mail_comes_in(self, name: QueueName, count: int) -> None:
+    @rule(name=names, count=st.integers(1, 4), is_answered=st.booleans(), site=sites, seconds=lifetimes)
+    def mail_comes_in(
+        self, name: QueueName, count: int, is_answered: bool, site: str, seconds: float
+    ) -> None:
         for _ in range(count):
             self.world.add(name)
+        if is_answered:
+            self._answer(site, seconds)
 
     @precondition(lambda self: len(self.world.messages) < MOST)
     @rule(name=names, due=st.one_of(st.just(0), spans), age=st.one_of(st.just(0), spans), attempts=st.integers(0, 3))
@@ -60,7 +78,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     # -- routes
 
     @precondition(lambda self: self.world.resolves)
-    @rule(data=st.data(), site=sites, seconds=st.sampled_from([0.0, 5.0, 300.0, 86_400.0]))
+    @rule(data=st.data(), site=sites, seconds=lifetimes)
     def a_route_is_found(self, data: st.DataObject, site: str, seconds: float) -> None:
         self.world.found(data.draw(st.sampled_from(self.world.resolves)), site, seconds)
 
@@ -142,10 +160,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def the_next_instant_comes(self, early: int) -> None:
         self.world.advance(max(self.world.now, self.world.next_wake() - early))
 
-    @rule()
-    def nothing_is_due(self) -> None:
-        self.world.tick_early()
-
+    @precondition(lambda self: self.world.paths)
     @rule(limit=st.integers(1, 5), max_age=st.sampled_from([600.0, 7200.0, 86_400.0]))
     def it_is_reconfigured(self, limit: int, max_age: float) -> None:
         self.world.reconfigure(limit, max_age)

@@ -445,10 +445,9 @@ class World:
             self._tick()
         self.now = max(self.now, to)
 
-    def tick_early(self) -> None:
+    def _tick_early(self) -> None:
         """The scheduler is called although nothing is due: nothing happens."""
         wake = self.scheduler.next_wake()
-        assert wake is None or instant(wake) > self.now
         assert not self.scheduler.tick(wall(self.now))
         assert not self.scheduler.has_effects, "something was done before its time"
         assert self.scheduler.next_wake() == wake
@@ -505,6 +504,7 @@ class World:
             else:
                 break
         self.check()
+        self._tick_early()
 
     # -- effects
 

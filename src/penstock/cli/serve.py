@@ -64,7 +64,6 @@ def serve(
         grace = float(parse_duration(drain))
         path = find_config(config, os.environ)
         configuration = checked(path)
-        sockets = _bind(path, configuration)
     except QuantityError as error:
         print(f"penstock serve: --drain: {error}", file=sys.stderr)
         return 2
@@ -72,7 +71,16 @@ def serve(
         complain(error)
         return 2
     try:
-        return uvloop.run(_Server(path, configuration, sockets, grace).run())
+        # first the data directory, then the addresses: a second server is told so before it listens anywhere
+        control = ControlSocket(configuration.node.data_dir)
+        try:
+            sockets = _bind(path, configuration)
+            return uvloop.run(_Server(path, configuration, control, sockets, grace).run())
+        finally:
+            control.remove()
+    except ConfigError as error:
+        complain(error)
+        return 2
     except (ControlError, OSError) as error:
         print(f"penstock serve: {error}", file=sys.stderr)
         return 1
@@ -97,8 +105,16 @@ def _bind(path: Path, configuration: Configuration) -> _Sockets:
 class _Server:
     """One run of the server."""
 
-    def __init__(self, path: Path, configuration: Configuration, sockets: _Sockets, grace: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        configuration: Configuration,
+        control: ControlSocket,
+        sockets: _Sockets,
+        grace: float,
+    ) -> None:
         self._path = path
+        self._control = control
         self._configuration = configuration
         self._sockets = sockets
         self._grace = grace
@@ -108,27 +124,23 @@ class _Server:
     async def run(self) -> int:
         """From start to stop; the exit code."""
         loop = asyncio.get_running_loop()
-        control = ControlSocket(self._configuration.node.data_dir)
         worker = Worker(self._configuration, self._sockets.smtp, SystemClock(), raise_descriptor_limit())
         http = [
             HttpServer(public_app(worker, worker, config.trusted_hosts), group)
             for config, group in zip(self._configuration.http_listeners, self._sockets.http, strict=True)
         ]
-        http.append(HttpServer(control_app(worker), [control.socket]))
+        http.append(HttpServer(control_app(worker), [self._control.socket]))
         stopping = self._stopping
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
-        try:
-            await worker.start()
-            for server in http:
-                await server.start()
-            self._announce(worker)
-            await self._serve(worker)
-            LOG.info("stopping: no more mail is taken; what is under way has %g s", self._grace)
-            return await self._stop(worker, http)
-        finally:
-            control.remove()
+        await worker.start()
+        for server in http:
+            await server.start()
+        self._announce(worker)
+        await self._serve(worker)
+        LOG.info("stopping: no more mail is taken; what is under way has %g s", self._grace)
+        return await self._stop(worker, http)
 
     def _announce(self, worker: Worker) -> None:
         for listener in worker.listeners:
