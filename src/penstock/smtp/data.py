@@ -1,7 +1,8 @@
 """Mail data on its way in: where it ends, and what of it may be kept (RFC 5321 4.1.1.4, 4.5.2).
 
 Only CR LF "." CR LF ends mail data, whatever else looks like it: bare CRs and LFs are data, judged once the true end has been read, so that
-nothing after a look-alike is ever taken for a command. Past the size limit octets are dropped, and the end is still found.
+nothing after a look-alike is ever taken for a command. Past the size limit, or in a line that does not end, octets are dropped, and the end
+is still found.
 """
 
 from __future__ import annotations
@@ -22,17 +23,40 @@ BARE_LINE_END: Final = reply(
 
 
 class DataReader:
-    """Collects the mail data of one transaction, up to ``size_limit`` octets without the dots that transparency added (RFC 1870 3)."""
+    """Collects the mail data of one transaction, up to ``size_limit`` octets without the dots that transparency added (RFC 1870 3).
 
-    __slots__ = ("_chunks", "_dots", "_limit", "_tail", "is_over", "is_starved", "size")
+    ``size`` is how many octets it holds. ``is_over``: there were more than the limit. ``is_endless``: there was a line of more than
+    ``line_limit``; not every such line is seen here, but none is held in memory beyond the segments that it came in. ``is_starved`` is for whoever
+    calls ``drop`` to say that it was for want of memory.
+    """
 
-    def __init__(self, size_limit: int) -> None:
+    __slots__ = (
+        "_chunks",
+        "_dots",
+        "_is_dropping",
+        "_limit",
+        "_line",
+        "_line_limit",
+        "_received",
+        "_tail",
+        "is_endless",
+        "is_over",
+        "is_starved",
+        "size",
+    )
+
+    def __init__(self, size_limit: int, line_limit: int = 1 << 62) -> None:
         self._chunks: list[bytes | bytearray] = []
         self._tail = b"\r\n"  # the CRLF of DATA itself: "." CRLF right after it is the end of empty mail data
         self._limit = size_limit
         self._dots = 0  # lines that began with a dot so far
+        self._received = 0
+        self._line_limit = line_limit + 1  # with the dot that transparency may have added
+        self._line = 0  # octets since the last line end
+        self._is_dropping = False
         self.size = 0
         self.is_over = False
+        self.is_endless = False
         self.is_starved = False
 
     def feed(self, data: bytes) -> int:  # hot: micro_smtp
@@ -52,25 +76,37 @@ class DataReader:
                 self._dots -= 1  # the dot of the end itself, which came before its CRLF
             used = end + len(_END) - len(tail)
             self._keep(data if used == len(data) else data[:used])
-            if self.size - 3 - self._dots > self._limit:
+            if self._received - 3 - self._dots > self._limit:
+                self.is_over = True
                 self.drop()
             return used
         self._tail = window[-4:]
+        self._follow_line(data)
         self._keep(data)
         return -1
+
+    def _follow_line(self, data: bytes) -> None:
+        """Note how long the last line has become, a bare CR or LF being an end too."""
+        line_end = max(data.rfind(b"\n"), data.rfind(b"\r"))
+        self._line = len(data) - line_end - 1 if line_end >= 0 else self._line + len(data)
+        if self._line > self._line_limit:
+            self.is_endless = True
+            self.drop()
 
     def _count_dots(self, window: bytes, tail: int, end: int) -> None:
         """Count the lines that begin with a dot, of those whose dot is new, up to the end."""
         self._dots += window.count(b"\r\n.", max(tail - 2, 0), end if end >= 0 else len(window))
 
     def _keep(self, data: bytes) -> None:
-        if self.is_over:
+        self._received += len(data)
+        if self._received - self._dots > self._limit + 3:  # three for the end
+            self.is_over = True
+            self.drop()
+        if self._is_dropping:
             return
         chunks = self._chunks
         self.size += len(data)
-        if self.size - self._dots > self._limit + 3:  # three for the end
-            self.drop()
-        elif len(data) >= _SMALL or not chunks:
+        if len(data) >= _SMALL or not chunks:
             chunks.append(data)
         else:
             last = chunks[-1]
@@ -81,12 +117,12 @@ class DataReader:
 
     def drop(self) -> None:
         """Keep nothing of this transaction any more; its end will still be found."""
-        self.is_over = True
+        self._is_dropping = True
         self._chunks.clear()
         self.size = 0
 
     def content(self) -> bytes:  # hot: micro_smtp
-        """The mail data without its end and the dots that transparency added (RFC 5321 4.5.2). After the end only, and if it is not over."""
+        """The mail data without its end and the dots that transparency added (RFC 5321 4.5.2). After the end only, and if none was dropped."""
         chunks = self._chunks
         data = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
         data = data[:-3]
@@ -132,6 +168,11 @@ def longest_line_exceeds(content: bytes, limit: int) -> bool:  # hot: micro_smtp
     return False
 
 
+def line_too_long(limit: int) -> Reply:
+    """The reply to mail data with a line of more than ``limit`` octets. It comes before others that the line itself may deserve."""
+    return reply(500, "5.2.3", f"mail data has a line of more than {limit} octets")
+
+
 def judge(
     content: bytes, line_endings: LineEndings, line_limit: int, *, has_dots: bool = True
 ) -> tuple[bytes, bool] | Reply:
@@ -140,14 +181,14 @@ def judge(
     ``has_dots`` False says that no line, as CRLF parts them, begins with a dot: it need not be looked for.
     """
     is_clean = not has_bare_line_end(content)
-    lines = content
+    lines = content if is_clean else with_crlf(content)
+    if longest_line_exceeds(lines, line_limit):
+        return line_too_long(line_limit)
     if not is_clean:
         if line_endings is LineEndings.DENY:
             return BARE_LINE_END
         # what was no line before may be one now, and a dot at its beginning the end of mail data
-        lines, has_dots = with_crlf(content), True
+        has_dots = True
         if line_endings is LineEndings.FIX:
             content, is_clean = lines, True
-    if longest_line_exceeds(lines, line_limit):
-        return reply(500, "5.2.3", f"mail data has a line of more than {line_limit} octets")
     return content, is_clean and not (has_dots and has_dot_line(content))

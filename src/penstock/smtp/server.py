@@ -13,7 +13,7 @@ from penstock.mail.address import Address
 from penstock.mail.reply import Reply, reply
 from penstock.smtp import command, replies
 from penstock.smtp.command import COMMAND_LINE_LIMIT, ERROR_LIMIT, MailCommand, Refusal
-from penstock.smtp.data import DataReader, judge
+from penstock.smtp.data import DataReader, judge, line_too_long
 from penstock.smtp.phase import EXPECTED, TRANSITIONS, Phase, Verb
 from penstock.smtp.server_events import (
     DataAsked,
@@ -302,14 +302,11 @@ class ServerSession:
             refusal = replies.STARVED
         elif reader.is_over:
             refusal = replies.too_big(self._limits)
+        elif reader.is_endless:
+            refusal = line_too_long(self._limits.line_length_hard_limit)
         else:
-            limits = self._limits
-            kept = judge(
-                reader.content(),
-                limits.invalid_line_endings,
-                limits.line_length_hard_limit,
-                has_dots=reader.has_dots,
-            )
+            mode, longest = self._limits.invalid_line_endings, self._limits.line_length_hard_limit
+            kept = judge(reader.content(), mode, longest, has_dots=reader.has_dots)
             if isinstance(kept, tuple):
                 self._event = MessageGiven(self._mail, tuple(self._recipients), *kept)
                 return
@@ -353,7 +350,7 @@ class ServerSession:
             self._shut()
             return
         self._phase = Phase.DATA
-        self._reader = DataReader(self._limits.max_message_size)
+        self._reader = DataReader(self._limits.max_message_size, self._limits.line_length_hard_limit)
         self._output.append(replies.DATA_GO)
 
     def refuse(self, negative: Reply) -> None:
