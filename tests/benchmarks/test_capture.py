@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.capture import Capture, Captured
-from benchmarks.dialogue import Dialogue, send_message, stuffed
 from hypothesis import given
 from hypothesis import strategies as st
+
+from benchmarks.capture import Capture, Captured
+from benchmarks.dialogue import Dialogue, send_message, stuffed
 
 
 def carry(message: bytes, *, octet_by_octet: bool = False) -> Captured:

@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 from benchmarks.cpu import TreeClock, peak_resident_bytes, resident_bytes
 from benchmarks.postfix_tools import Sink, finish_sources, read_dump, source_command, start_sources, streams
 from benchmarks.processes import (

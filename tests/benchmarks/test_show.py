@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+
 from benchmarks.processes import MissingProgramError, ProgramFaultError
 from benchmarks.report import Report
 from benchmarks.show import CHECKS, Check, main, run, summary

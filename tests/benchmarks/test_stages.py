@@ -7,9 +7,9 @@ import pkgutil
 from pathlib import Path
 
 import pytest
-from benchmarks.stages import LOOP, OTHER, STAGES, WRITES, Profile, Stack, read_profile, table
 
 import penstock
+from benchmarks.stages import LOOP, OTHER, STAGES, WRITES, Profile, Stack, read_profile, table
 
 #: Packages whose work is somebody else's: the vocabulary, and what the server never runs.
 NO_STAGE = {"mail", "sim"}

@@ -6,8 +6,8 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
-from benchmarks.mistakes import root
 
+from benchmarks.mistakes import root
 from penstock import config
 from penstock.config.disk import read_file
 from penstock.mail.configuration import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from benchmarks.mistakes import MISTAKES, Mistake, write
 
+from benchmarks.mistakes import MISTAKES, Mistake, write
 from penstock import config, policy
 from penstock.mail.problem import ConfigError, Problem
 

@@ -34,6 +34,8 @@ spans = st.one_of(
     st.integers(1, 1000),
     st.integers(1, 7200 * SECOND),
 )
+outcomes = st.sampled_from(["settled", "deferred", "put back"])
+lateness = st.one_of(st.just(0), st.just(0), spans)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -44,15 +46,23 @@ class SchedulerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World(type(self).make)
+        self.changes = 0
 
-    @initialize(mail=st.lists(names, max_size=8), seconds=lifetimes, connections=st.integers(0, 4))
-    def it_is_at_work(self, mail: list[QueueName], seconds: float, connections: int) -> None:
+    @initialize(
+        mail=st.lists(names, max_size=8),
+        seconds=lifetimes,
+        connections=st.integers(0, 4),
+        is_done=st.booleans(),
+    )
+    def it_is_at_work(self, mail: list[QueueName], seconds: float, connections: int, is_done: bool) -> None:
         for name in mail:
             self.world.add(name)
         self._answer(SITES[0], seconds)
         for _ in range(connections):
             for site in self._sites("opening"):
                 self.world.connect(site)
+        while is_done and self._sites("rows"):
+            self.every_attempt_ends("settled", then_closed=False)
 
     def _answer(self, site: str, seconds: float) -> None:
         while self.world.resolves:
@@ -71,7 +81,12 @@ class SchedulerMachine(RuleBasedStateMachine):
             self._answer(site, seconds)
 
     @precondition(lambda self: len(self.world.messages) < MOST)
-    @rule(name=names, due=st.one_of(st.just(0), spans), age=st.one_of(st.just(0), spans), attempts=st.integers(0, 3))
+    @rule(
+        name=names,
+        due=st.one_of(st.just(0), spans),
+        age=st.one_of(st.just(0), spans),
+        attempts=st.integers(0, 3),
+    )
     def mail_is_recovered(self, name: QueueName, due: int, age: int, attempts: int) -> None:
         self.world.add(name, due=due, age=age, attempts=attempts)
 
@@ -122,6 +137,13 @@ class SchedulerMachine(RuleBasedStateMachine):
     def an_offer_is_taken(self, data: st.DataObject) -> None:
         self.world.take_offer(data.draw(st.sampled_from(self._sites("offers"))))
 
+    @precondition(lambda self: self._sites("offers"))
+    @rule()
+    def offers_are_taken(self) -> None:
+        for site in self._sites("offers"):
+            while site in self._sites("offers"):
+                self.world.take_offer(site)
+
     @precondition(lambda self: self._sites("idle"))
     @rule(data=st.data())
     def an_idle_connection_leaves(self, data: st.DataObject) -> None:
@@ -137,17 +159,22 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._sites("rows"))
     @rule(
         data=st.data(),
-        what=st.sampled_from(["settled", "deferred", "put back"]),
-        then_closed=st.booleans(),
-        draw=draws,
-        late=st.one_of(st.just(0), st.just(0), spans),
+        ends=st.lists(st.tuples(outcomes, st.booleans(), draws, lateness), min_size=1, max_size=4),
     )
-    def an_attempt_ends(
-        self, data: st.DataObject, what: str, then_closed: bool, draw: float, late: int
-    ) -> None:
+    def attempts_end(self, data: st.DataObject, ends: list[tuple[str, bool, float, int]]) -> None:
         site = data.draw(st.sampled_from(self._sites("rows")))
-        row = data.draw(st.sampled_from(self.world.paths[site].rows))
-        self.world.finish(site, row, what, then_closed=then_closed, draw=draw, late=late)
+        for what, then_closed, draw, late in ends:
+            if site not in self._sites("rows"):
+                break
+            row = data.draw(st.sampled_from(self.world.paths[site].rows))
+            self.world.finish(site, row, what, then_closed=then_closed, draw=draw, late=late)
+
+    @precondition(lambda self: self._sites("rows"))
+    @rule(what=outcomes, then_closed=st.booleans())
+    def every_attempt_ends(self, what: str, then_closed: bool) -> None:
+        for site in self._sites("rows"):
+            for row in list(self.world.paths[site].rows):
+                self.world.finish(site, row, what, then_closed=then_closed)
 
     # -- time and configuration
 
@@ -160,9 +187,10 @@ class SchedulerMachine(RuleBasedStateMachine):
     def the_next_instant_comes(self, early: int) -> None:
         self.world.advance(max(self.world.now, self.world.next_wake() - early))
 
-    @precondition(lambda self: self.world.paths)
+    @precondition(lambda self: self.world.paths and self.changes < 2)
     @rule(limit=st.integers(1, 5), max_age=st.sampled_from([600.0, 7200.0, 86_400.0]))
     def it_is_reconfigured(self, limit: int, max_age: float) -> None:
+        self.changes += 1
         self.world.reconfigure(limit, max_age)
 
     def teardown(self) -> None:

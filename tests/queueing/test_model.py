@@ -13,4 +13,6 @@ from tests.queueing.machine import SchedulerMachine
 def test_the_scheduler_does_what_the_account_says() -> None:
     """Nothing is lost or doubled, order and counts are kept, nothing wakes early or late, nothing is held without a gate, nothing is left behind."""
     examples = int(os.environ.get("PENSTOCK_EXAMPLES", "150"))
-    run_state_machine_as_test(SchedulerMachine, settings=settings(max_examples=examples, stateful_step_count=60, deadline=None))
+    run_state_machine_as_test(
+        SchedulerMachine, settings=settings(max_examples=examples, stateful_step_count=60, deadline=None)
+    )

@@ -139,9 +139,7 @@ class World:
     ) -> Message:
         """A message comes in, created ``age`` microseconds ago and due in ``due``."""
         created = wall(self.now - age)
-        message = Message(
-            next(self._positions), name, instant(created + self.queue_config.max_age), attempts
-        )
+        message = Message(next(self._positions), name, instant(created + self.queue_config.max_age), attempts)
         self.queues.setdefault(name, QueueAccount())
         self.hops.setdefault(name.next_hop, HopAccount())
         self.messages[message.position] = message
@@ -234,7 +232,12 @@ class World:
         known = self.hops.get(hop.name)
         until = self.now + instant(seconds)
         if known is not None and hop is self.scheduler.hops.get(hop.name):
-            known.is_resolving, known.release, known.site, known.until = False, 0, site, max(until, self.now + 1)
+            known.is_resolving, known.release, known.site, known.until = (
+                False,
+                0,
+                site,
+                max(until, self.now + 1),
+            )
             for name in self.queues:
                 if name.next_hop == hop.name and self.of_queue(name, "ready"):
                     self._enter(name, site)
@@ -364,7 +367,9 @@ class World:
             self.scheduler.idle_began(path)
         self._collect()
 
-    def finish(self, site: str, row: int, what: str, *, then_closed: bool, draw: float = 0.5, late: int = 0) -> None:
+    def finish(
+        self, site: str, row: int, what: str, *, then_closed: bool, draw: float = 0.5, late: int = 0
+    ) -> None:
         """What a connection does with its message: "settled", "deferred" or "put back"; then it pulls, or ends. Time may be ``late``."""
         self.now += late
         path, known, scheduler = self.path(site), self.paths[site], self.scheduler
@@ -438,7 +443,9 @@ class World:
         while True:
             expected = self.next_wake()
             wake = self.scheduler.next_wake()
-            assert (0 if wake is None else instant(wake)) == expected, "woken at another instant than the next"
+            assert (0 if wake is None else instant(wake)) == expected, (
+                "woken at another instant than the next"
+            )
             if not expected or expected > to:
                 break
             self.now = max(self.now, expected)
@@ -560,7 +567,9 @@ class World:
         for site in self.paths:
             self._check_path(site)
         wake = scheduler.next_wake()
-        assert (0 if wake is None else instant(wake)) == self.next_wake(), "woken at another instant than the next"
+        assert (0 if wake is None else instant(wake)) == self.next_wake(), (
+            "woken at another instant than the next"
+        )
         timers = scheduler._places.timers
         assert len(timers._heap) <= 2 * len(timers) + 70, "timers pile up"
 
@@ -568,7 +577,9 @@ class World:
         rows = self.scheduler.rows
         assert rows.position[message.row] == message.position
         assert rows.state[message.row] == STATES[message.place], "a message in another place"
-        assert rows.attempts[message.row] == message.attempts, "attempts that are not counted, or were not made"
+        assert rows.attempts[message.row] == message.attempts, (
+            "attempts that are not counted, or were not made"
+        )
         assert rows.expires[message.row] == message.expires, "another expiry"
 
     def _check_queue(self, name: QueueName) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from tests.system.harness import until, world
 
 from penstock.sim.sink.options import Extension, SinkOptions
 from penstock.sim.sink.script import Script, parse_script
+from tests.system.harness import until, world
 
 pytestmark = pytest.mark.system
 

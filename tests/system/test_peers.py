@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
+
 from tests.conftest import SEARCH_PATH
 from tests.system.harness import PATIENCE, until, world
 

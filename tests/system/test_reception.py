@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
+
 from tests.system.harness import until, world
 
 pytestmark = pytest.mark.system
