@@ -1,6 +1,6 @@
 """What is due, and what may go now: queued messages as rows in typed arrays, driven by a time that is given.
 
-``rows`` holds the messages, ``queues`` what they stand in (scheduled queue, hop, path), ``timers`` the instants at which something is to
-happen, ``retry`` the arithmetic of attempts, ``effects`` what the shell is asked to do, and ``scheduler`` moves rows between all of them.
-The state of the waiting mail is in ``scheduler``'s header.
+``scheduler`` is the face: told what happened, it leaves ``effects`` for the shell. ``rows`` holds the messages, ``queues`` what they stand in
+(scheduled queue, hop, path), ``places`` every move between these. ``calendar`` has the instants of rows, ``timers`` those of everything else,
+``retry`` the arithmetic of attempts, ``supply`` the connections, ``backlog`` what is done in slices.
 """
