@@ -117,11 +117,12 @@ async def _measure(folder: Path, profile: cProfile.Profile | None) -> list[float
         draw=lambda: 0.5,
         ids=ids,
         ehlo_name="mta.test",
+        own_names=["mta.test"],
         queue_config=lambda name: QueueConfig(),
         path_config=lambda site: PathConfig(),
         connection_limit=10,
     )
-    desk = Desk(spool, lane, ids, clock, Budget(2**40, lambda: 0), QueuesConfig())
+    desk = Desk(spool, lane, ids, clock, Budget(2**40, lambda: 0), QueuesConfig(), 10)
     limits = ServerLimits(
         "mta.test", "ESMTP", 2**24, 2**30, 100, 998, SmtpListenerConfig((), "").invalid_line_endings
     )

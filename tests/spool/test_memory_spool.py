@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from penstock.mail.records import SpoolRecord, Verdict
@@ -17,12 +18,15 @@ def test_it_is_a_spool(check: Check) -> None:
 
 
 def test_it_knows_how_much_it_holds() -> None:
-    """Contents count from append to the last recipient."""
+    """A content counts from the first message that shares it to the last, each message for itself."""
     spool = MemorySpool(lambda record: None)
-    record = message(1)
-    position = spool.append(record)
-    assert spool.content_bytes == len(record.content)
-    spool.record_attempt(position, attempt(record, 1, (0, Verdict.DEFERRED)))
-    assert spool.content_bytes == len(record.content)
-    spool.record_attempt(position, attempt(record, 2, (0, Verdict.FAILED)))
-    assert spool.content_bytes == 0
+    content = b"x" * 1_000_000
+    records = [msgspec.structs.replace(message(number), content=content) for number in range(3)]
+    positions = [spool.append(record) for record in records]
+    assert 1_000_000 < spool.held_bytes < 1_010_000
+    for number, (position, record) in enumerate(zip(positions, records, strict=True)):
+        spool.record_attempt(position, attempt(record, 1, (0, Verdict.DEFERRED)))
+        before = spool.held_bytes
+        spool.record_attempt(position, attempt(record, 2, (0, Verdict.FAILED)))
+        assert before - spool.held_bytes > (1_000_000 if number == 2 else 0)
+    assert spool.held_bytes == 0

@@ -135,8 +135,12 @@ class _Server:
             loop.add_signal_handler(number, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         await worker.start()
-        for server in http:
-            await server.start()
+        try:
+            for server in http:
+                await server.start()
+        except BaseException:
+            await worker.stop(0.0)
+            raise
         self._announce(worker)
         await self._serve(worker)
         LOG.info("stopping: no more mail is taken; what is under way has %g s", self._grace)
@@ -178,6 +182,10 @@ class _Server:
         except ConfigError as error:
             for problem in error.problems:
                 LOG.error("not reloaded: %s", problem)
+            return
+        except Exception:
+            # the server and its mail outlive whatever is wrong with a new configuration
+            LOG.exception("not reloaded: internal error")
             return
         await worker.reconfigure(new)
         LOG.info("reloaded: configuration epoch %d", new.epoch)

@@ -43,12 +43,22 @@ class Deliverer(Protocol):
 
 
 class Desk:
-    """What the connections of a process share: the spool, the lane, ids, time, memory, and the configuration of queues."""
+    """What the connections of a process share: the spool, the lane, ids, time, memory, the configuration of queues.
 
-    __slots__ = ("budget", "clock", "ids", "lane", "queues", "spool")
+    ``connection_limit`` bounds the connections of all listeners together, by the descriptors that the process has.
+    """
+
+    __slots__ = ("budget", "clock", "connection_limit", "connections", "ids", "lane", "queues", "spool")
 
     def __init__(
-        self, spool: Spool, lane: Deliverer, ids: IdSource, clock: Clock, budget: Budget, queues: QueuesConfig
+        self,
+        spool: Spool,
+        lane: Deliverer,
+        ids: IdSource,
+        clock: Clock,
+        budget: Budget,
+        queues: QueuesConfig,
+        connection_limit: int,
     ) -> None:
         self.spool = spool
         self.lane = lane
@@ -56,6 +66,8 @@ class Desk:
         self.clock = clock
         self.budget = budget
         self.queues = queues
+        self.connections = 0
+        self.connection_limit = connection_limit
 
 
 class Connection(asyncio.BufferedProtocol):

@@ -74,9 +74,11 @@ class Listener:
             self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=BACKLOG))
 
     def _accept(self) -> asyncio.BaseProtocol:
-        if len(self._connections) >= self.config.max_connections:
+        desk = self._desk
+        if len(self._connections) >= self.config.max_connections or desk.connections >= desk.connection_limit:
             self.denied += 1
             return Denied()
+        desk.connections += 1
         connection = Connection(
             self._desk, self.config, self._limits, self._may_relay, self._buffer, self._ended
         )
@@ -87,6 +89,7 @@ class Listener:
 
     def _ended(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        self._desk.connections -= 1
         if not self._connections:
             self._empty.set()
 

@@ -7,7 +7,7 @@ moving it costs nothing.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from penstock.lane.delivery import Delivery
 from penstock.mail.configuration import PathConfig
@@ -24,6 +24,11 @@ from penstock.smtp.client import (
     SessionRefused,
     Stage,
 )
+
+#: Messages that need no word with the peer, one after the other, before others have their turn.
+_PULLS_AT_ONCE: Final = 50
+#: Octets that a peer must take within a deadline, for the rest of the mail data to have another: 100 a second with the usual 300 s.
+_LEAST_SENT: Final = 30_000
 
 
 def timeouts(config: PathConfig) -> dict[Stage, float]:
@@ -49,8 +54,8 @@ class Owner(Protocol):
     def pull(self, connection: LaneConnection) -> Delivery | None:
         """A message for it; None if there is none, and it is idle from now on."""
 
-    def idle_ended(self, connection: LaneConnection) -> None:
-        """It is idle no more, although no mail was offered to it."""
+    def closing_began(self, connection: LaneConnection) -> None:
+        """It was idle, and is being closed."""
 
     def ended(self, connection: LaneConnection) -> None:
         """Its socket is closed."""
@@ -68,7 +73,12 @@ class LaneConnection(asyncio.Protocol):
         self.path = path
         self.introduced: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.is_idle = False
+        self.is_closing = False
         self.is_introduced = False
+        #: why the session is over, once it is
+        self.reason = ""
+        #: the configuration that it was made by
+        self.config = path.config
         self.session = ClientSession(ehlo_name)
         self._owner = owner
         self._target = target
@@ -78,6 +88,7 @@ class LaneConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._delivery: Delivery | None = None
         self._deadline = 0.0
+        self._unsent = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._peer = Peer(target.host, target.address, target.port, "", session_id)
@@ -94,8 +105,11 @@ class LaneConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:  # hot: throughput
         """Hand replies to the session and act on what they mean."""
-        self._handle(self.session.receive(data))
-        self._flush()
+        session = self.session
+        before = session.replies
+        self._handle(session.receive(data))
+        # octets alone win no time, only whole replies do: a peer that drips is a peer that does not answer
+        self._flush(is_progress=session.replies != before)
         self._owner.work_done()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -124,12 +138,22 @@ class LaneConnection(asyncio.Protocol):
         self._flush()
 
     def _pull(self) -> None:  # hot: throughput
-        while self._delivery is None and not self.session.is_closed:
+        for _ in range(_PULLS_AT_ONCE):
+            if self._delivery is not None or self.session.is_closed:
+                return
             delivery = self._owner.pull(self)
             if delivery is None:
-                break
+                return
             self._delivery = delivery
             self._send_next()
+        if self._delivery is None:
+            # message after message that this peer cannot be given at all: the others have their turn
+            self._loop.call_soon(self._pull_on)
+
+    def _pull_on(self) -> None:
+        if self._transport is not None:
+            self.pull()
+            self._owner.work_done()
 
     def _send_next(self) -> None:  # hot: throughput
         """Send what is left of the message; what the session finishes without the peer is recorded at once."""
@@ -160,6 +184,7 @@ class LaneConnection(asyncio.Protocol):
             elif isinstance(event, SessionRefused):
                 self._refuse(f"refused after {event.stage.value}: {event.reply}")
             elif isinstance(event, Broken):
+                self.reason = event.reason
                 self._refuse(event.reason)
 
     def _refuse(self, reason: str) -> None:
@@ -168,17 +193,19 @@ class LaneConnection(asyncio.Protocol):
 
     # -- octets and time
 
-    def _flush(self) -> None:  # hot: throughput
+    def _flush(self, *, is_progress: bool = True) -> None:  # hot: throughput
         transport = self._transport
         if transport is None:
             return
         output = self.session.take_output()
         if output:
             transport.write(output)
+            self._unsent = transport.get_write_buffer_size()
         if self.session.is_closed:
             self._leave_idle()
             transport.close()
-        self._set_deadline()
+        if is_progress or output:
+            self._set_deadline()
 
     def _set_deadline(self) -> None:  # hot: throughput
         deadline = self._loop.time() + self._timeouts[self.session.stage]
@@ -201,10 +228,19 @@ class LaneConnection(asyncio.Protocol):
             self._timer = self._loop.call_at(self._deadline, self._on_timer)
         elif self.session.stage is Stage.IDLE and self.is_introduced:
             self.leave()
+        elif self._is_sending(transport):
+            self._set_deadline()
         else:
             self._handle(self.session.lost("the deadline passed"))
             self._owner.work_done()
             transport.abort()
+
+    def _is_sending(self, transport: asyncio.Transport) -> bool:
+        """Whether mail data is still leaving at an acceptable pace: its reply is due only when it has left."""
+        unsent = transport.get_write_buffer_size()
+        is_moving = self.session.stage is Stage.DOT and 0 < unsent <= self._unsent - _LEAST_SENT
+        self._unsent = unsent
+        return is_moving
 
     def leave(self) -> None:
         """Say QUIT, if nothing is under way."""
@@ -221,4 +257,5 @@ class LaneConnection(asyncio.Protocol):
     def _leave_idle(self) -> None:
         if self.is_idle:
             self.is_idle = False
-            self._owner.idle_ended(self)
+            self.is_closing = True
+            self._owner.closing_began(self)

@@ -30,10 +30,10 @@ from penstock.smtp.transmission import Transmission
 RECIPIENTS_PER_TRANSACTION: Final = 100
 
 
-def expired(last: Reply | None) -> Reply:
-    """The reply of an expiration, with the last reply that the message got."""
-    why = f"; the last reply was: {last}" if last is not None else ""
-    return reply(551, "5.4.7", f"{INTERNAL}the message could not be delivered in its time{why}")
+def expired(why: str) -> Reply:
+    """The reply of an expiration; ``why`` says what kept the message, "" if that is not known."""
+    text = f"{INTERNAL}the message could not be delivered in its time"
+    return reply(551, "5.4.7", f"{text}; {why}" if why else text)
 
 
 class Delivery:
@@ -130,7 +130,10 @@ class Delivery:
         )
 
     def end(self) -> None:  # hot: throughput
-        """Give the message back to the scheduler: settled, deferred, given up, or ready again if some recipients had no transaction."""
+        """Give the message back to the scheduler: settled, deferred, given up, or ready again if some recipients had no transaction.
+
+        Where some were deferred and others had no transaction, all of them wait for the same time.
+        """
         now = self._clock.wall()
         scheduler = self._scheduler
         if self._last_deferral is None:
@@ -152,10 +155,11 @@ class Delivery:
             attempts=self._attempts,
             site=self.path.site,
             recipients=waiting,
-            reply=expired(self._last_deferral),
+            reply=expired(f"the last reply was: {self._last_deferral}"),
         )
         self._spool.record_expiration(self._position, record)
 
     def withdraw(self) -> None:
-        """Nothing was tried: the message is ready again."""
-        self._scheduler.put_back(self.path, self.row, self._clock.wall())
+        """The last transaction was never begun. With none before it nothing was tried; what an earlier one deferred waits for its time."""
+        self._rest = (*self._batch, *self._rest)
+        self.end()

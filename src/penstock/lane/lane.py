@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -28,7 +28,7 @@ from penstock.mail.records import (
     Outcome,
     Verdict,
 )
-from penstock.mail.reply import Reply, reply
+from penstock.mail.reply import reply
 from penstock.net.router import Router
 from penstock.queueing.effects import Connect, Effect, Expire, Fail, Offer, Resolve
 from penstock.queueing.queues import Hop, Path
@@ -40,6 +40,8 @@ LOG = logging.getLogger(__name__)
 
 #: A loop's worth of effects; what is more waits for the others' turn.
 _EFFECTS_AT_ONCE: Final = 500
+#: Seconds until something is tried again that failed by a fault of ours.
+_AFTER_FAULT: Final = 60.0
 #: Seconds for what was cancelled to end.
 _LAST_WORDS: Final = 1.0
 _LOOPS_BACK: Final = reply(554, "5.4.6", INTERNAL + "mail for this domain loops back to this server")
@@ -48,7 +50,8 @@ _LOOPS_BACK: Final = reply(554, "5.4.6", INTERNAL + "mail for this domain loops 
 class Lane:
     """The delivery side of a worker. Made on a running loop.
 
-    ``connection_limit`` bounds its connections over all paths; what is over it waits for one to end.
+    ``own_names`` are the names by which our listeners greet: a peer that greets so is ourselves. ``connection_limit``
+    bounds its connections over all paths; what is over it waits for one to end.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Lane:
         draw: Draw,
         ids: IdSource,
         ehlo_name: str,
+        own_names: Iterable[str],
         queue_config: Callable[[QueueName], QueueConfig],
         path_config: Callable[[str], PathConfig],
         connection_limit: int,
@@ -75,6 +79,7 @@ class Lane:
         self._draw = draw
         self._ids = ids
         self._ehlo_name = ehlo_name
+        self._own_names = frozenset(own_names)
         self._connection_limit = connection_limit
         self._loop = asyncio.get_running_loop()
         self._idle: dict[Path, list[LaneConnection]] = {}
@@ -101,9 +106,13 @@ class Lane:
         self.work_done()
 
     def reconfigure(
-        self, queue_config: Callable[[QueueName], QueueConfig], path_config: Callable[[str], PathConfig]
+        self,
+        own_names: Iterable[str],
+        queue_config: Callable[[QueueName], QueueConfig],
+        path_config: Callable[[str], PathConfig],
     ) -> None:
         """Go on with another configuration."""
+        self._own_names = frozenset(own_names)
         self.scheduler.reconfigure(queue_config, path_config, self._clock.wall())
         self.work_done()
 
@@ -182,8 +191,6 @@ class Lane:
 
     def _record_expiration(self, effect: Expire) -> None:
         stored = self._spool.read(effect.position)
-        hold = effect.queue.hop.hold
-        last = reply(451, "4.4.1", hold.reason) if hold is not None else None
         self._spool.record_expiration(
             effect.position,
             ExpirationRecord(
@@ -192,15 +199,15 @@ class Lane:
                 effect.attempts,
                 effect.site,
                 stored.waiting,
-                expired(last or self._path_reason(effect.site)),
+                expired(self._held_by(effect)),
             ),
         )
 
-    def _path_reason(self, site: str) -> Reply | None:
-        path = self.scheduler.paths.get(site)
-        if path is None or path.hold is None:
-            return None
-        return reply(451, "4.4.1", path.hold.reason)
+    def _held_by(self, effect: Expire) -> str:
+        """What held an expired message last, in words."""
+        path = self.scheduler.paths.get(effect.site)
+        hold = effect.queue.hop.hold or (path.hold if path is not None else None)
+        return f"it was held for want of a {hold.gate}: {hold.reason}" if hold is not None else ""
 
     def _record_failure(self, effect: Fail) -> None:
         stored = self._spool.read(effect.position)
@@ -230,8 +237,15 @@ class Lane:
             self._spawn(self._ask_route(hop), f"route {hop.name}")
 
     async def _ask_route(self, hop: Hop) -> None:
-        self._routed(hop, await self._router.route(hop.name))
-        self.work_done()
+        try:
+            self._routed(hop, await self._router.route(hop.name))
+        except BaseException:
+            now = self._clock.wall()
+            fault = reply(451, "4.4.3", INTERNAL + "the route could not be found: internal error")
+            self.scheduler.route_failed(hop, fault, WallTime(now + _AFTER_FAULT), now, is_permanent=False)
+            raise
+        finally:
+            self.work_done()
 
     def _routed(self, hop: Hop, answer: Route | Unroutable) -> None:
         now = self._clock.wall()
@@ -249,8 +263,8 @@ class Lane:
 
     def _connect(self, path: Path) -> None:
         if self._is_draining:
-            self.scheduler.connection_closed(path, self._clock.wall())
-        elif len(self.connections) + self._opening >= self._connection_limit:
+            return  # nothing is begun any more, and nobody counts
+        if len(self.connections) + self._opening >= self._connection_limit:
             self._waiting.append(path)
         else:
             self._opening += 1
@@ -259,17 +273,18 @@ class Lane:
     async def _open(self, path: Path) -> None:
         """Make a connection of ``path``: to the first of its targets that answers and introduces itself."""
         try:
-            connection = await self._open_any(path)
-        except BaseException:
-            self.scheduler.connect_failed(path, "internal error", self._clock.wall(), self._draw())
-            raise
+            try:
+                connection = await self._open_any(path)
+            except BaseException:
+                self.scheduler.connect_failed(path, "internal error", self._clock.wall(), self._draw())
+                raise
+            if connection is not None:
+                self.scheduler.connected(path, self._clock.wall())
+                connection.pull()
         finally:
             self._opening -= 1
-        if connection is not None:
-            self.scheduler.connected(path, self._clock.wall())
-            connection.pull()
-        self._use_slot()
-        self.work_done()
+            self._use_slot()
+            self.work_done()
 
     async def _open_any(self, path: Path) -> LaneConnection | None:
         targets = await self._router.targets(path.route, path.config)
@@ -283,11 +298,14 @@ class Lane:
         for target in targets:
             connection = await self._try(path, target)
             if isinstance(connection, LaneConnection):
-                if connection.session.greeting.lower() == self._ehlo_name:
-                    self._discard(connection)
+                if connection.session.greeting.lower() not in self._own_names:
+                    return connection
+                self._discard(connection)
+                if not reason:
                     self.scheduler.path_failed(path, _LOOPS_BACK, self._clock.wall())
                     return None
-                return connection
+                # RFC 5321 5.1: we are a backup of hosts that do not answer now; none behind us may be tried
+                break
             reason = f"{target.host} [{target.address}]:{target.port}: {connection}"
             LOG.info("no session with %s", reason)
         self.scheduler.connect_failed(path, reason, self._clock.wall(), self._draw())
@@ -313,6 +331,9 @@ class Lane:
         except asyncio.CancelledError:
             connection.abort()
             raise
+        if refusal is None and connection.session.is_closed:
+            # it came and went in one breath: no session is no connection, and the site is held like any that gives none
+            refusal = connection.reason or "the session was over as soon as it had begun"
         if refusal is not None:
             connection.abort()
             return refusal
@@ -338,7 +359,8 @@ class Lane:
         """A message for a connection of ours; None if there is none, and then it is idle."""
         path = connection.path
         scheduler = self.scheduler
-        while not self._is_draining:
+        is_current = connection.config is path.config or connection.config == path.config
+        while is_current and not self._is_draining:
             row = scheduler.pull(path, self._clock.wall())
             if row < 0:
                 break
@@ -347,17 +369,23 @@ class Lane:
             except SpoolError:
                 LOG.exception("cannot read a message of %s; it will be tried again", path.name)
                 now = self._clock.wall()
-                scheduler.deferred(path, row, scheduler.retry_at(row, now, self._draw()) or now)
+                scheduler.deferred(
+                    path, row, scheduler.retry_at(row, now, self._draw()) or WallTime(now + _AFTER_FAULT)
+                )
                 continue
             return Delivery(scheduler, self._spool, self._clock, self._draw, path, row, stored)
-        connection.is_idle = True
         scheduler.idle_began(path)
-        self._idle.setdefault(path, []).append(connection)
-        if self._is_draining:
+        if is_current and not self._is_draining:
+            connection.is_idle = True
+            self._idle.setdefault(path, []).append(connection)
+        else:
+            # the last of its messages was the last: we are stopping, or the path is configured otherwise by now
+            connection.is_closing = True
+            scheduler.closing_began(path, self._clock.wall())
             self._loop.call_soon(connection.leave)
         return None
 
-    def idle_ended(self, connection: LaneConnection) -> None:
+    def closing_began(self, connection: LaneConnection) -> None:
         """An idle connection is being closed."""
         path = connection.path
         idle = self._idle.get(path, [])
@@ -365,7 +393,7 @@ class Lane:
             idle.remove(connection)
         if not idle:
             self._idle.pop(path, None)
-        self.scheduler.idle_ended(path)
+        self.scheduler.closing_began(path, self._clock.wall())
 
     def ended(self, connection: LaneConnection) -> None:
         """A connection's socket is closed; one that was counted leaves room for another."""
@@ -373,10 +401,14 @@ class Lane:
             self.connections.discard(connection)
             if not self.connections:
                 self._empty.set()
-            self.scheduler.connection_closed(connection.path, self._clock.wall())
+            self.scheduler.connection_closed(
+                connection.path, self._clock.wall(), was_closing=connection.is_closing
+            )
             self._use_slot()
 
     def _use_slot(self) -> None:
+        if self._is_draining:
+            self._waiting.clear()
         while self._waiting and len(self.connections) + self._opening < self._connection_limit:
             path = self._waiting.popleft()
             self._opening += 1

@@ -39,7 +39,7 @@ class MessageRecord(msgspec.Struct, frozen=True):
     """One message of a transaction: the recipients of one domain (a part), with what it needs to be sent.
 
     ``recipients`` keep their places for good: outcomes name them by index. ``added_header`` goes before ``content``, which parts of one
-    transaction share. ``eight_bit`` is whether the content has octets above 127 or was announced BODY=8BITMIME; ``smtputf8`` whether it
+    transaction share. ``eight_bit`` is whether the content has octets above 127; ``smtputf8`` whether it
     needs SMTPUTF8. ``is_canonical``: every line of the content ends with CRLF and none begins with a dot, so it can go on a wire as it is.
     """
 

@@ -85,6 +85,7 @@ class ClientSession:
         "_results",
         "_unasked",
         "greeting",
+        "replies",
         "transactions",
     )
 
@@ -107,6 +108,8 @@ class ClientSession:
         self._is_answered = False
         self.greeting = ""
         self.transactions = 0
+        #: whole replies that have come
+        self.replies = 0
 
     @property
     def stage(self) -> Stage:
@@ -213,6 +216,7 @@ class ClientSession:
                 if not asked:
                     raise ProtocolViolation(f"a reply that nothing asked for: {str(answer)[:200]}")
                 asked -= 1
+                self.replies += 1
                 self._on_reply(answer, events)
                 if self.stage is Stage.CLOSED:
                     return events

@@ -7,6 +7,7 @@ spool's log would show it to whoever derives events from it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from penstock.mail.ports import SpoolError
 from penstock.mail.records import (
@@ -19,15 +20,25 @@ from penstock.mail.records import (
     Verdict,
 )
 
+#: Measured with 60,000 messages of one recipient each: 1.4 KB besides the content. A recipient more is an address and its part of two tuples.
+_PER_MESSAGE: Final = 1_300
+_PER_RECIPIENT: Final = 150
+
+
+def _overhead(record: MessageRecord) -> int:
+    return _PER_MESSAGE + _PER_RECIPIENT * len(record.recipients)
+
 
 class MemorySpool:
-    """Messages by position. ``content_bytes`` is what their contents take, parts of one transaction counted once each."""
+    """Messages by position. ``held_bytes`` is the memory that they take: contents, once for all messages that share one, and what goes with each."""
 
     def __init__(self, on_record: Callable[[SpoolRecord], None]) -> None:
         self._on_record = on_record
         self._messages: dict[int, StoredMessage] = {}
         self._last = 0
-        self.content_bytes = 0
+        #: how many messages share a content, by its identity
+        self._sharers: dict[int, int] = {}
+        self.held_bytes = 0
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -36,9 +47,22 @@ class MemorySpool:
         """Store a message; its position."""
         self._last += 1
         self._messages[self._last] = StoredMessage(record, tuple(range(len(record.recipients))), 0)
-        self.content_bytes += len(record.content)
+        self._hold(record)
         self._on_record(record)
         return self._last
+
+    def _hold(self, record: MessageRecord) -> None:
+        content = id(record.content)
+        sharers = self._sharers.get(content, 0)
+        self._sharers[content] = sharers + 1
+        self.held_bytes += _overhead(record) + (0 if sharers else len(record.content))
+
+    def _release(self, record: MessageRecord) -> None:
+        content = id(record.content)
+        sharers = self._sharers.pop(content) - 1
+        if sharers:
+            self._sharers[content] = sharers
+        self.held_bytes -= _overhead(record) + (0 if sharers else len(record.content))
 
     def commit(self, done: Callable[[SpoolError | None], None]) -> None:
         """Everything appended is as stored as it will ever be: ``done`` is called at once."""
@@ -73,4 +97,4 @@ class MemorySpool:
             self._messages[position] = StoredMessage(stored.record, waiting, attempts)
         else:
             del self._messages[position]
-            self.content_bytes -= len(stored.record.content)
+            self._release(stored.record)

@@ -6,6 +6,7 @@ Every record passes here once, in order. Events are made and written together: e
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
 
 from penstock.events.event import Event
@@ -13,6 +14,8 @@ from penstock.events.log import EventLog
 from penstock.events.record import derive, encode
 from penstock.mail.records import SpoolRecord
 from penstock.mail.status import Tally
+
+LOG = logging.getLogger(__name__)
 
 _FLUSH_AFTER: Final = 0.05
 #: Records that do not wait for the time: their events are some 200 KB, made in about 2 ms.
@@ -38,8 +41,9 @@ class Journal:
         records = self._records
         records.append(record)
         self.tally.add(record)
-        if len(records) >= _FLUSH_AT:
-            self._write()
+        if len(records) == _FLUSH_AT:
+            # not here: whoever records must not suffer from what becomes of it
+            self._loop.call_soon(self._write)
         elif self._handle is None:
             self._handle = self._loop.call_later(_FLUSH_AFTER, self.flush)
 
@@ -53,9 +57,14 @@ class Journal:
         records, self._records = self._records, []
         node, epoch = self._node, self._epoch
         events: list[Event] = []
-        for record in records:
-            events += derive(record, node=node, epoch=epoch)
-        self._log.append(encode(events))
+        try:
+            for record in records:
+                events += derive(record, node=node, epoch=epoch)
+            self._log.append(encode(events))
+        except Exception:
+            # a fault of ours in making events must not end the mail that they are about
+            LOG.exception("the events of %d records are lost", len(records))
+            self._log.counts.dropped += len(records)
 
     def flush(self) -> None:
         """Write what there is; again in a second, if the disk does not take it."""

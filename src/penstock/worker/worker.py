@@ -34,8 +34,9 @@ from penstock.worker.journal import Journal
 
 LOG = logging.getLogger(__name__)
 
-#: Descriptors for files, the control socket and HTTP; the rest is shared by connections in and out.
+#: Descriptors for files, the control socket and HTTP, and the share of all that DNS may need; the rest is for connections, in and out.
 _DESCRIPTOR_RESERVE: Final = 64
+_DNS_SHARE: Final = 1 / 16
 _LAG_WINDOW: Final = 60
 #: Of the descriptors that connections share, those that delivery may use.
 _OUTBOUND_SHARE: Final = 0.5
@@ -70,6 +71,8 @@ class Worker:
         self.spool = MemorySpool(self.journal.on_record)
         self._router = self._new_router(configuration.dns)
         ids = IdSource(secrets.randbits(42))
+        connections = max(2, int(descriptors * (1 - _DNS_SHARE)) - _DESCRIPTOR_RESERVE)
+        outbound = max(1, int(connections * _OUTBOUND_SHARE))
         self.lane = Lane(
             spool=self.spool,
             router=self._router,
@@ -77,12 +80,15 @@ class Worker:
             draw=random.random,
             ids=ids,
             ehlo_name=configuration.node.hostname,
+            own_names=_own_names(configuration),
             queue_config=_queue_config(configuration),
             path_config=_path_config(configuration),
-            connection_limit=max(1, int((descriptors - _DESCRIPTOR_RESERVE) * _OUTBOUND_SHARE)),
+            connection_limit=outbound,
         )
-        budget = Budget(self.memory_limit, lambda: self.spool.content_bytes)
-        self._desk = Desk(self.spool, self.lane, ids, clock, budget, configuration.queues)
+        budget = Budget(self.memory_limit, lambda: self.spool.held_bytes)
+        self._desk = Desk(
+            self.spool, self.lane, ids, clock, budget, configuration.queues, connections - outbound
+        )
         self.listeners = [
             Listener(self._desk, config, group)
             for config, group in zip(configuration.smtp_listeners, sockets, strict=True)
@@ -153,6 +159,7 @@ class Worker:
             for key, before, after in (
                 ("node.hostname", old.node.hostname, new.node.hostname),
                 ("node.data_dir", old.node.data_dir, new.node.data_dir),
+                ("node.workers", old.node.workers, new.node.workers),
                 ("node.memory_limit", old.node.memory_limit, new.node.memory_limit),
                 ("listener.http", old.http_listeners, new.http_listeners),
                 ("events", old.events, new.events),
@@ -181,20 +188,26 @@ class Worker:
             retired, self._router = self._router, self._new_router(new.dns)
             self.lane.use_router(self._router)
             await retired.close()
-        self.lane.reconfigure(_queue_config(new), _path_config(new))
+        self.lane.reconfigure(_own_names(new), _queue_config(new), _path_config(new))
 
     # -- the end
 
     async def stop(self, grace: float) -> int:
         """Take no more mail, let what is under way end within ``grace`` seconds, close everything; how many messages are left in the spool."""
         self._fault = "shutting down"
+        deadline = self._loop.time() + grace
         await asyncio.gather(*(listener.stop(grace) for listener in self.listeners))
-        await self.lane.stop(grace)
+        await self.lane.stop(max(0.0, deadline - self._loop.time()))
         await self._router.close()
         if self._sampler is not None:
             self._sampler.cancel()
         self.journal.close()
         return len(self.spool)
+
+
+def _own_names(configuration: Configuration) -> set[str]:
+    """How our listeners greet, and how we introduce ourselves."""
+    return {configuration.node.hostname, *(listener.hostname for listener in configuration.smtp_listeners)}
 
 
 def _queue_config(configuration: Configuration) -> Callable[[QueueName], QueueConfig]:
