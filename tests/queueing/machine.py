@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from penstock.mail.queue_name import QueueName
 from penstock.queueing.scheduler import Scheduler
-from tests.queueing.world import REAP_AFTER, SECOND, World
+from tests.queueing.world import PATIENCE, REAP_AFTER, SECOND, World
 
 NAMES = (
     QueueName("a.example"),
@@ -61,12 +61,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         for _ in range(connections):
             for site in self._sites("opening"):
                 self.world.connect(site)
-        while is_done and self._sites("rows"):
+        for _ in mail if is_done else ():
             self.every_attempt_ends("settled", then_closed=False)
 
     def _answer(self, site: str, seconds: float) -> None:
-        while self.world.resolves:
-            self.world.found(self.world.resolves[0], site, seconds)
+        for hop in list(self.world.resolves):
+            self.world.found(hop, site, seconds)
 
     # -- mail
 
@@ -141,8 +141,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule()
     def offers_are_taken(self) -> None:
         for site in self._sites("offers"):
-            while site in self._sites("offers"):
-                self.world.take_offer(site)
+            for _ in range(self.world.paths[site].offers):
+                if site in self._sites("offers"):
+                    self.world.take_offer(site)
 
     @precondition(lambda self: self._sites("idle"))
     @rule(data=st.data())
@@ -219,5 +220,6 @@ class SchedulerMachine(RuleBasedStateMachine):
             ("idle", world.leave),
             ("closing", world.close),
         ):
-            while site in world.paths and getattr(world.paths[site], attribute):
-                act(site)
+            for _ in range(PATIENCE):
+                if site in world.paths and getattr(world.paths[site], attribute):
+                    act(site)

@@ -26,6 +26,8 @@ from penstock.routing.plan import Route
 BEGIN = 1_763_668_800_000_000
 SECOND = 1_000_000
 REAP_AFTER = 600 * SECOND
+#: Calls after which there must be an end.
+PATIENCE = 500
 #: Expired messages that one pull steps over.
 EXPIRED_IN_A_PULL = 16
 STATES = {"waiting": WAITING, "ready": READY, "in flight": IN_FLIGHT}
@@ -440,7 +442,7 @@ class World:
 
     def advance(self, to: int) -> None:
         """Time passes; the scheduler is called at each instant that it named, and at no other."""
-        while True:
+        for _ in range(PATIENCE):
             expected = self.next_wake()
             wake = self.scheduler.next_wake()
             assert (0 if wake is None else instant(wake)) == expected, (
@@ -450,6 +452,9 @@ class World:
                 break
             self.now = max(self.now, expected)
             self._tick()
+            self.check()
+        else:
+            raise AssertionError("time does not pass")
         self.now = max(self.now, to)
 
     def _tick_early(self) -> None:
@@ -484,8 +489,11 @@ class World:
                     if self.now >= self.hops[message.queue.next_hop].until:
                         self._ask(message.queue.next_hop)
         self._tidy()
-        while self.scheduler.tick(wall(self.now)):
-            pass
+        for _ in range(PATIENCE):
+            if not self.scheduler.tick(wall(self.now)):
+                break
+        else:
+            raise AssertionError("there is always more to do")
         self._collect()
 
     def _wake(self, message: Message) -> None:
@@ -504,12 +512,13 @@ class World:
     def settle_down(self) -> None:
         """The lane has a free moment: it takes the effects, and calls the scheduler if that has something to do at once."""
         self._collect()
-        while True:
+        for _ in range(PATIENCE):
             wake = self.scheduler.next_wake()
-            if self.scheduler.is_behind or (wake is not None and instant(wake) <= self.now):
-                self._tick()
-            else:
+            if not self.scheduler.is_behind and (wake is None or instant(wake) > self.now):
                 break
+            self._tick()
+        else:
+            raise AssertionError("there is always something to do at once")
         self.check()
         self._tick_early()
 

@@ -106,12 +106,23 @@ def test_a_line_may_be_longer_than_the_rfc_says(length: int) -> None:
 
 
 def test_a_peer_can_make_us_hold_only_so_much() -> None:
-    """One reply of many lines, fed for ever."""
+    """One reply of many lines, or of long ones."""
+    for length, lines in ((10, REPLY_LINES_LIMIT), (4000, REPLY_LIMIT // 4004)):
+        line = b"250-" + b"x" * length + b"\r\n"
+        reader = ReplyReader()
+        assert reader.feed(line * lines) == []
+        assert reader.violation is None
+        reader.feed(line)
+        assert str(reader.violation) == "a reply is too long"
+        assert reader.is_idle
+
+
+def test_limits_are_of_one_reply() -> None:
+    """Any number of long replies may follow each other."""
     reader = ReplyReader()
-    for _ in range(1000):
-        assert reader.feed(b"250-" + b"x" * 900 + b"\r\n") == []
-    assert reader.violation is not None
-    assert reader.is_idle
+    for _ in range(100):
+        assert len(reader.feed(b"250-" + b"x" * 4000 + b"\r\n250 y\r\n")) == 1
+    assert reader.violation is None
 
 
 LINES = st.sampled_from(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
@@ -67,6 +68,19 @@ def test_a_session_that_has_read_everything_holds_nothing() -> None:
     assert isinstance(session.next_event(), MessageGiven)
     assert session.buffered == 0
     assert not session.has_input
+
+
+def test_a_segment_is_let_go_as_soon_as_it_has_been_read() -> None:
+    """A message that is being stored is not held twice, nor is the last command of an idle client."""
+    session = Drive(WIDE).session
+    for text in (ENVELOPE.removesuffix(b"DATA\r\n"), b"DATA\r\n", b"0123456\r\n" * 1000 + b".\r\n"):
+        segment = bytes(bytearray(text))
+        before = sys.getrefcount(segment)
+        session.feed(segment)
+        while not isinstance(event := session.next_event(), MessageGiven | None):
+            session.accept()
+        assert sys.getrefcount(segment) == before
+    assert event is not None
 
 
 def test_a_million_noops_are_handled_in_slices_and_in_linear_time() -> None:

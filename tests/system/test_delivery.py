@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import uvloop
 
+from penstock.cli.checking import checked
 from penstock.sim.sink.options import Extension, SinkOptions
 from penstock.sim.sink.script import Script, parse_script
+from penstock.sim.sink.server import Sink
 from tests.system.harness import until, world
 
 pytestmark = pytest.mark.system
@@ -313,5 +318,135 @@ def test_a_site_that_comes_back_gets_its_mail(tmp_path: Path) -> None:
             (event,) = here.events("Delivery")
             assert event["num_attempts"] == 1
             assert not here.events("TransientFailure")
+
+    uvloop.run(scenario())
+
+
+async def peer(
+    answer: Callable[[bytes, asyncio.StreamWriter], Awaitable[bool]],
+) -> tuple[asyncio.Server, int]:
+    """A server whose banner and replies are the test's: ``answer`` writes them for each line, and says whether to go on."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        go_on = await answer(b"", writer)
+        while go_on and (line := await reader.readline()):
+            go_on = await answer(line, writer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    return server, server.sockets[0].getsockname()[1]
+
+
+def test_a_deferred_batch_is_not_forgotten_when_the_next_finds_the_connection_gone(tmp_path: Path) -> None:
+    """150 recipients, the first hundred deferred, then the peer hangs up: one attempt, and everybody waits for the retry."""
+    connections = 0
+
+    async def answer(line: bytes, writer: asyncio.StreamWriter) -> bool:
+        nonlocal connections
+        if not line:
+            connections += 1
+            writer.write(b"220 peer\r\n")
+        elif line.startswith(b"EHLO"):
+            writer.write(b"250-peer\r\n250 PIPELINING\r\n")
+        elif line.startswith(b"RCPT"):
+            writer.write(b"451 4.7.1 later\r\n")
+        elif line.startswith(b"DATA"):
+            writer.write(b"554 5.5.1 nobody\r\n")
+            return False
+        else:
+            writer.write(b"250 ok\r\n")
+        return True
+
+    async def scenario() -> None:
+        server, port = await peer(answer)
+        async with server, world(tmp_path, port=port) as here:
+            await here.send([f"{number}@a.test" for number in range(150)])
+            scheduler = here.worker.lane.scheduler
+            await until(lambda: any(queue.waiting for queue in scheduler.queues.values()), "it waits")
+            assert connections == 1
+            events = here.events("TransientFailure")
+            assert len(events) == 100
+            assert {event["num_attempts"] for event in events} == {1}
+            assert not here.events("Delivery", "Bounce")
+
+    uvloop.run(scenario())
+
+
+def test_a_session_that_ends_as_it_begins_is_a_failed_connection(tmp_path: Path) -> None:
+    """250 to EHLO and 421 in one breath: the site is held with that reason, not connected to again at once."""
+    connections = 0
+
+    async def answer(line: bytes, writer: asyncio.StreamWriter) -> bool:
+        nonlocal connections
+        if line:
+            writer.write(b"250 peer\r\n421 4.3.2 overloaded\r\n")
+            return False
+        connections += 1
+        writer.write(b"220 peer\r\n")
+        return True
+
+    async def scenario() -> None:
+        server, port = await peer(answer)
+        async with server, world(tmp_path, port=port) as here:
+            await here.send(["one@a.test"])
+            paths = here.worker.lane.scheduler.paths
+            await until(lambda: any(path.hold is not None for path in paths.values()), "the path is held")
+            assert connections == 1
+            (held,) = [path.hold for path in paths.values()]
+            assert held is not None
+            assert "overloaded" in held.reason
+
+    uvloop.run(scenario())
+
+
+def test_a_peer_that_drips_is_a_peer_that_does_not_answer(tmp_path: Path) -> None:
+    """Octets of a reply win no time: the deadline of MAIL passes although something comes all the while."""
+
+    async def scenario() -> None:
+        is_over = asyncio.Event()
+
+        async def answer(line: bytes, writer: asyncio.StreamWriter) -> bool:
+            if not line:
+                writer.write(b"220 peer\r\n")
+            elif line.startswith(b"EHLO"):
+                writer.write(b"250 peer\r\n")
+            else:
+                writer.write(b"250-")
+                while not is_over.is_set():
+                    writer.write(b"x")
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(is_over.wait(), 0.01)
+                return False
+            return True
+
+        server, port = await peer(answer)
+        async with server:
+            async with world(tmp_path, port=port, path='mail_from_timeout = "200ms"') as here:
+                await here.send(["one@a.test"])
+                await until(lambda: here.events("TransientFailure"), "the attempt is over")
+                (event,) = here.events("TransientFailure")
+                assert "deadline" in event["response"]["content"]
+            is_over.set()
+            await asyncio.sleep(0)
+
+    uvloop.run(scenario())
+
+
+def test_a_connection_made_by_an_old_configuration_is_not_used_for_new_mail(tmp_path: Path) -> None:
+    """After a reload that changes the port, the next message goes to the new one although the old connection is there."""
+
+    async def scenario() -> None:
+        async with world(tmp_path) as here:
+            await here.send(["one@a.test"])
+            await here.settled(1)
+            async with Sink() as other:
+                (moved,) = await other.start()
+                shaping = here.place / "shaping.toml"
+                shaping.write_text(shaping.read_text().replace(str(here.sink_at.port), str(moved.port)))
+                await here.worker.reconfigure(checked(here.place / "penstock.toml", 2))
+                await here.send(["two@a.test"])
+                await here.settled(2)
+                assert other.statistics.total.accepted == 1
+                assert len(here.accepted()) == 1
 
     uvloop.run(scenario())

@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import Final
 
 from cyclopts import App
 
 import penstock
 
-app = App(
-    name="penstock",
-    help="A tenant-aware mail transfer agent. Every command has --help.",
-    version=f"penstock {penstock.__version__}",
-    version_flags=["--version", "-V"],
+#: Name, place, and what it does; in the order in which they are listed.
+COMMANDS: Final = (
+    ("serve", "penstock.cli.serve:serve", "Run the server in the foreground."),
+    ("check", "penstock.cli.checking:check", "Say everything that is wrong with a configuration."),
+    ("status", "penstock.cli.status:status", "Show how the running server is."),
+    ("events", "penstock.cli.events:app", "Show what happened to messages: events tail."),
+    ("demo", "penstock.cli.demo:demo", "Show the whole server on an example, on this machine alone."),
+    ("sink", "penstock.cli.sink:sink", "An SMTP server that answers as it is told, for trials."),
+    ("blast", "penstock.cli.blast:blast", "A load generator, for trials."),
 )
-app.command("penstock.cli.serve:serve", name="serve")
-app.command("penstock.cli.checking:check", name="check")
-app.command("penstock.cli.events:app", name="events")
-app.command("penstock.cli.status:status", name="status")
-app.command("penstock.cli.demo:demo", name="demo")
-app.command("penstock.cli.sink:sink", name="sink")
-app.command("penstock.cli.blast:blast", name="blast")
+
+
+def program(arguments: Sequence[str]) -> App:
+    """The application for these arguments: a command that they name has its own, long help; otherwise all have a line in the list."""
+    app = App(
+        name="penstock",
+        help="A tenant-aware mail transfer agent. Every command has --help.",
+        version=f"penstock {penstock.__version__}",
+        version_flags=["--version", "-V"],
+    )
+    named = arguments[0] if arguments else None
+    for number, (name, place, does) in enumerate(COMMANDS):
+        app.command(place, name=name, help=None if name == named else does, sort_key=number)
+    return app
 
 
 def main() -> int:
     """Run a command; its exit code. 2 where the command line is wrong."""
-    result = app()
+    result = program(sys.argv[1:])()
     return result if isinstance(result, int) else 0
 
 

@@ -170,12 +170,11 @@ async def _run(options: BlastOptions, *, is_quiet: bool) -> BlastReport:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, running.stop)
-    async with asyncio.TaskGroup() as group:
-        progress = group.create_task(_show_progress(running, is_quiet=is_quiet), name="blast progress")
-        try:
-            return await running.run(_announce_sink)
-        finally:
-            progress.cancel()
+    progress = asyncio.create_task(_show_progress(running, is_quiet=is_quiet), name="blast progress")
+    try:
+        return await running.run(_announce_sink)
+    finally:
+        progress.cancel()
 
 
 def _announce_sink(endpoints: Sequence[Endpoint]) -> None:

@@ -36,6 +36,19 @@ def checked(path: Path, epoch: int = 1) -> Configuration:
     return msgspec.structs.replace(examined.loaded.configuration, epoch=epoch)
 
 
+def data_dir_of(path: Path) -> Path:
+    """The data directory that a configuration names; ConfigError if it names none rightly.
+
+    Other mistakes are told on stderr and do not stand in the way: a server may run by an earlier, right version of the file.
+    """
+    examined = examine(path)
+    if examined.outline.data_dir is None:
+        raise ConfigError(examined.problems)
+    for problem in examined.problems:
+        print(f"penstock: warning: {problem}", file=sys.stderr)
+    return Path(examined.outline.data_dir)
+
+
 def endpoints(configuration: Configuration) -> Iterator[tuple[Endpoint, str]]:
     """Every address to listen on with its key path, the SMTP listeners' first."""
     smtp = [("smtp", number, item.listen) for number, item in enumerate(configuration.smtp_listeners)]

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
 from cyclopts import App, Parameter
 
-from penstock.config import find_config, load
+from penstock.cli.checking import data_dir_of
+from penstock.config import find_config
+from penstock.events.event import EventType
 from penstock.events.tail import Position, Reader, begin_at, last_lines
 from penstock.events.view import Filter, pieces
 from penstock.mail.duration import QuantityError, parse_duration
@@ -83,8 +85,11 @@ def tail(
         place = directory if directory is not None else _events_directory(config)
     except ConfigError as error:
         return _complain(str(error), 2)
+    known = {name.lower(): name for name in get_args(EventType)}
+    if unknown := [name for name in event_type if name.lower() not in known]:
+        return _complain(f"{unknown[0]} is no type of event; they are {', '.join(known.values())}", 2)
     wanted = Filter(
-        types=frozenset(event_type),
+        types=frozenset(known[name.lower()] for name in event_type),
         tenants=frozenset(tenant),
         campaigns=frozenset(campaign),
         domains=frozenset(name.lower() for name in domain),
@@ -180,7 +185,7 @@ def _begin(text: str, now: float) -> datetime:
 
 
 def _events_directory(config: str | None) -> Path:
-    return Path(load(find_config(config, os.environ)).node.data_dir) / "events"
+    return data_dir_of(find_config(config, os.environ)) / "events"
 
 
 def _complain(text: str, status: int) -> int:

@@ -12,8 +12,9 @@ from cyclopts import Parameter
 
 from penstock.api.client import control_get
 from penstock.api.control import ControlError
+from penstock.cli.checking import data_dir_of
 from penstock.cli.status_view import render
-from penstock.config import find_config, load
+from penstock.config import find_config
 from penstock.mail.problem import ConfigError
 from penstock.mail.status import Status
 
@@ -35,7 +36,7 @@ def status(
         Show everything as JSON.
     """
     try:
-        data_dir = load(find_config(config, os.environ)).node.data_dir
+        data_dir = data_dir_of(find_config(config, os.environ))
     except ConfigError as error:
         return _complain(str(error), 2)
     try:
