@@ -2,6 +2,7 @@
 #
 #   make run [ARGS=--once]    start Penstock on an example with built-in sinks, and show what happens to the mail
 #   make test [ARGS=...]      run the tests
+#   make campaign             the long tests: every known mistake of the scheduler must be found (tens of minutes)
 #   make check                lint, types, layers
 #   make bench                benchmarks (minutes; a quiet machine gives better figures)
 #   make show K=relay-1       one acceptance check, with its figures; K=list lists them
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: setup run test check bench show lock clean
+.PHONY: setup run test campaign check bench show lock clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -44,6 +45,9 @@ run: $(VENV)/runtime.stamp
 
 test: setup
 	@$(BIN)/python -m pytest $(ARGS)
+
+campaign: setup
+	@$(BIN)/python -m pytest -m campaign $(ARGS)
 
 check: setup
 	@$(BIN)/ruff check src tests benchmarks

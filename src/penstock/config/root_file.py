@@ -69,8 +69,8 @@ SMTP_LISTENER: Final = Table(
         Option("client_timeout", duration(), "A client that says nothing for so long is closed with 421 4.4.2.",
                example='"5m"', default='"1m"'),
         Option("data_buffer_size", size(_KIB, 64 * _MIB), "How much of a message is read at once.", example='"256KiB"', default='"128KiB"'),
-        Option("data_processing_timeout", duration(), "How long accepting a message may take after its end; then the connection is closed without a reply, "
-               "for a refusal could be untrue.",
+        Option("data_processing_timeout", duration(), "How long accepting a message may take after its end; then the connection is closed "
+               "without a reply, for a refusal could be untrue.",
                example='"2m"', default='"5m"'),
         Option("invalid_line_endings", choice({each.value: each for each in LineEndings}),
                "Mail data with a bare CR or LF: refused with 550 5.5.2, mended, or kept until it is sent on (and mended then).",
