@@ -95,6 +95,7 @@ def _server(segments: list[bytes]) -> Callable[[int], None]:
 def _client(*, is_pipelining: bool) -> Callable[[int], None]:
     session = ClientSession("mta.example")
     session.receive(b"220 dest.example ESMTP\r\n")
+    session.take_output()
     keywords = b"250-PIPELINING\r\n" if is_pipelining else b""
     events = session.receive(b"250-dest.example\r\n" + keywords + b"250-SIZE 20971520\r\n250 8BITMIME\r\n")
     assert isinstance(events[0], Introduced)

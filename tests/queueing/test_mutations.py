@@ -88,19 +88,12 @@ def what_is_nearly_due_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @mutation
-def instants_are_rounded_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_module, "instant_of", lambda time: int(time * 1e6))
+def a_row_is_lost_when_its_bucket_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    def move(original: Any, calendar: Calendar, level: int, bucket: Any, budget: int) -> int:
+        calendar.remove(bucket.tail)
+        return 1 + (original(calendar, level, bucket, budget) if bucket.size else 0)
 
-
-@mutation
-def the_calendar_loses_the_last_of_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
-    def enter(original: Any, calendar: Calendar, row: int, instant: int, level: int) -> None:
-        original(calendar, row, instant, level)
-        bucket = calendar._buckets[level][instant >> (0, 0, 16, 26)[level]]
-        if bucket.size > 1:
-            bucket.tail = calendar._rows.sooner[row]
-
-    _wrap(monkeypatch, Calendar, "_enter", enter)
+    _wrap(monkeypatch, Calendar, "_move", move)
 
 
 @mutation

@@ -47,6 +47,7 @@ def introduced(*keywords: str) -> ClientSession:
     """A session that has had its banner and its reply to EHLO."""
     session = ClientSession("mta.example")
     session.receive(b"220 d.example ESMTP\r\n")
+    session.take_output()
     session.receive(ehlo(*keywords))
     session.take_output()
     return session
@@ -113,7 +114,7 @@ class Peer:
             )
             self._in_data = answer.startswith("3")
             return answer
-        return self.script[verb]
+        return self.script.get(verb, "500 what")
 
 
 def converse(session: ClientSession, peer: Peer, *, octet_by_octet: bool = False) -> list[ClientEvent]:

@@ -84,6 +84,7 @@ class ClientSession:
         "_reader",
         "_results",
         "_unasked",
+        "_unsent",
         "greeting",
         "replies",
         "transactions",
@@ -99,6 +100,7 @@ class ClientSession:
         self._awaited: deque[tuple[Stage, int]] = deque([(Stage.BANNER, -1)])
         #: commands of the envelope that have not been sent, with the same; without PIPELINING only
         self._unasked: deque[tuple[bytes, Stage, int]] = deque()
+        self._unsent = 0  # how many of those awaited are still in the output
         self._peer = Capabilities()
         self._message: Transmission | None = None
         self._results: dict[int, Result] = {}
@@ -136,6 +138,7 @@ class ClientSession:
             return b""
         octets = output[0] if len(output) == 1 else b"".join(output)
         output.clear()
+        self._unsent = 0
         return octets
 
     # -- sending
@@ -187,6 +190,7 @@ class ClientSession:
             commands.append((Stage.DATA, -1))
             lines.append(b"DATA\r\n")
             self._awaited.extend(commands)
+            self._unsent += len(commands)
             self._output.append(b"".join(lines))
         else:
             self._unasked.extend([(line, *command) for line, command in zip(lines, commands, strict=True)])
@@ -195,6 +199,7 @@ class ClientSession:
     def _ask(self, line: bytes, stage: Stage, index: int = -1) -> None:
         self._output.append(line)
         self._awaited.append((stage, index))
+        self._unsent += 1
 
     def quit(self) -> None:
         """Take leave; IDLE only, a no-op otherwise."""
@@ -204,25 +209,22 @@ class ClientSession:
     # -- receiving
 
     def receive(self, data: bytes) -> list[ClientEvent]:  # hot: micro_smtp
-        """Take octets from the peer; what they mean."""
+        """Take octets from the peer; what they mean. They can answer only what ``take_output`` has given out before."""
         events: list[ClientEvent] = []
         if self.is_closed:
             return events
         reader = self._reader
-        # what is asked from here on has not been sent yet: none of these octets can answer it
-        asked = len(self._awaited)
         try:
             for answer in reader.feed(data):
-                if not asked:
+                if len(self._awaited) <= self._unsent:
                     raise ProtocolViolation(f"a reply that nothing asked for: {str(answer)[:200]}")
-                asked -= 1
                 self.replies += 1
                 self._on_reply(answer, events)
                 if self.stage is Stage.CLOSED:
                     return events
             if reader.violation is not None:
                 raise reader.violation
-            if not asked and not reader.is_idle:
+            if len(self._awaited) <= self._unsent and not reader.is_idle:
                 raise ProtocolViolation("octets that nothing asked for")
         except ProtocolViolation as violation:
             self._break(str(violation), events)
@@ -333,6 +335,7 @@ class ClientSession:
     def _close(self) -> None:
         self._awaited = deque([(Stage.CLOSED, -1)])
         self._unasked.clear()
+        self._unsent = 0
         # what was not sent yet is not to be sent: the peer would do it, and we would not hear of it
         self._output.clear()
 
