@@ -151,6 +151,7 @@ async def world(
     retry_interval: str = "20 minutes",
     max_age: str = "7 days",
     port: int | None = None,
+    descriptors: int = DESCRIPTORS,
 ) -> AsyncIterator[World]:
     """A running world. ``node``, ``listener``, ``dns`` and ``path`` are added to their tables."""
     got: list[SinkMessage] = []
@@ -166,7 +167,7 @@ async def world(
         configuration = checked(place / "penstock.toml")
         sockets = bind_all(endpoints(configuration))
         made.smtp = endpoint_of(sockets[0])
-        made.worker = Worker(configuration, [sockets], SystemClock(), DESCRIPTORS)
+        made.worker = Worker(configuration, [sockets], SystemClock(), descriptors)
         await made.worker.start()
         try:
             yield made

@@ -202,6 +202,20 @@ def test_mail_that_would_come_back_to_us_fails(tmp_path: Path) -> None:
     uvloop.run(scenario())
 
 
+def test_a_backup_of_hosts_that_do_not_answer_waits_for_them(tmp_path: Path) -> None:
+    """The better MX host is dead and the worse one greets with our name: the mail waits, it does not fail (RFC 5321 5.1)."""
+
+    async def scenario() -> None:
+        async with world(tmp_path, options=SinkOptions(hostname="mta.test")) as here:
+            await here.send(["one@fallback.test"])
+            paths = here.worker.lane.scheduler.paths
+            await until(lambda: any(path.hold is not None for path in paths.values()), "the path is held")
+            assert len(here.worker.spool) == 1
+            assert not here.events("Bounce")
+
+    uvloop.run(scenario())
+
+
 def test_connections_stay_within_their_limit(tmp_path: Path) -> None:
     """With a hundred messages for a slow site there are never more than connection_limit connections, and that many are used."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -288,5 +289,25 @@ def test_bare_line_ends_are_refused_or_repaired_and_never_leave(
                 assert not here.accepted()[0].irregularities
             else:
                 assert not here.got
+
+    uvloop.run(scenario())
+
+
+def test_clients_leave_descriptors_for_delivery(tmp_path: Path) -> None:
+    """However many connections a listener may have, those of a process keep to its share of descriptors: the next gets 421, and mail goes out."""
+
+    async def scenario() -> None:
+        async with world(tmp_path, descriptors=100) as here, contextlib.AsyncExitStack() as stack:
+            limit = here.worker._desk.connection_limit
+            assert 5 < limit < 50
+            for _ in range(limit - 1):
+                client = await stack.enter_async_context(here.client())
+                await client.expect(b"220")
+            await here.send(["one@a.test"])
+            await here.settled(1)
+            last = await stack.enter_async_context(here.client())
+            await last.expect(b"220")
+            over = await stack.enter_async_context(here.client())
+            await over.expect(b"421 4.3.2")
 
     uvloop.run(scenario())

@@ -15,9 +15,10 @@ from typing import Final
 
 from penstock.lane.connection import LaneConnection
 from penstock.lane.delivery import Delivery, expired
+from penstock.lane.opening import NoConnection, Opener
 from penstock.mail.configuration import PathConfig, QueueConfig
 from penstock.mail.duration import MonotonicTime, WallTime
-from penstock.mail.ids import IdSource, SessionId
+from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock, Draw, Spool, SpoolError
 from penstock.mail.queue_name import QueueName
 from penstock.mail.records import (
@@ -34,7 +35,6 @@ from penstock.queueing.effects import Connect, Effect, Expire, Fail, Offer, Reso
 from penstock.queueing.queues import Hop, Path
 from penstock.queueing.scheduler import Scheduler
 from penstock.routing.plan import Route, Unroutable
-from penstock.routing.targets import Target
 
 LOG = logging.getLogger(__name__)
 
@@ -44,7 +44,6 @@ _EFFECTS_AT_ONCE: Final = 500
 _AFTER_FAULT: Final = 60.0
 #: Seconds for what was cancelled to end.
 _LAST_WORDS: Final = 1.0
-_LOOPS_BACK: Final = reply(554, "5.4.6", INTERNAL + "mail for this domain loops back to this server")
 
 
 class Lane:
@@ -77,9 +76,7 @@ class Lane:
         self._router = router
         self._clock = clock
         self._draw = draw
-        self._ids = ids
-        self._ehlo_name = ehlo_name
-        self._own_names = frozenset(own_names)
+        self._opener = Opener(self, router, clock, ids, ehlo_name, own_names)
         self._connection_limit = connection_limit
         self._loop = asyncio.get_running_loop()
         self._idle: dict[Path, list[LaneConnection]] = {}
@@ -112,13 +109,13 @@ class Lane:
         path_config: Callable[[str], PathConfig],
     ) -> None:
         """Go on with another configuration."""
-        self._own_names = frozenset(own_names)
+        self._opener.own_names = frozenset(own_names)
         self.scheduler.reconfigure(queue_config, path_config, self._clock.wall())
         self.work_done()
 
     def use_router(self, router: Router) -> None:
         """Ask another router from now on; routes that are known hold for their time."""
-        self._router = router
+        self._router = self._opener.router = router
 
     # -- effects
 
@@ -271,79 +268,30 @@ class Lane:
             self._spawn(self._open(path), f"connect {path.site}")
 
     async def _open(self, path: Path) -> None:
-        """Make a connection of ``path``: to the first of its targets that answers and introduces itself."""
+        """Make a connection of ``path``, and let it pull."""
         try:
             try:
-                connection = await self._open_any(path)
+                opened = await self._opener.open(path)
             except BaseException:
                 self.scheduler.connect_failed(path, "internal error", self._clock.wall(), self._draw())
                 raise
-            if connection is not None:
-                self.scheduler.connected(path, self._clock.wall())
-                connection.pull()
+            self._opened(path, opened)
         finally:
             self._opening -= 1
             self._use_slot()
             self.work_done()
 
-    async def _open_any(self, path: Path) -> LaneConnection | None:
-        targets = await self._router.targets(path.route, path.config)
-        if isinstance(targets, Unroutable):
-            if targets.is_permanent:
-                self.scheduler.path_failed(path, targets.reply, self._clock.wall())
-            else:
-                self.scheduler.connect_failed(path, str(targets.reply), self._clock.wall(), self._draw())
-            return None
-        reason = ""
-        for target in targets:
-            connection = await self._try(path, target)
-            if isinstance(connection, LaneConnection):
-                if connection.session.greeting.lower() not in self._own_names:
-                    return connection
-                self._discard(connection)
-                if not reason:
-                    self.scheduler.path_failed(path, _LOOPS_BACK, self._clock.wall())
-                    return None
-                # RFC 5321 5.1: we are a backup of hosts that do not answer now; none behind us may be tried
-                break
-            reason = f"{target.host} [{target.address}]:{target.port}: {connection}"
-            LOG.info("no session with %s", reason)
-        self.scheduler.connect_failed(path, reason, self._clock.wall(), self._draw())
-        return None
-
-    async def _try(self, path: Path, target: Target) -> LaneConnection | str:
-        """A connection to one target, introduced; or why there is none."""
-
-        def new() -> LaneConnection:
-            session_id = SessionId(self._ids.next(self._clock.wall()))
-            return LaneConnection(self, path, target, self._ehlo_name, session_id)
-
-        try:
-            async with asyncio.timeout(path.config.connect_timeout):
-                _, connection = await self._loop.create_connection(new, target.address, target.port)
-        except TimeoutError:
-            return f"no connection within {path.config.connect_timeout:g} s"
-        except OSError as error:
-            return error.strerror or str(error)
-        try:
-            # bounded by the deadlines of the banner and of EHLO, which the connection keeps
-            refusal = await connection.introduced
-        except asyncio.CancelledError:
-            connection.abort()
-            raise
-        if refusal is None and connection.session.is_closed:
-            # it came and went in one breath: no session is no connection, and the site is held like any that gives none
-            refusal = connection.reason or "the session was over as soon as it had begun"
-        if refusal is not None:
-            connection.abort()
-            return refusal
-        self.connections.add(connection)
-        self.connections_total += 1
-        return connection
-
-    def _discard(self, connection: LaneConnection) -> None:
-        self.connections.discard(connection)
-        connection.abort()
+    def _opened(self, path: Path, opened: LaneConnection | NoConnection) -> None:
+        now = self._clock.wall()
+        if isinstance(opened, LaneConnection):
+            self.connections.add(opened)
+            self.connections_total += 1
+            self.scheduler.connected(path, now)
+            opened.pull()
+        elif opened.reply is not None:
+            self.scheduler.path_failed(path, opened.reply, now)
+        else:
+            self.scheduler.connect_failed(path, opened.reason, now, self._draw())
 
     def _offer(self, path: Path) -> None:  # hot: throughput
         idle = self._idle.get(path)
