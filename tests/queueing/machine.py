@@ -120,12 +120,26 @@ class SchedulerMachine(RuleBasedStateMachine):
                 self.world.connect(site)
 
     @precondition(lambda self: self._sites("opening"))
-    @rule(data=st.data(), draw=draws, count=st.integers(1, 3))
-    def a_connection_is_refused(self, data: st.DataObject, draw: float, count: int) -> None:
+    @rule(data=st.data(), draw=draws, count=st.integers(1, 3), late=lateness)
+    def a_connection_is_refused(self, data: st.DataObject, draw: float, count: int, late: int) -> None:
         site = data.draw(st.sampled_from(self._sites("opening")))
-        for _ in range(count):
+        for number in range(count):
             if site in self._sites("opening"):
-                self.world.refuse(site, draw)
+                self.world.refuse(site, draw, late=late if number else 0)
+
+    @precondition(lambda self: self._sites("opening"))
+    @rule(data=st.data(), times=st.integers(2, 5))
+    def a_site_refuses_again_and_again(self, data: st.DataObject, times: int) -> None:
+        site = data.draw(st.sampled_from(self._sites("opening")))
+        for _ in range(times):
+            self._refuse_all(site)
+            if site in self._sites("is_timed"):
+                self.world.advance(self.world.paths[site].release)
+        self._refuse_all(site)
+
+    def _refuse_all(self, site: str) -> None:
+        for _ in range(self.world.paths[site].opening if site in self.world.paths else 0):
+            self.world.refuse(site)
 
     @precondition(lambda self: self._sites("opening"))
     @rule(data=st.data())
@@ -176,6 +190,21 @@ class SchedulerMachine(RuleBasedStateMachine):
         for site in self._sites("rows"):
             for row in list(self.world.paths[site].rows):
                 self.world.finish(site, row, what, then_closed=then_closed)
+
+    @precondition(lambda self: self._sites("rows"))
+    @rule(site=sites)
+    def mail_in_flight_is_overtaken_by_another_route(self, site: str) -> None:
+        """Later mail of its queue goes to another site and is done, so that the route is all that is left there."""
+        world = self.world
+        row = world.paths[self._sites("rows")[0]].rows[0]
+        world.add(next(message.queue for message in world.messages.values() if message.row == row))
+        self._answer(site, 0.0)
+        for _ in range(world.paths[site].opening if site in world.paths else 0):
+            world.connect(site)
+        for later in (
+            [found for found in world.paths[site].rows if found != row] if site in world.paths else []
+        ):
+            world.finish(site, later, "settled", then_closed=True)
 
     # -- time and configuration
 

@@ -29,7 +29,7 @@ Mutation = Callable[[pytest.MonkeyPatch], None]
 MUTATIONS: dict[str, Mutation] = {}
 
 _enough = settings(
-    max_examples=1500,
+    max_examples=1000,
     stateful_step_count=60,
     deadline=None,
     derandomize=True,

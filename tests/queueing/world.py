@@ -289,8 +289,9 @@ class World:
         self._pull(site)
         self.settle_down()
 
-    def refuse(self, site: str, draw: float = 0.0) -> None:
-        """A connection that was asked for cannot be made."""
+    def refuse(self, site: str, draw: float = 0.0, *, late: int = 0) -> None:
+        """A connection that was asked for cannot be made. Time may be ``late``."""
+        self.now += late
         path, known = self.path(site), self.paths[site]
         known.opening -= 1
         if not known.release or self.now >= known.release:
