@@ -3,6 +3,7 @@
 #   make run [ARGS=--once]    start Penstock on an example with built-in sinks, and show what happens to the mail
 #   make test [ARGS=...]      run the tests
 #   make campaign             the long tests: every known mistake of the scheduler must be found (tens of minutes)
+#   make fuzz [ARGS=...]      feed spoiled dialogues to both sides of SMTP for ten minutes; --seconds 60, --seed 7
 #   make check                lint, types, layers
 #   make bench                benchmarks (minutes; a quiet machine gives better figures)
 #   make show K=relay-1       one acceptance check, with its figures; K=list lists them
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: setup run test campaign check bench show lock clean
+.PHONY: setup run test campaign fuzz check bench show lock clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -48,6 +49,9 @@ test: setup
 
 campaign: setup
 	@$(BIN)/python -m pytest -m campaign $(ARGS)
+
+fuzz: setup
+	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
 check: setup
 	@$(BIN)/ruff check src tests benchmarks

@@ -11,7 +11,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple
 
@@ -56,9 +56,10 @@ class Captured(NamedTuple):
 
 
 class Capture:
-    """The server, as a context, on a free port of loopback."""
+    """The server, as a context, on a free port of loopback. ``more`` are keywords that it says besides (such as ``DSN``: it keeps parameters)."""
 
-    def __init__(self) -> None:
+    def __init__(self, more: Sequence[bytes] = ()) -> None:
+        self._keywords = [*KEYWORDS, *more]
         self._messages: list[Captured] = []
         self._changed = threading.Condition()
         self._connections: set[socket.socket] = set()
@@ -127,7 +128,7 @@ class Capture:
 
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection:
-            _Session(connection, self._keep).run()
+            _Session(connection, self._keep, self._keywords).run()
         with self._changed:
             self._connections.discard(connection)
 
@@ -140,9 +141,12 @@ class Capture:
 class _Session:
     """One connection: lines in, replies out, messages kept."""
 
-    def __init__(self, connection: socket.socket, keep: Callable[[Captured], None]) -> None:
+    def __init__(
+        self, connection: socket.socket, keep: Callable[[Captured], None], keywords: Sequence[bytes]
+    ) -> None:
         self._connection = connection
         self._keep = keep
+        self._keywords = keywords
         self._buffer = bytearray()
         self._mail = b""
         self._recipients: list[bytes] = []
@@ -154,7 +158,9 @@ class _Session:
             verb, _, argument = line[:-2].partition(b" ")
             match verb.upper():
                 case b"EHLO":
-                    self._say(*(b"250-" + keyword for keyword in KEYWORDS[:-1]), b"250 " + KEYWORDS[-1])
+                    self._say(
+                        *(b"250-" + keyword for keyword in self._keywords[:-1]), b"250 " + self._keywords[-1]
+                    )
                 case b"MAIL":
                     self._mail, self._recipients = argument, []
                     self._say(b"250 2.1.0 Ok")

@@ -19,7 +19,9 @@ import uvloop
 
 from penstock.events.log import EventLog
 from penstock.ingress.budget import Budget
-from penstock.ingress.connection import Connection, Desk
+from penstock.ingress.connection import Connection
+from penstock.ingress.desk import Desk
+from penstock.ingress.listener import Listener
 from penstock.lane.connection import LaneConnection
 from penstock.lane.lane import Lane
 from penstock.mail.configuration import (
@@ -33,12 +35,13 @@ from penstock.mail.duration import MonotonicTime
 from penstock.mail.ids import IdSource, SessionId
 from penstock.net.clock import SystemClock
 from penstock.net.router import Router
+from penstock.net.tls import ClientContexts, ServerContexts
 from penstock.queueing.effects import Connect, Resolve
 from penstock.routing.answer import Exchange
 from penstock.routing.plan import Route
 from penstock.routing.targets import Target
 from penstock.sim.resolver import FakeResolver
-from penstock.smtp.server import ServerLimits
+from penstock.smtp.client import SessionOptions
 from penstock.spool.memory import MemorySpool
 from penstock.worker.journal import Journal
 
@@ -68,6 +71,10 @@ class FakeTransport:
     def get_extra_info(self, name: str) -> tuple[str, int]:
         """Loopback, whatever is asked for."""
         return ("127.0.0.1", 4711)
+
+    def get_write_buffer_size(self) -> int:
+        """Nothing waits."""
+        return 0
 
     def is_closing(self) -> bool:
         """Never."""
@@ -110,6 +117,7 @@ async def _measure(folder: Path, profile: cProfile.Profile | None) -> list[float
     journal = Journal(log, "mta.test", 1)
     spool = MemorySpool(journal.on_record)
     ids = IdSource(1)
+    contexts = ClientContexts(None, clock)
     lane = Lane(
         spool=spool,
         router=Router(FakeResolver({}, {}), clock, lambda: 0.5),
@@ -121,14 +129,14 @@ async def _measure(folder: Path, profile: cProfile.Profile | None) -> list[float
         queue_config=lambda name: QueueConfig(),
         path_config=lambda site: PathConfig(),
         connection_limit=10,
+        contexts=contexts,
     )
-    desk = Desk(spool, lane, ids, clock, Budget(2**40, lambda: 0), QueuesConfig(), 10)
-    limits = ServerLimits(
-        "mta.test", "ESMTP", 2**24, 2**30, 100, 998, SmtpListenerConfig((), "").invalid_line_endings
-    )
-    buffer = memoryview(bytearray(131072))
-    config = SmtpListenerConfig((), "mta.test")
-    client = Connection(desk, config, limits, lambda peer: True, buffer, lambda connection: None)
+    budget = Budget(2**40, lambda: 0)
+    desk = Desk(spool, lane, ids, clock, budget, QueuesConfig(), ServerContexts(clock), None, 10)
+    config = SmtpListenerConfig((), "mta.test", max_messages_per_connection=2**30)
+    client = Listener(desk, config, [])._accept()
+    assert isinstance(client, Connection)
+    buffer = client.get_buffer(-1)
     client.connection_made(cast("asyncio.BaseTransport", FakeTransport()))
     route = Route("mx.to.test", (Exchange(10, "mx.to.test"),), MonotonicTime(clock.monotonic() + 10**6))
 
@@ -142,7 +150,9 @@ async def _measure(folder: Path, profile: cProfile.Profile | None) -> list[float
 
     def connect(path: Any) -> None:
         target = Target("mx.to.test", "127.0.0.1", 25)
-        connection = LaneConnection(lane, path, target, "mta.test", SessionId("s"))
+        connection = LaneConnection(
+            lane, path, target, SessionOptions("mta.test"), SessionId("s"), contexts
+        )
         transport = FakeTransport()
         connection.connection_made(cast("asyncio.BaseTransport", transport))
         connection.data_received(b"220 peer ESMTP\r\n")

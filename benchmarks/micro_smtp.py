@@ -14,7 +14,7 @@ from penstock.mail.address import Address, parse_path
 from penstock.mail.configuration import LineEndings
 from penstock.mail.message import find_fields
 from penstock.mail.reply import reply
-from penstock.smtp.client import ClientSession, Finished, Introduced
+from penstock.smtp.client import ClientSession, Finished, Introduced, SessionOptions
 from penstock.smtp.data import has_bare_line_end, longest_line_exceeds
 from penstock.smtp.reply_reader import ReplyReader
 from penstock.smtp.server import MessageGiven, ServerLimits, ServerSession
@@ -92,15 +92,19 @@ def _server(segments: list[bytes]) -> Callable[[int], None]:
     return work
 
 
-def _client(*, is_pipelining: bool) -> Callable[[int], None]:
-    session = ClientSession("mta.example")
+def _client(*, is_pipelining: bool, is_chunking: bool = False) -> Callable[[int], None]:
+    session = ClientSession(SessionOptions("mta.example"))
     session.receive(b"220 dest.example ESMTP\r\n")
     session.take_output()
     keywords = b"250-PIPELINING\r\n" if is_pipelining else b""
+    if is_chunking:
+        keywords += b"250-CHUNKING\r\n250-ENHANCEDSTATUSCODES\r\n"
     events = session.receive(b"250-dest.example\r\n" + keywords + b"250-SIZE 20971520\r\n250 8BITMIME\r\n")
     assert isinstance(events[0], Introduced)
     session.take_output()
     envelope = [b"250 2.1.0 Ok\r\n", b"250 2.1.5 Ok\r\n", b"354 End data with <CR><LF>.<CR><LF>\r\n"]
+    if is_chunking:
+        del envelope[-1]
     segments = [b"".join(envelope)] if is_pipelining else envelope
     message = Transmission(
         Address("sender", "send.example"),
@@ -149,6 +153,7 @@ def main() -> None:
         ),
         "client, lock-step": _client(is_pipelining=False),
         "client, pipelined": _client(is_pipelining=True),
+        "client, pipelined, in a chunk": _client(is_pipelining=True, is_chunking=True),
         "part: has_bare_line_end": _repeat(lambda: has_bare_line_end(CONTENT)),
         "part: longest_line_exceeds": _repeat(lambda: longest_line_exceeds(CONTENT, 998)),
         "part: find_fields": _repeat(lambda: find_fields(CONTENT, [b"x-tenant", b"x-campaign"])),

@@ -11,7 +11,7 @@ import os
 import subprocess
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from benchmarks.cpu import TreeClock
 from benchmarks.processes import (
@@ -97,7 +97,7 @@ class Postfix:
         self._folder = folder
         self._sink_port = sink_port
 
-    def __enter__(self) -> Postfix:
+    def __enter__(self) -> Self:
         configuration = self._write_configuration()
         checked = subprocess.run(
             [find_program("postfix"), "-c", configuration, "check"],
@@ -144,13 +144,15 @@ class Postfix:
         self._folder.chmod(0o755)
         configuration = self._folder / "etc"
         configuration.mkdir()
-        main = MAIN_CF.format(folder=self._folder, sink_port=self._sink_port)
-        (configuration / "main.cf").write_text(main)
+        (configuration / "main.cf").write_text(self._main_cf())
         (configuration / "master.cf").write_text(MASTER_CF.format(address=LOOPBACK, port=self.port))
         for name in ("queue", "data"):
             (self._folder / name).mkdir()
         _give_to(self._folder / "data", "postfix")
         return configuration
+
+    def _main_cf(self) -> str:
+        return MAIN_CF.format(folder=self._folder, sink_port=self._sink_port)
 
     def _parameter(self, name: str) -> str:
         """One of the package's own settings, as built."""

@@ -31,6 +31,7 @@ PACKAGES: Final = {
     "smtp-sink": "postfix",
     "postfix": "postfix",
     "swaks": "swaks",
+    "openssl": "openssl",
     "git": "git",
 }
 PR_SET_CHILD_SUBREAPER: Final = 36

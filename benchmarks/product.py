@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from benchmarks.cpu import TreeClock
 from benchmarks.processes import (
@@ -30,6 +30,18 @@ TENANTS: Final = ("acme", "globex")
 STOP_SECONDS: Final = 30.0
 
 
+class Settings(NamedTuple):
+    """What a configuration has besides, as TOML: for its tables ``node`` and ``listener.smtp``, and for every path."""
+
+    node: str = ""
+    listener: str = 'relay_hosts = ["127.0.0.1/32"]\n'
+    path: str = 'enable_tls = "Disabled"\n'
+
+
+#: Everybody on loopback may relay, and mail goes out without TLS.
+RELAY_IN_THE_CLEAR: Final = Settings()
+
+
 def penstock_command() -> list[str]:
     """How Penstock is started: from this environment, or as ``PENSTOCK_COMMAND`` says."""
     if named := os.environ.get("PENSTOCK_COMMAND"):
@@ -45,6 +57,7 @@ def write_configuration(
     http_port: int,
     destination_port: int,
     domains: Sequence[str] = DOMAINS,
+    settings: Settings = RELAY_IN_THE_CLEAR,
 ) -> Path:
     """A configuration that relays each of ``domains`` (A-labels) to a port of loopback through its own MX host; returns its root file."""
     static = "".join(
@@ -53,8 +66,8 @@ def write_configuration(
     )
     root = folder / "penstock.toml"
     root.write_text(
-        f'[node]\nhostname = "mta.test"\ndata_dir = "data"\n\n'
-        f'[[listener.smtp]]\nlisten = ["{LOOPBACK}:{smtp_port}"]\nrelay_hosts = ["127.0.0.1/32"]\n\n'
+        f'[node]\nhostname = "mta.test"\ndata_dir = "data"\n{settings.node}\n'
+        f'[[listener.smtp]]\nlisten = ["{LOOPBACK}:{smtp_port}"]\n{settings.listener}\n'
         f'[[listener.http]]\nlisten = ["{LOOPBACK}:{http_port}"]\n\n'
         f'[files]\nqueues = "queues.toml"\nshaping = "shaping.toml"\n\n[dns.static]\n{static}'
     )
@@ -63,7 +76,7 @@ def write_configuration(
         f'tenant_header = "X-Tenant"\ncampaign_header = "X-Campaign"\n\n{tenants}'
     )
     (folder / "shaping.toml").write_text(
-        f'["default"]\nsmtp_port = {destination_port}\nprohibited_hosts = []\nconnection_limit = 32\nenable_tls = "Disabled"\n'
+        f'["default"]\nsmtp_port = {destination_port}\nprohibited_hosts = []\nconnection_limit = 32\n{settings.path}'
     )
     return root
 
@@ -82,6 +95,7 @@ class Penstock:
         domains: Sequence[str] = DOMAINS,
         launcher: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
+        settings: Settings = RELAY_IN_THE_CLEAR,
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -90,6 +104,7 @@ class Penstock:
         self._environment = {**os.environ, **(environment or {})}
         self._destination_port = destination_port
         self._domains = domains
+        self._settings = settings
         self._log = folder / "penstock.log"
 
     def __enter__(self) -> Penstock:
@@ -100,6 +115,7 @@ class Penstock:
             http_port=self.http_port,
             destination_port=self._destination_port,
             domains=self._domains,
+            settings=self._settings,
         )
         with self._log.open("wb") as log:
             self.process = start(

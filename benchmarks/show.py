@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Final, NoReturn
 
-from benchmarks import relay_1, relay_2, relay_3, relay_4, relay_5
+from benchmarks import protocol_1, protocol_2, protocol_3, relay_1, relay_2, relay_3, relay_4, relay_5
 from benchmarks.processes import MissingProgramError, ProgramFaultError, adopt_orphans, end_descendants
 from benchmarks.report import Report
 
@@ -26,6 +26,9 @@ CHECKS: Final[dict[str, Check]] = {
     "relay-3": relay_3.check,
     "relay-4": relay_4.check,
     "relay-5": relay_5.check,
+    "protocol-2": protocol_2.check,
+    "protocol-1": protocol_1.check,
+    "protocol-3": protocol_3.check,
 }
 
 

@@ -8,7 +8,11 @@ import shutil
 import pytest
 from hypothesis import settings
 
-#: Programs that a test marked ``servers`` needs, unless the mark names others: ``@pytest.mark.servers("swaks")``.
+from benchmarks.peers.presence import check_peers
+from benchmarks.processes import MissingProgramError
+
+#: Programs that a test marked ``servers`` needs, unless the mark names others: ``@pytest.mark.servers("swaks")``. ``peers`` stands for all
+#: that ``.ci/peers`` gets, and for the right to run it.
 SERVERS = ("smtp-source", "smtp-sink", "swaks", "postfix")
 #: Debian keeps servers where a plain user's PATH does not look.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -23,10 +27,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     mark = item.get_closest_marker("servers")
     if mark is None:
         return
-    missing = [name for name in (mark.args or SERVERS) if shutil.which(name, path=SEARCH_PATH) is None]
+    missing = [lack for name in (mark.args or SERVERS) if (lack := _lack(name))]
     if not missing:
         return
-    reason = f"not installed: {', '.join(missing)} (Debian: apt-get install postfix swaks)"
+    reason = "; ".join(missing)
     if os.environ.get("PENSTOCK_REQUIRE_SERVERS") == "1":
         pytest.fail(f"{reason}; PENSTOCK_REQUIRE_SERVERS=1 makes this a failure", pytrace=False)
     pytest.skip(reason)
+
+
+def _lack(name: str) -> str:
+    """What is missing for a test that needs this, and how to get it; nothing if it is here."""
+    if name == "peers":
+        try:
+            check_peers()
+        except MissingProgramError as missing:
+            return str(missing)
+        return ""
+    found = shutil.which(name, path=SEARCH_PATH)
+    return "" if found else f"{name} is not installed (Debian: apt-get install postfix swaks)"

@@ -8,6 +8,7 @@ from penstock.mail.status import (
     ListenerStatus,
     MailCounts,
     PathStatus,
+    PolicyCounts,
     QueueStatus,
     Rates,
     Snapshot,
@@ -65,6 +66,9 @@ def snapshot() -> Snapshot:
         memory_limit=ByteCount(22),
         dns_hits=23,
         dns_misses=24,
+        tls_handshakes=25,
+        tls_handshakes_failed=26,
+        policy={"on_rcpt": PolicyCounts(61, 62, 63, 64, 65.5)},
     )
 
 

@@ -20,6 +20,7 @@ from penstock.config.root_file import (
     EVENTS,
     FILES,
     HTTP_LISTENER,
+    LISTENER_OVERRIDE,
     NODE,
     ROOT_FILE,
     SMTP_LISTENER,
@@ -44,7 +45,7 @@ RECORDS = [
     (PATH_DEFAULT, records.PathConfig),
 ]
 #: Fields that tables fill, not options.
-FROM_TABLES = {"static", "tenants", "default"}
+FROM_TABLES = {"static", "tenants", "default", "via", "peer"}
 
 
 def tables(table: Table, heading: str = "") -> Iterator[tuple[str, Table]]:
@@ -113,6 +114,12 @@ def test_every_table_and_option_is_documented_and_nothing_else(file: str) -> Non
     assert list(documented) == list(declared)
     for heading, table in declared.items():
         options = [entry for entry in table.entries if isinstance(entry, Option)]
+        if table is LISTENER_OVERRIDE:
+            # said at the listener, whose options they are
+            assert ", ".join(f"`{option.name}`" for option in options) in documented[heading].replace(
+                "\n", " "
+            )
+            continue
         lines = [*HEADER, *map(row, options)] if options else []
         shown = [line for line in documented[heading].splitlines() if line.startswith("|")]
         assert shown == lines, "\n".join(lines)
@@ -125,7 +132,7 @@ def test_the_examples_use_every_option_with_the_value_of_the_schema(file: str) -
     for heading, table in tables(SCHEMAS[file]):
         shown = find(document, heading)
         for option in table.entries:
-            if isinstance(option, Option):
+            if isinstance(option, Option) and table is not LISTENER_OVERRIDE:
                 assert tomllib.loads(f"value = {option.example}")["value"] == shown[option.name], option.name
 
 
@@ -174,11 +181,22 @@ def test_documented_defaults_are_those_of_the_records(table: Table, record: type
         elif option.default is None:
             assert field.default is None
         else:
-            assert option.kind.parse(tomllib.loads(f"value = {option.default}")["value"]) == field.default
+            default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+            assert option.kind.parse(tomllib.loads(f"value = {option.default}")["value"]) == default
     assert filled >= set(fields)
 
 
 def test_every_table_that_fills_a_record_is_compared_with_it() -> None:
     """A new table cannot be forgotten in the list above."""
     declared = [table for schema in SCHEMAS.values() for _, table in tables(schema) if table.entries]
-    assert [table for table in declared if table is not FILES] == [table for table, _ in RECORDS]
+    assert [table for table in declared if table not in (FILES, LISTENER_OVERRIDE)] == [
+        table for table, _ in RECORDS
+    ]
+
+
+def test_what_may_be_changed_for_some_connections_is_known_to_the_listener() -> None:
+    """By the same names, with the same meaning."""
+    own = {option.name: option for option in SMTP_LISTENER.entries if isinstance(option, Option)}
+    for option in LISTENER_OVERRIDE.entries:
+        assert isinstance(option, Option)
+        assert option.name == "tls" or option == own[option.name]

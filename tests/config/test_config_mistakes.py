@@ -9,18 +9,22 @@ import pytest
 from benchmarks.mistakes import MISTAKES, Mistake, write
 from penstock import config, policy
 from penstock.mail.problem import ConfigError, Problem
+from penstock.net.tls import check_authorities, check_certificates
 
 
 def problems_of(root: Path) -> list[Problem]:
-    """What a command would report before it listens: of the files, the data directory, the policy."""
-    try:
-        configuration = config.load(root, hostname=lambda: "host.example")
-    except ConfigError as error:
-        return list(error.problems)
-    problems = config.check_data_dir(configuration.node.data_dir, root)
-    if configuration.node.policy is not None:
+    """What a command would report before it listens: of the files, the data directory, certificates, the policy."""
+    examined = config.examine(root, hostname=lambda: "host.example")
+    outline = examined.outline
+    problems = list(examined.problems)
+    if outline.data_dir is not None:
+        problems += config.check_data_dir(outline.data_dir, root)
+    problems += check_certificates(outline.tls_files, str(root))
+    if outline.tls_ca_file is not None:
+        problems += check_authorities(outline.tls_ca_file, str(root))
+    if outline.policy is not None:
         try:
-            policy.load(configuration.node.policy)
+            policy.load(outline.policy)
         except ConfigError as error:
             problems += error.problems
     return problems

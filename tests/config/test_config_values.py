@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.config import hosts, numbers, texts
-from penstock.config.kinds import BOOLEAN, Kind, choice, either, list_of, one_or_more
+from penstock.config.kinds import BOOLEAN, Kind, choice, either, list_of, one_or_more, set_of
 from penstock.config.refusal import Fault, Refused, describe, quote
 from penstock.config.suggestion import suggest
-from penstock.mail.configuration import Endpoint
+from penstock.mail.configuration import Endpoint, Secret
+from penstock.mail.duration import Seconds
+from penstock.mail.rate import Rate
 
 MOMENT = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
 LENGTH = numbers.size(1, 1 << 40)
@@ -25,20 +27,26 @@ KINDS: dict[str, Kind[Any]] = {
     "choice": choice({"a": 1, "b": 2}, later=["c"]),
     "either": either("auto", None, COUNT),
     "list": list_of(COUNT, "[1]"),
+    "set": set_of(COUNT, "[1]"),
     "one or more": one_or_more(texts.PATH, '["x"]'),
     "integer": COUNT,
     "limit": numbers.limit(1),
     "duration": WAIT,
     "size": LENGTH,
+    "rate": numbers.RATE,
     "path": texts.PATH,
     "data file": texts.DATA_FILE,
     "banner": texts.BANNER,
     "field name": texts.FIELD_NAME,
     "label": texts.LABEL,
+    "keyword": texts.KEYWORD,
+    "credential": texts.CREDENTIAL,
+    "metadata": texts.META,
     "domain name": hosts.DOMAIN_NAME,
     "endpoint": hosts.ENDPOINT,
     "name server": hosts.NAMESERVER,
     "network": hosts.NETWORK,
+    "network name": hosts.NETWORK_NAME,
     "IPv4": hosts.IPV4,
     "IPv6": hosts.IPV6,
     "MX": hosts.MX,
@@ -112,6 +120,13 @@ def test_extreme_values_are_refused_or_taken_shortly(kind: Kind[Any], value: obj
         (hosts.MX, "0 .", (0, ".")),
         (hosts.DOMAIN_NAME, "MÜNCHEN.example", "xn--mnchen-3ya.example"),
         (texts.FIELD_NAME, "X-Tenant", "x-tenant"),
+        (texts.KEYWORD, "chunking", "CHUNKING"),
+        (texts.CREDENTIAL, "pässword", "pässword"),
+        (texts.META, {"a": "ä", "b": ""}, {"a": "ä", "b": ""}),
+        (numbers.RATE, "1,000/h,max_burst=10", Rate(1000, Seconds(3600.0), 10)),
+        (hosts.NETWORK_NAME, "192.0.2.1", "192.0.2.1/32"),
+        (hosts.NETWORK_NAME, "2001:DB8:0::/32", "2001:db8::/32"),
+        (set_of(COUNT, "[1]"), [2, 1], frozenset({1, 2})),
         (either("auto", None, COUNT), "auto", None),
         (either("auto", None, COUNT), 5, 5),
         (one_or_more(texts.PATH, '["x"]'), "a", ("a",)),
@@ -156,6 +171,13 @@ def test_documented_spellings_are_taken(kind: Kind[Any], value: object, expected
         (texts.PATH, "x" * 5000, "too long"),
         (texts.BANNER, "x" * 201, "has 201 characters"),
         (texts.LABEL, "a:b", "cannot name a tenant"),
+        (texts.KEYWORD, "XCLIENT", "no EHLO keyword of ours"),
+        (texts.CREDENTIAL, "", "is empty"),
+        (texts.META, {"a b": "x"}, "is no name of metadata"),
+        (texts.META, {"a": "x" * 1025}, "has 1025 characters"),
+        (texts.META, {str(number): "x" for number in range(65)}, "has 65 names"),
+        (numbers.RATE, "0/s", "is out of range"),
+        (set_of(COUNT, "[1]"), [1, 1], "the same as [0]"),
     ],
 )  # fmt: skip
 def test_what_is_near_to_right_is_refused_with_a_reason(
@@ -165,6 +187,21 @@ def test_what_is_near_to_right_is_refused_with_a_reason(
     with pytest.raises(Refused) as caught:
         kind.parse(value)
     assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["pass\0word", "password" * 200, ["password"], {"password": "password"}])
+def test_what_is_wrong_with_a_password_is_said_without_it(value: object) -> None:
+    """Problems are shown, logged, and pasted into tickets."""
+    with pytest.raises(Refused) as caught:
+        texts.CREDENTIAL.parse(value)
+    assert "word" not in str(caught.value.faults)
+
+
+def test_a_secret_is_not_in_what_shows_the_records_that_have_it() -> None:
+    """It is a text all the same."""
+    secret = texts.CREDENTIAL.parse("password")
+    assert (secret, type(secret)) == ("password", Secret)
+    assert "password" not in repr([secret])
 
 
 def test_every_item_of_a_list_is_looked_at() -> None:

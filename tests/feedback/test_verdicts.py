@@ -27,10 +27,13 @@ from penstock.smtp.client_events import Result
         (552, "RCPT", Verdict.DEFERRED),
         (552, "DATA", Verdict.FAILED),
         (554, None, Verdict.FAILED),
+        (502, "BDAT", Verdict.DEFERRED),
+        (502, "RCPT", Verdict.FAILED),
+        (500, "BDAT", Verdict.FAILED),
     ],
 )
 def test_the_first_digit_decides_but_for_the_table(code: int, command: str | None, expected: Verdict) -> None:
-    """503 anywhere and 552 to RCPT are temporary; every other 5yz is not."""
+    """503 anywhere, 552 to RCPT and 502 to BDAT are temporary; every other 5yz is not."""
     assert verdict(Reply(code, None, "text"), command) is expected
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from penstock import policy
 from penstock.mail.problem import ConfigError
-from penstock.policy.hooks import HOOKS
+from penstock.policy.hooks import KINDS, NOT_YET, HookKind
 from penstock.policy.loading import MODULE_NAME
 
 
@@ -140,22 +140,79 @@ def test_an_interrupt_from_the_keyboard_ends_the_program_and_not_the_policy(tmp_
     assert MODULE_NAME not in sys.modules
 
 
-@pytest.mark.parametrize("hook", HOOKS)
-def test_a_hook_is_refused_by_name(tmp_path: Path, hook: str) -> None:
+@pytest.mark.parametrize("hook", NOT_YET)
+def test_a_hook_that_is_not_called_yet_is_refused_by_name(tmp_path: Path, hook: str) -> None:
     """A policy that is silently not applied is worse than none."""
     assert problems(tmp_path, f"\nasync def {hook}(*given):\n    pass\n") == [
         f"policy.py: line 2: hook {hook} is not yet supported in this version; leave it out"
     ]
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_hook_takes_what_it_is_given_and_nothing_else(tmp_path: Path, kind: HookKind) -> None:
+    """Names are the operator's; what can be called is right, whatever it is."""
+    right = ", ".join(kind.parameters)
+    names = ", ".join("abc"[: len(kind.parameters)])
+    for parameters in (right, names, "*given", f"{right}, more=1"):
+        for text in ("async def {}({}): pass\n", "def {}({}): pass\n"):
+            assert kind.name in load(tmp_path, text.format(kind.name, parameters)).hooks
+    for parameters in ("", f"{right}, more", f"*, {right}"):
+        assert problems(tmp_path, f"\ndef {kind.name}({parameters}): pass\n") == [
+            f"policy.py: line 2: hook {kind.name} cannot be called with what it is given; write: def {kind.name}({right})"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def on_mail(a, b): yield\n", "policy.py: line 1: hook on_mail is a generator; use return, not yield"),
+        ("async def on_mail(a, b): yield\n", "policy.py: line 1: hook on_mail is a generator; use return, not yield"),
+        ("on_mail = 5\n", "policy.py: on_mail: hook on_mail is no function; write: def on_mail(session, transaction)"),
+        ("from penstock.policy import inline\n@inline\nasync def on_mail(a, b): pass\n", "policy.py: line 2: raised TypeError: a coroutine"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_a_hook_is_told(tmp_path: Path, text: str, said: str) -> None:
+    """While it is loaded, and not when the first client comes."""
+    (line,) = problems(tmp_path, text)
+    assert line.startswith(said)
+
+
+def test_hooks_run_where_they_say(tmp_path: Path) -> None:
+    """Coroutines, objects and partials of coroutines on the loop, plain functions in the pool, inline ones at once."""
+    text = """
+import functools
+from penstock.policy import cached, inline
+
+async def on_connect(session): pass
+def on_ehlo(session, extensions): pass
+@inline
+def on_mail(session, transaction): pass
+class Auth:
+    async def __call__(self, session, credentials): return True
+on_auth = Auth()
+async def both(more, message): pass
+on_message = functools.partial(both, 1)
+@cached(ttl=5)
+async def on_rcpt(session, transaction, recipient): pass
+on_reply = None
+"""
+    runs = {name: hook.runs.name for name, hook in load(tmp_path, text).hooks.items()}
+    assert runs == {
+        "on_connect": "LOOP", "on_ehlo": "POOL", "on_auth": "LOOP", "on_mail": "INLINE", "on_rcpt": "LOOP", "on_message": "LOOP",
+    }  # fmt: skip
+
+
 def test_every_hook_is_told_at_once_with_its_line(tmp_path: Path) -> None:
-    """Known ones, misspelt ones, and those that have nothing like them; in the order of the file."""
-    text = "def on_mail(): pass\ndef on_mesage(): pass\ndef on_full_moon(): pass\nfrom os.path import join as on_reply\n"
+    """Wrong ones, misspelt ones, and those that have nothing like them; in the order of the file."""
+    text = "def on_mail(): pass\ndef on_mesage(): pass\ndef on_full_moon(): pass\nfrom os.path import join as egress_pool\n"
     first, second, third, fourth = problems(tmp_path, text)
-    assert first == "policy.py: line 1: hook on_mail is not yet supported in this version; leave it out"
+    assert first.startswith("policy.py: line 1: hook on_mail cannot be called with what it is given; ")
     assert second == "policy.py: line 2: unknown hook on_mesage; did you mean 'on_message'?"
     assert third.startswith("policy.py: line 3: unknown hook on_full_moon; hooks are on_connect, on_ehlo")
-    assert fourth == "policy.py: on_reply: hook on_reply is not yet supported in this version; leave it out"
+    assert (
+        fourth
+        == "policy.py: egress_pool: hook egress_pool is not yet supported in this version; leave it out"
+    )
 
 
 def test_names_that_are_no_functions_are_the_operators_own(tmp_path: Path) -> None:

@@ -75,6 +75,10 @@ def listening(process: subprocess.Popen[str]) -> str:
         (sink, ["--count", "-1"], "at least 0"),
         (sink, ["--hostname", "a b"], "no host name"),
         (sink, ["--sync"], "--record or --dump"),
+        (sink, ["--require-auth"], "--auth USER:PASSWORD"),
+        (sink, ["--auth", "anna"], "write USER:PASSWORD"),
+        (sink, ["--tls", "implicit", "--tls-certificate", "a.pem"], "need each other"),
+        (sink, ["--tls-certificate", "a.pem", "--tls-private-key", "a.key"], "--tls starttls"),
         (sink, ["--script", "/nonexistent.toml"], "cannot be read"),
         (blast, ["--to-server", "192.0.2.1:25"], "--allow-remote"),
         (blast, ["--to-server", "sink"], "--sink"),
@@ -112,6 +116,17 @@ def test_a_record_that_cannot_be_opened_ends_with_1(
     """That is not the command line's fault."""
     assert call(sink, "--record", str(tmp_path / "none" / "record")) == 1
     assert "No such file" in capsys.readouterr().err
+
+
+def test_a_certificate_that_cannot_be_used_ends_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A missing file, and one that is none."""
+    for name in ("none.pem", "empty.pem"):
+        path = str(tmp_path / name)
+        (tmp_path / "empty.pem").touch()
+        assert call(sink, "--tls", "starttls", "--tls-certificate", path, "--tls-private-key", path) == 1
+        assert capsys.readouterr().err.startswith("penstock sink: ")
 
 
 @pytest.mark.system

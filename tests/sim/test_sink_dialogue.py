@@ -216,7 +216,13 @@ def test_commands_out_of_place_are_refused(command: bytes, reply: bytes) -> None
         (b"MAIL FROM:<a@b>  SIZE=1", b"501"),
         (b"MAIL FROM:<a@b> BODY=BINARYMIME", b"501"),
         (b"MAIL FROM:<a@b> SMTPUTF8=1", b"501"),
-        (b"MAIL FROM:<a@b> RET=HDRS", b"555"),
+        (b"MAIL FROM:<a@b> RET=HDRS ENVID=a+2Bb", b"250"),
+        (b"MAIL FROM:<a@b> RET=BOTH", b"501"),
+        (b"MAIL FROM:<a@b> RET", b"501"),
+        (b"MAIL FROM:<a@b> ENVID=a+2", b"501"),
+        (b"MAIL FROM:<a@b> ENVID=" + b"x" * 101, b"501"),
+        (b"MAIL FROM:<a@b> NOTIFY=NEVER", b"555"),
+        (b"MAIL FROM:<a@b> AUTH=<>", b"555"),
         ("MAIL FROM:<é@b>".encode(), b"553 5.6.7"),
         ("MAIL FROM:<é@b> SMTPUTF8".encode(), b"250"),
     ],
@@ -240,13 +246,19 @@ def test_mail_is_read_strictly(command: bytes, reply: bytes) -> None:
         (b"RCPT TO:<>", b"501"),
         (b"RCPT TO:<u>", b"501"),
         (b"RCPT TO:u@a.test", b"501"),
-        (b"RCPT TO:<u@a.test> NOTIFY=NEVER", b"555"),
+        (b"RCPT TO:<u@a.test> NOTIFY=NEVER ORCPT=rfc822;u+2Bv@a.test", b"250"),
+        (b"RCPT TO:<u@a.test> NOTIFY=SUCCESS,delay", b"250"),
+        (b"RCPT TO:<u@a.test> NOTIFY=NEVER,SUCCESS", b"501"),
+        (b"RCPT TO:<u@a.test> NOTIFY=", b"501"),
+        (b"RCPT TO:<u@a.test> ORCPT=u@a.test", b"501"),
+        (b"RCPT TO:<u@a.test> ORCPT=rfc822;a+0a", b"501"),
+        (b"RCPT TO:<u@a.test> SIZE=5", b"555"),
         ("RCPT TO:<ü@a.test>".encode(), b"553 5.6.7"),
         (b"RCPT TO:<tempfail-550@a.test>", b"553 5.1.3 tempfail takes a code of 400 to 499"),
     ],
 )
 def test_rcpt_is_read_strictly(command: bytes, reply: bytes) -> None:
-    """RFC 5321 4.1.1.3; no parameters are offered."""
+    """RFC 5321 4.1.1.3, RFC 3461 4."""
 
     async def scene() -> None:
         async with place() as here, here.client() as client:

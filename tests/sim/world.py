@@ -13,7 +13,7 @@ from penstock.mail.configuration import Endpoint
 from penstock.sim.clock import FakeClock
 from penstock.sim.raw_client import PATIENCE, RawClient
 from penstock.sim.sink import Action, Extension, Kind, Rule, Script, Sink, SinkMessage, SinkOptions, Stage
-from penstock.sim.sink.options import ALL_EXTENSIONS
+from penstock.sim.sink.options import DEFAULT_EXTENSIONS
 
 HELLO = b"EHLO client.test\r\n"
 
@@ -68,7 +68,7 @@ async def place(
 
 def without(extension: Extension) -> SinkOptions:
     """Options of a sink that does not offer ``extension``."""
-    return SinkOptions(extensions=ALL_EXTENSIONS - {extension})
+    return SinkOptions(extensions=DEFAULT_EXTENSIONS - {extension})
 
 
 def rule(kind: Kind, stage: Stage, **keys: Any) -> Rule:

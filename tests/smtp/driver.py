@@ -10,11 +10,13 @@ import msgspec
 from penstock.mail.configuration import LineEndings
 from penstock.mail.reply import Reply, reply
 from penstock.smtp.server import (
+    AuthGiven,
     DataAsked,
     MailGiven,
     MessageGiven,
     RecipientGiven,
     Refused,
+    Replying,
     ServerEvent,
     ServerLimits,
     ServerSession,
@@ -54,6 +56,9 @@ def policy(event: ServerEvent) -> Reply | None:
             "later": reply(450, "4.2.1", "not now"),
             "full": reply(421, "4.3.2", "closing"),
         }.get(event.forward_path.local_part)
+    if isinstance(event, AuthGiven):
+        known = event.credentials is not None and event.credentials.password == "secret"
+        return None if known else reply(535, "5.7.8", "authentication failed")
     if isinstance(event, MessageGiven) and b"spam" in event.content:
         return reply(550, "5.7.1", "no spam")
     return None
@@ -116,6 +121,8 @@ class Drive:
         elif isinstance(event, MessageGiven):
             number = sum(isinstance(each, MessageGiven) for each in self.events)
             self.session.accept(reply(250, "2.0.0", f"OK ids={number}"))
+        elif isinstance(event, Replying):
+            self.session.say(event.reply)
         else:
             self.session.accept()
 

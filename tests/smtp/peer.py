@@ -1,4 +1,4 @@
-"""A scripted peer of a client session: answers commands as it is told, one reply for each, and may hang up."""
+"""A scripted peer of a client session: answers commands as it is told, and may hang up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from penstock.mail.address import Address
-from penstock.smtp.client import ClientEvent, ClientSession, Finished
+from penstock.smtp.client import ClientEvent, ClientSession, Finished, SessionOptions
 from penstock.smtp.transmission import Transmission
 
 RECIPIENTS = tuple(Address(name, "d.example") for name in ("one", "two", "three"))
@@ -20,11 +20,14 @@ MESSAGE = Transmission(
     smtputf8=False,
 )
 ALL_KEYWORDS = ("PIPELINING", "SIZE 1000000", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
+#: What makes mail data go as a chunk.
+CHUNKING = ("CHUNKING", "ENHANCEDSTATUSCODES")
 GOOD = {
     "RSET": "250 ok",
-    "MAIL": "250 ok",
-    "RCPT": "250 ok",
+    "MAIL": "250 2.1.0 ok",
+    "RCPT": "250 2.1.5 ok",
     "DATA": "354 go",
+    "BDAT": "250 taken",
     ".": "250 taken",
     "QUIT": "221 bye",
 }
@@ -43,9 +46,14 @@ def ehlo(*keywords: str) -> bytes:
     return "".join(f"250{' ' if line is lines[-1] else '-'}{line}\r\n" for line in lines).encode()
 
 
-def introduced(*keywords: str) -> ClientSession:
+def new_session(**options: object) -> ClientSession:
+    """A session that has not begun, with these options."""
+    return ClientSession(msgspec.structs.replace(SessionOptions("mta.example"), **options))
+
+
+def introduced(*keywords: str, **options: object) -> ClientSession:
     """A session that has had its banner and its reply to EHLO."""
-    session = ClientSession("mta.example")
+    session = new_session(**options)
     session.receive(b"220 d.example ESMTP\r\n")
     session.take_output()
     session.receive(ehlo(*keywords))
@@ -54,20 +62,25 @@ def introduced(*keywords: str) -> ClientSession:
 
 
 class Peer:
-    """Takes what a client writes and answers by ``script``: replies by ``MAIL``, ``RCPT 0``, ``RCPT``, ``DATA``, ``.`` and so on.
+    """Takes what a client writes and answers by ``script``: replies by ``MAIL``, ``RCPT 0``, ``RCPT``, ``DATA``, ``.``, ``BDAT`` and so on.
 
-    ``log`` has the commands that came; ``data`` what came as mail data.
+    With LMTP, mail data is answered for each recipient that was accepted: ``. 0``, else ``.``. ``log`` has the commands that came; ``data`` what
+    came as mail data, or as a chunk.
     """
 
-    def __init__(self, script: Mapping[str, str] | None = None) -> None:
+    def __init__(self, script: Mapping[str, str] | None = None, *, is_lmtp: bool = False) -> None:
         self.script = {**GOOD, **(script or {})}
         self.log: list[str] = []
         self.data: list[bytes] = []
         self.has_closed = False
+        self._is_lmtp = is_lmtp
         self._rest = b""
         self._in_data = False
+        self._chunk = -1
         self._recipients = 0
+        self._accepted: list[int] = []
         self._has_mail = False
+        self._answers: list[str] = []
 
     def take(self, octets: bytes) -> bytes:
         """The replies to these octets."""
@@ -81,15 +94,15 @@ class Peer:
         return replies
 
     def _next(self) -> str | None:
+        if self._answers:
+            return self._answers.pop(0)
         if self._in_data:
             end = (b"\r\n" + self._rest).find(b"\r\n.\r\n")
-            if end < 0:
-                return None
-            self.data.append(self._rest[:end])
-            self._rest = self._rest[end + 3 :]
-            self._in_data = False
-            self._has_mail = False
-            return self.script["."]
+            return self._take_data(end, end + 3, ".") if end >= 0 else None
+        if self._chunk >= 0:
+            return (
+                self._take_data(self._chunk, self._chunk, "BDAT") if len(self._rest) >= self._chunk else None
+            )
         line, crlf, rest = self._rest.partition(b"\r\n")
         if not crlf:
             return None
@@ -97,15 +110,29 @@ class Peer:
         self.log.append(line.decode())
         return self._command(line.decode())
 
+    def _take_data(self, size: int, used: int, key: str) -> str:
+        self.data.append(self._rest[:size])
+        self._rest = self._rest[used:]
+        self._in_data, self._chunk, self._has_mail = False, -1, False
+        if self._is_lmtp:
+            self._answers = [self.script.get(f"{key} {index}", self.script[key]) for index in self._accepted]
+            return ""
+        return self.script[key]
+
     def _command(self, line: str) -> str:
         verb = line[:4]
         if verb == "MAIL":
             self._recipients = 0
+            self._accepted = []
             self._has_mail = self.script["MAIL"].startswith("2")
         elif verb == "RCPT":
             answer = self.script.get(f"RCPT {self._recipients}", self.script["RCPT"])
+            if not self._has_mail:
+                answer = self.script.get("RCPT without MAIL", "503 MAIL first")
+            if answer.startswith("2"):
+                self._accepted.append(self._recipients)
             self._recipients += 1
-            return answer if self._has_mail else self.script.get("RCPT without MAIL", "503 MAIL first")
+            return answer
         elif verb == "DATA":
             answer = (
                 self.script["DATA"]
@@ -114,6 +141,9 @@ class Peer:
             )
             self._in_data = answer.startswith("3")
             return answer
+        elif verb == "BDAT":
+            self._chunk = int(line.split()[1])
+            return ""
         return self.script.get(verb, "500 what")
 
 

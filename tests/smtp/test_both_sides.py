@@ -11,9 +11,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from penstock.mail.address import Address, ReversePath, parse_address
-from penstock.mail.configuration import LineEndings
+from penstock.mail.configuration import EnableTls, LineEndings
+from penstock.mail.dsn import EnvelopeDsn, RecipientDsn
+from penstock.mail.tls import TlsFacts
 from penstock.sim.smuggling import SEQUENCES
-from penstock.smtp.client import ClientEvent, ClientSession, Finished
+from penstock.smtp import extension
+from penstock.smtp.client import (
+    ClientEvent,
+    ClientSession,
+    Credentials,
+    Finished,
+    Introduced,
+    SessionOptions,
+    SessionRefused,
+    Stage,
+)
 from penstock.smtp.data import with_crlf
 from penstock.smtp.server import MessageGiven, ServerLimits
 from penstock.smtp.transmission import Transmission
@@ -23,11 +35,20 @@ from .driver import WIDE, Drive
 HEADER = b"Received: from x\r\n\tby y;\r\n\tFri, 20 Nov 2026 21:54:00 +0000\r\n"
 
 
+OPTIONS = SessionOptions("client.example")
+#: A server that takes DATA alone, and one that takes chunks.
+BY_DATA = msgspec.structs.replace(WIDE, extensions=extension.STANDARD - {extension.CHUNKING})
+BY_CHUNK = WIDE
+WAYS = st.sampled_from([BY_DATA, BY_CHUNK])
+
+
 class Wire:
     """A client and a server, with a wire between them that cuts octets into segments of the given sizes, over and over."""
 
-    def __init__(self, sizes: list[int], limits: ServerLimits = WIDE) -> None:
-        self.client = ClientSession("client.example")
+    def __init__(
+        self, sizes: list[int], limits: ServerLimits = WIDE, options: SessionOptions = OPTIONS
+    ) -> None:
+        self.client = ClientSession(options)
         self.drive = Drive(limits)
         self._sizes = sizes
         self.events: list[ClientEvent] = []
@@ -106,20 +127,23 @@ def transmission(
         max_size=3,
     ),
     SIZES,
+    WAYS,
 )
-@example([(None, [Address("a", "b")], b"." * 50 + b"\r\n" + b".\r\n" * 20)], [1])
-@example([(None, [Address("a", "b")], b"")], [3])
+@example([(None, [Address("a", "b")], b"." * 50 + b"\r\n" + b".\r\n" * 20)], [1], BY_DATA)
+@example([(None, [Address("a", "b")], b"." * 50 + b"\r\n" + b".\r\n" * 20)], [1], BY_CHUNK)
+@example([(None, [Address("a", "b")], b"")], [3], BY_DATA)
+@example([(None, [Address("a", "b")], b"")], [3], BY_CHUNK)
 def test_messages_and_envelopes_arrive_as_they_were_sent(
-    sent: list[tuple[ReversePath, list[Address], bytes]], sizes: list[int]
+    sent: list[tuple[ReversePath, list[Address], bytes]], sizes: list[int], limits: ServerLimits
 ) -> None:
-    """Several on one session, with every kind of address, and any octets in lines of at most 998."""
-    wire = Wire(sizes)
+    """Several on one session, with every kind of address, and any octets in lines of at most 998; by DATA and in chunks."""
+    wire = Wire(sizes, limits)
     for number, (sender, recipients, content) in enumerate(sent):
         finished = wire.send(transmission(sender, recipients, content))
         longest = max(map(len, content.split(b"\r\n")))
         assert {result.reply.code for result in finished.results} == {250 if longest <= 998 else 500}
         assert [result.recipient for result in finished.results] == list(range(len(recipients)))
-        assert finished.is_reusable
+        assert wire.client.is_idle
         if longest > 998:
             return
         arrived = wire.arrived[number]
@@ -129,13 +153,15 @@ def test_messages_and_envelopes_arrive_as_they_were_sent(
         assert arrived.mail.size == len(arrived.content)
 
 
-@given(CONTENT, SIZES)
-def test_what_a_server_called_canonical_can_be_sent_on_as_it_is(content: bytes, sizes: list[int]) -> None:
+@given(CONTENT, SIZES, WAYS, WAYS)
+def test_what_a_server_called_canonical_can_be_sent_on_as_it_is(
+    content: bytes, sizes: list[int], one_way: ServerLimits, other_way: ServerLimits
+) -> None:
     """The next server gets the same octets, although the client did not look at them again."""
-    first = Wire(sizes)
+    first = Wire(sizes, one_way)
     first.send(transmission(None, [Address("a", "b")], content))
     for given_message in first.arrived:
-        second = Wire(sizes)
+        second = Wire(sizes, other_way)
         second.send(
             transmission(
                 None, [Address("a", "b")], given_message.content, is_canonical=given_message.is_canonical
@@ -144,15 +170,18 @@ def test_what_a_server_called_canonical_can_be_sent_on_as_it_is(content: bytes, 
         assert [message.content for message in second.arrived] == [HEADER + given_message.content]
 
 
+@pytest.mark.parametrize("way", [BY_DATA, BY_CHUNK], ids=["by DATA", "by chunk"])
 @pytest.mark.parametrize("mode", [LineEndings.FIX, LineEndings.ALLOW])
 @pytest.mark.parametrize("name", SEQUENCES)
-def test_no_sequence_smuggles_through_a_lenient_listener_and_our_client(name: str, mode: LineEndings) -> None:
+def test_no_sequence_smuggles_through_a_lenient_listener_and_our_client(
+    name: str, mode: LineEndings, way: ServerLimits
+) -> None:
     """hostile.md 2.B B1: in by Fix or Allow, out by our client, and the next server has one message."""
     drive = Drive(msgspec.structs.replace(WIDE, invalid_line_endings=mode))
     drive.feed(b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n")
     drive.feed(b"x" + SEQUENCES[name] + b"MAIL FROM:<smuggled@b>\r\nRCPT TO:<c@d>\r\nDATA\r\ny\r\n.\r\n")
     (message,) = drive.seen.messages
-    wire = Wire([])
+    wire = Wire([], way)
     finished = wire.send(
         transmission(None, [Address("c", "d")], message.content, is_canonical=message.is_canonical)
     )
@@ -162,12 +191,13 @@ def test_no_sequence_smuggles_through_a_lenient_listener_and_our_client(name: st
     assert "smuggled" not in repr(arrived.mail)
 
 
+@pytest.mark.parametrize("way", [BY_DATA, BY_CHUNK], ids=["by DATA", "by chunk"])
 @pytest.mark.parametrize("size", [1024, 4096, 65_536, 262_144])
-def test_twenty_megabytes_arrive(size: int) -> None:
+def test_twenty_megabytes_arrive(size: int, way: ServerLimits) -> None:
     """Dots at the beginning of lines at every border of a segment among them."""
     line = b"." + b"x" * 61 + b"\r\n"
     content = line * (20_000_000 // len(line))
-    wire = Wire([size], msgspec.structs.replace(WIDE, max_message_size=30_000_000))
+    wire = Wire([size], msgspec.structs.replace(way, max_message_size=30_000_000))
     finished = wire.send(transmission(None, [Address("a", "b")], content))
     assert finished.results[0].reply.code == 250
     assert wire.arrived[0].content == HEADER + content
@@ -193,3 +223,44 @@ def test_a_thousand_recipients_in_one_transaction() -> None:
     finished = wire.send(transmission(None, recipients, b"x\r\n"))
     assert [result.reply.code for result in finished.results] == [250] * 999 + [550]
     assert len(wire.arrived[0].forward_paths) == 999
+
+
+@pytest.mark.parametrize("password", ["secret", "wrong"])
+@pytest.mark.parametrize("sizes", [[], [1]], ids=["whole", "octet by octet"])
+def test_tls_and_auth_are_agreed_upon(sizes: list[int], password: str) -> None:
+    """STARTTLS, EHLO again, AUTH PLAIN; without the right password nothing follows."""
+    limits = msgspec.structs.replace(
+        WIDE, extensions=extension.STANDARD | {extension.STARTTLS, extension.AUTH}
+    )
+    options = SessionOptions(
+        "client.example", enable_tls=EnableTls.REQUIRED, credentials=Credentials("mta", password)
+    )
+    wire = Wire(sizes, limits, options)
+    assert wire.client.stage is Stage.TLS
+    wire.drive.session.secured()
+    assert wire.client.secured(TlsFacts("TLSv1.3", "x", is_verified=True)) == []
+    wire.events.clear()
+    wire.run()
+    if password == "secret":
+        assert wire.events == [Introduced()]
+        finished = wire.send(transmission(None, [Address("a", "b")], b"x\r\n"))
+        assert finished.results[0].reply.code == 250
+    else:
+        (refused,) = wire.events
+        assert isinstance(refused, SessionRefused)
+        assert refused.reply.code == 535
+
+
+def test_what_is_asked_about_notifications_arrives() -> None:
+    """RFC 3461: as it was, each with its recipient."""
+    asked = EnvelopeDsn(
+        "FULL",
+        "a+20b",
+        (RecipientDsn(("NEVER",)), RecipientDsn(("SUCCESS", "DELAY"), "rfc822;x+2By@z.example")),
+    )
+    wire = Wire([1])
+    message = msgspec.structs.replace(
+        transmission(None, [Address("a", "b"), Address("c", "d")], b"x\r\n"), dsn=asked
+    )
+    wire.send(message)
+    assert wire.arrived[0].dsn == asked

@@ -7,9 +7,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.mail.address import Address
-from penstock.smtp.client import Broken, ClientSession, Finished, Introduced, SessionRefused, Stage
+from penstock.smtp.client import (
+    Broken,
+    Finished,
+    Introduced,
+    NotBegun,
+    SessionOptions,
+    SessionRefused,
+    Stage,
+)
 
-from .peer import ALL_KEYWORDS, CLOSE, MESSAGE, Peer, changed, converse, ehlo, introduced, results, transact
+from .peer import (
+    ALL_KEYWORDS,
+    CLOSE,
+    MESSAGE,
+    Peer,
+    changed,
+    converse,
+    ehlo,
+    introduced,
+    new_session,
+    results,
+    transact,
+)
 
 PIPELINING = [ALL_KEYWORDS, ALL_KEYWORDS[1:]]
 IDS = ["pipelined", "lock-step"]
@@ -18,7 +38,7 @@ TAKEN = (250, "DATA", False)
 
 def test_a_session_begins_with_banner_and_ehlo() -> None:
     """Nothing is said before the banner, EHLO after it, nothing more before its reply."""
-    session = ClientSession("mta.example")
+    session = new_session()
     assert session.take_output() == b""
     assert session.stage is Stage.BANNER
     assert session.receive(b"220-d.example ESMTP\r\n220 welcome\r\n") == []
@@ -33,7 +53,7 @@ def test_a_session_begins_with_banner_and_ehlo() -> None:
 @pytest.mark.parametrize("code", [500, 502, 504])
 def test_a_peer_that_does_not_know_ehlo_is_asked_in_the_old_way(code: int) -> None:
     """RFC 5321 3.2; it offers nothing then."""
-    session = ClientSession("mta.example")
+    session = new_session()
     session.receive(b"220 d.example\r\n")
     session.take_output()
     assert session.receive(b"%d what?\r\n" % code) == []
@@ -55,7 +75,7 @@ def test_with_pipelining_the_envelope_leaves_as_one_group() -> None:
     assert session.take_output() == b"Received: x\r\nSubject: y\r\n\r\nbody\r\n.\r\n"
     (finished,) = session.receive(b"250 taken\r\n")
     assert isinstance(finished, Finished)
-    assert finished.is_reusable
+    assert session.is_idle
 
 
 def test_without_pipelining_each_command_waits_for_the_reply_before() -> None:
@@ -135,7 +155,7 @@ def test_every_recipient_gets_the_reply_that_decided_about_it(
     session = introduced(*keywords)
     finished = transact(session, Peer(script))
     assert results(finished) == expected
-    assert finished.is_reusable is is_reusable
+    assert session.is_idle is is_reusable
     assert session.is_closed is not is_reusable
 
 
@@ -191,12 +211,14 @@ def test_a_transaction_that_is_still_open_is_reset_before_the_next(
 @pytest.mark.parametrize("keywords", PIPELINING, ids=IDS)
 @pytest.mark.parametrize("answer", ["500 no", "451 no", "354 go", "221 bye"])
 def test_a_refused_rset_ends_the_session(answer: str, keywords: tuple[str, ...]) -> None:
-    """hostile.md 2.J: nobody knows what transaction is open then; the recipients are tried again elsewhere."""
+    """hostile.md 2.J: nobody knows what transaction is open then; this one has not begun."""
     session, peer = introduced(*keywords), Peer({"DATA": "451 no"})
     transact(session, peer)
     peer.script = {**Peer().script, "RSET": answer}
-    finished = transact(session, peer)
-    assert results(finished) == [(451, None, False)] * 3
+    session.send(MESSAGE)
+    events = converse(session, peer)
+    assert isinstance(events[0], NotBegun)
+    assert not [event for event in events if isinstance(event, Finished)]
     assert session.is_closed
     assert peer.data == []
 
@@ -259,7 +281,7 @@ def test_what_a_peer_cannot_take_is_finished_without_a_word(
     session = introduced(*keywords)
     finished = session.send(changed(**fields))
     assert finished is not None
-    assert finished.is_reusable
+    assert session.is_idle
     assert [result.recipient for result in finished.results] == [0, 1, 2]
     for result in finished.results:
         assert (result.reply.code, str(result.reply.enhanced), result.command) == (code, enhanced, None)
@@ -296,42 +318,114 @@ def test_recipients_that_a_peer_cannot_take_do_not_hold_up_the_others(keywords: 
 
 def test_a_message_for_nobody_is_finished() -> None:
     """There is nothing to say."""
-    assert introduced().send(changed(recipients=())) == Finished((), is_reusable=True)
+    assert introduced().send(changed(recipients=())) == Finished(())
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\r\nMAIL FROM:<>", "é", "x" * 300])
 def test_a_name_of_ours_that_is_more_than_a_word_is_a_mistake(name: str) -> None:
     """hostile.md 2.B B4: EHLO is a command too."""
     with pytest.raises(ValueError, match="name"):
-        ClientSession(name)
+        SessionOptions(name)
 
 
 def test_a_transaction_cannot_begin_within_another() -> None:
     """A mistake of ours, and so is one before the introduction."""
     with pytest.raises(RuntimeError):
-        ClientSession("mta.example").send(MESSAGE)
+        new_session().send(MESSAGE)
     session = introduced()
     session.send(MESSAGE)
     with pytest.raises(RuntimeError):
         session.send(MESSAGE)
 
 
-def test_a_session_that_ended_before_a_transaction_has_tried_nothing() -> None:
-    """``is_stale``: on a session that had served others, and before the peer said a word to this one."""
-    session, peer = introduced(*ALL_KEYWORDS), Peer()
+#: What may come in place of the first word about a transaction, on a session that had served another.
+ENDS: dict[str, bytes | None] = {
+    "an end": None,
+    "421": b"421 idle too long\r\n",
+    "two lines of 421": b"421-busy\r\n421 bye\r\n",
+    "garbage": b"bogus\r\n",
+    "221": b"221 bye\r\n",
+}
+
+
+@pytest.mark.parametrize("keywords", PIPELINING, ids=IDS)
+@pytest.mark.parametrize("octets", ENDS.values(), ids=ENDS.keys())
+def test_a_session_that_ended_before_a_transaction_has_tried_nothing(
+    octets: bytes | None, keywords: tuple[str, ...]
+) -> None:
+    """On a session that had served others, and before the peer said a word to this one; but a first transaction has begun."""
+    session = introduced(*keywords)
+    transact(session, Peer())
     session.send(MESSAGE)
-    assert not session.is_stale
-    converse(session, peer)
+    session.take_output()
+    events = session.receive(octets) if octets is not None else session.lost("the peer closed the connection")
+    assert events[0] == NotBegun()
+    assert not [event for event in events if isinstance(event, Finished)]
+    assert session.is_closed
+
+    first = introduced(*keywords)
+    first.send(MESSAGE)
+    first.take_output()
+    events = first.receive(octets) if octets is not None else first.lost("the peer closed the connection")
+    assert isinstance(events[0], Finished)
+
+
+@pytest.mark.parametrize("keywords", PIPELINING, ids=IDS)
+def test_a_word_about_the_transaction_and_a_deadline_are_a_beginning(keywords: tuple[str, ...]) -> None:
+    """A reply to RSET is none, one to MAIL is; and a peer that lets the deadline pass was there."""
+    for said, end, begun in (
+        (b"250 reset\r\n", "421 bye", False),
+        (b"250 reset\r\n250 ok\r\n", "421 bye", True),
+        (b"", "", True),
+    ):
+        session = introduced(*keywords)
+        transact(session, Peer({"DATA": "451 no"}))
+        session.send(MESSAGE)
+        for line in said.splitlines(keepends=True):
+            session.take_output()
+            assert session.receive(line) == []
+        session.take_output()
+        events = session.receive(end.encode() + b"\r\n") if end else session.late()
+        assert isinstance(events[0], Finished if begun else NotBegun)
+        assert session.is_closed
+
+
+@pytest.mark.parametrize("keywords", PIPELINING, ids=IDS)
+def test_without_rset_a_session_with_an_open_transaction_takes_leave(keywords: tuple[str, ...]) -> None:
+    """``enable_rset = false`` is for peers that do not take it well."""
+    session, peer = introduced(*keywords, enable_rset=False), Peer({"DATA": "451 no"})
     session.send(MESSAGE)
-    assert session.is_stale
-    session.receive(b"250 ok\r\n")
-    assert not session.is_stale
+    events = converse(session, peer)
+    assert [type(event) for event in events] == [Finished]
+    assert peer.log[-1] == "QUIT"
+    assert session.is_closed
+    clean, peer = introduced(*keywords, enable_rset=False), Peer()
+    transact(clean, peer)
+    assert clean.is_idle
+
+
+def test_without_pipelining_of_ours_a_peer_that_offers_it_is_asked_step_by_step() -> None:
+    """``enable_pipelining = false``."""
+    session = introduced(*ALL_KEYWORDS, enable_pipelining=False)
+    session.send(MESSAGE)
+    assert session.take_output().count(b"\r\n") == 1
+
+
+def test_without_8bit_checks_what_is_8bit_goes_as_it_is() -> None:
+    """``ignore_8bit_checks``: no BODY is said, for it was not offered."""
+    session, peer = introduced("PIPELINING", ignore_8bit_checks=True), Peer()
+    finished = transact(session, peer, changed(content=b"\xe9\r\n", eight_bit=True))
+    assert results(finished) == [TAKEN] * 3
+    assert peer.log[0] == "MAIL FROM:<a@b.example>"
+    assert peer.data[0].endswith(b"\xe9\r\n")
 
 
 def test_an_end_while_idle_breaks_the_session_and_nothing_else() -> None:
     """No result; a second end says nothing more."""
     session = introduced()
-    assert session.lost("the peer closed the connection") == [Broken("the peer closed the connection")]
+    assert session.lost("the peer closed the connection") == [
+        Broken("the peer closed the connection", Stage.IDLE)
+    ]
     assert session.lost("again") == []
     assert session.receive(b"250 ok\r\n") == []
     assert session.is_closed
@@ -343,7 +437,7 @@ def test_an_end_while_idle_breaks_the_session_and_nothing_else() -> None:
 )  # fmt: skip
 def test_a_banner_that_is_no_220_refuses_the_session(octets: bytes, stage: Stage) -> None:
     """RFC 5321 3.1, RFC 7504; what that means for mail is not this session's to say."""
-    session = ClientSession("mta.example")
+    session = new_session()
     (event,) = session.receive(octets)
     assert isinstance(event, SessionRefused)
     assert event.stage is stage
@@ -375,9 +469,13 @@ def test_whatever_a_peer_says_each_transaction_names_each_recipient_once(
         peer.script = {**Peer().script, **script}
         session.send(MESSAGE)
         events = converse(session, peer, octet_by_octet=octet_by_octet)
+        if any(isinstance(event, NotBegun) for event in events):
+            assert session.is_closed
+            assert session.transactions > 1
+            return
         (finished,) = [event for event in events if isinstance(event, Finished)]
         assert [result.recipient for result in finished.results] == [0, 1, 2]
-        assert finished.is_reusable or session.is_closed
+        assert session.is_idle or session.is_closed
         for result in finished.results:
             if result.reply.is_positive:
                 assert result.command == "DATA"

@@ -10,14 +10,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from penstock.mail.address import Address, AddressError, parse_path
+from penstock.mail.dsn import EnvelopeDsn, RecipientDsn
 from penstock.mail.reply import Reply, reply
 from penstock.sim.smuggling import SEQUENCES
+from penstock.smtp.capabilities import Capabilities, capabilities
+from penstock.smtp.client_options import is_printable_word
 from penstock.smtp.data import has_bare_line_end, has_dot_line, with_crlf
 from penstock.smtp.transmission import (
-    Capabilities,
     Transmission,
-    capabilities,
-    is_printable_word,
+    Unwritable,
+    chunk,
     is_safe_header,
     mail_command,
     mail_data,
@@ -89,6 +91,23 @@ def test_content_that_is_canonical_goes_as_it_is() -> None:
     assert mail_data(changed(content=content)) == HEADER + content + b".\r\n"
 
 
+@given(CONTENT)
+@example(b"")
+@example(b"a\r\n.\r\nMAIL FROM:<x@y>\r\n")
+@example(b".\r\n" * 100)
+def test_a_chunk_is_counted_and_has_no_transparency(content: bytes) -> None:
+    """hostile.md 2.B B3, RFC 3030 2; what arrives is what arrives by DATA."""
+    command, _, octets = chunk(changed(content=content)).partition(b"\r\n")
+    assert command == b"BDAT %d LAST" % len(octets)
+    assert octets == received(mail_data(changed(content=content)))
+
+
+def test_canonical_content_goes_in_a_chunk_as_it_is() -> None:
+    """It is not looked at again."""
+    message = changed(content=b"bare\nfeed\r\n", is_canonical=True)
+    assert chunk(message).endswith(b"bare\nfeed\r\n")
+
+
 @pytest.mark.parametrize("border", [4096, 8192, 65_536])
 def test_dots_at_every_buffer_border_are_doubled(border: int) -> None:
     """hostile.md 2.B B2."""
@@ -128,9 +147,9 @@ INJECTED = [
 @pytest.mark.parametrize("address", INJECTED, ids=ascii)
 def test_an_address_that_could_be_read_as_more_is_not_written(address: Address) -> None:
     """hostile.md 2.B B4: refused again at the last place before the wire."""
-    with pytest.raises(ValueError):
+    with pytest.raises(Unwritable):
         rcpt_command(address)
-    with pytest.raises(ValueError):
+    with pytest.raises(Unwritable):
         mail_command(changed(reverse_path=address), EVERYTHING)
 
 
@@ -167,6 +186,64 @@ def test_mail_has_the_parameters_that_are_needed_and_offered(
 ) -> None:
     """RFC 1870, RFC 6152, RFC 6531 3.4."""
     assert mail_command(message, peer) == line
+
+
+DSN = Capabilities(dsn=True)
+
+
+@pytest.mark.parametrize(
+    ("dsn", "parameters"),
+    [
+        (EnvelopeDsn(), b""),
+        (EnvelopeDsn("FULL"), b" RET=FULL"),
+        (EnvelopeDsn("", "a+20b"), b" ENVID=a+20b"),
+        (EnvelopeDsn("HDRS", "x"), b" RET=HDRS ENVID=x"),
+        (EnvelopeDsn("full"), None),
+        (EnvelopeDsn("FULL X=Y"), None),
+        (EnvelopeDsn("", "a b"), None),
+        (EnvelopeDsn("", "a\r\nRCPT TO:<x@y>"), None),
+        (EnvelopeDsn("", "a+0D+0ARCPT"), None),
+        (EnvelopeDsn("", "é"), None),
+        (EnvelopeDsn("", "\ud800"), None),
+        (EnvelopeDsn("", "x" * 101), None),
+    ],
+)
+def test_mail_asks_what_was_asked_about_notifications(dsn: EnvelopeDsn, parameters: bytes | None) -> None:
+    """RFC 3461 4.3, 4.4; hostile.md 2.B B4: what could be read as more is not written."""
+    message = changed(dsn=dsn)
+    if parameters is None:
+        with pytest.raises(Unwritable):
+            mail_command(message, DSN)
+    else:
+        assert mail_command(message, DSN) == b"MAIL FROM:<a@b.example>%b\r\n" % parameters
+    assert mail_command(message, Capabilities()) == b"MAIL FROM:<a@b.example>\r\n"
+
+
+@pytest.mark.parametrize(
+    ("dsn", "parameters"),
+    [
+        (RecipientDsn(), b""),
+        (RecipientDsn(("NEVER",)), b" NOTIFY=NEVER"),
+        (RecipientDsn(("DELAY", "SUCCESS", "FAILURE")), b" NOTIFY=DELAY,SUCCESS,FAILURE"),
+        (RecipientDsn((), "rfc822;a+2Bb@c"), b" ORCPT=rfc822;a+2Bb@c"),
+        (RecipientDsn(("FAILURE",), "rfc822;a@c"), b" NOTIFY=FAILURE ORCPT=rfc822;a@c"),
+        (RecipientDsn(("NEVER", "FAILURE")), None),
+        (RecipientDsn(("FAILURE", "FAILURE")), None),
+        (RecipientDsn(("failure",)), None),
+        (RecipientDsn(("FAILURE ORCPT=x",)), None),
+        (RecipientDsn((), "rfc822"), None),
+        (RecipientDsn((), "rfc822;x\r\nDATA"), None),
+        (RecipientDsn((), "rfc822;x+0Ay"), None),
+        (RecipientDsn((), "rfc822;é"), None),
+    ],
+)
+def test_rcpt_asks_what_was_asked_about_notifications(dsn: RecipientDsn, parameters: bytes | None) -> None:
+    """RFC 3461 4.1, 4.2; hostile.md 2.B B4."""
+    if parameters is None:
+        with pytest.raises(Unwritable):
+            rcpt_command(Address("c", "d"), dsn)
+    else:
+        assert rcpt_command(Address("c", "d"), dsn) == b"RCPT TO:<c@d>%b\r\n" % parameters
 
 
 @pytest.mark.parametrize(
@@ -220,6 +297,12 @@ def test_a_recipient_that_needs_smtputf8_is_refused_alone() -> None:
         (["SIZE " + "9" * 400], Capabilities(has_size=True)),
         (["SIZE 10 20"], Capabilities(has_size=True)),
         (["SIZE 10", "SIZE 20"], Capabilities(size=20, has_size=True)),
+        (
+            ["STARTTLS", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES"],
+            Capabilities(starttls=True, chunking=True, dsn=True, enhanced=True),
+        ),
+        (["AUTH login GSSAPI  plain"], Capabilities(auth=frozenset({"PLAIN", "LOGIN"}))),
+        (["AUTH"], Capabilities()),
         (["AUTH=LOGIN", "X" * 400, "", " ", "PIPELININGS"], Capabilities()),
         ([f"X-{number}" for number in range(10_000)], Capabilities()),
     ],

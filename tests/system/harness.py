@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from penstock.cli.checking import checked, endpoints
+from penstock.cli.checking import endpoints, prepared
 from penstock.events.files import log_files
 from penstock.mail.configuration import Endpoint
 from penstock.net.clock import SystemClock
@@ -164,10 +164,10 @@ async def world(
         SHAPING.format(port=port or sink_at.port, prohibited=prohibited, path=path)
     )
     try:
-        configuration = checked(place / "penstock.toml")
-        sockets = bind_all(endpoints(configuration))
+        ready = prepared(place / "penstock.toml")
+        sockets = bind_all(endpoints(ready.configuration))
         made.smtp = endpoint_of(sockets[0])
-        made.worker = Worker(configuration, [sockets], SystemClock(), descriptors)
+        made.worker = Worker(ready.configuration, [sockets], SystemClock(), descriptors, ready.policy)
         await made.worker.start()
         try:
             yield made

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from penstock.cli.checking import checked
-from penstock.sim.sink.options import Extension, SinkOptions
+from penstock.sim.sink.options import DEFAULT_EXTENSIONS, Extension, SinkOptions
 from penstock.sim.sink.script import Script, parse_script
 from penstock.sim.sink.server import Sink
 from tests.system.harness import until, world
@@ -104,7 +104,7 @@ def test_what_the_peer_says_at_each_stage_decides(
     """A 5yz fails, a 4yz or a lost connection defers, with PIPELINING and without; it is uncertain once mail data was sent."""
 
     async def scenario() -> None:
-        extensions = frozenset(Extension) if is_pipelined else frozenset()
+        extensions = DEFAULT_EXTENSIONS if is_pipelined else frozenset()
         async with world(tmp_path, options=SinkOptions(extensions=extensions)) as here:
             await here.send([f"{local_part}@a.test"])
             await until(lambda: here.events(kind), f"there is a {kind}")

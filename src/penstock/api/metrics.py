@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from penstock.mail.status import OTHER, Histogram, MailCounts, Snapshot
+from penstock.mail.status import OTHER, Histogram, MailCounts, PolicyCounts, Snapshot
 
 LABEL_LIMIT: Final = 1000
 _IN: Final = "esmtp_listener"
@@ -79,6 +79,14 @@ def _by_tenant(kind: Kind, name: str, what: str, count: _Count) -> Metric:
     return Metric(name, kind, what, "tenant", read)
 
 
+def _by_hook(name: str, what: str, count: Callable[[PolicyCounts], float]) -> Metric:
+    def read(snapshot: Snapshot) -> Samples:
+        for hook, counts in snapshot.policy.items():
+            yield hook, count(counts)
+
+    return Metric(name, Kind.COUNTER, what, "hook", read)
+
+
 def _connections(snapshot: Snapshot) -> Samples:
     yield _IN, snapshot.connections_in
     yield _OUT, snapshot.connections_out
@@ -112,6 +120,13 @@ METRICS: Final[tuple[Metric, ...]] = (
     _outgoing("total_messages_fail", "recipients that failed for good", lambda s: s.mail.failed),
     _outgoing("total_messages_expired", "recipients given up because their time was over", lambda s: s.mail.expired),
     _incoming("smtp_server_rejections", "replies 4yz and 5yz given to clients", lambda s: s.mail.rejected),
+    _incoming("smtp_server_tls_handshakes_total", "TLS sessions of clients", lambda s: s.tls_handshakes),
+    _incoming("smtp_server_tls_handshakes_failed_total", "handshakes of clients that failed", lambda s: s.tls_handshakes_failed),
+    _by_hook("policy_calls_total", "calls of a hook of the policy", lambda c: c.calls),
+    _by_hook("policy_refusals_total", "refusals by a hook", lambda c: c.refusals),
+    _by_hook("policy_faults_total", "calls that failed: an exception, nonsense, or too late", lambda c: c.faults),
+    _by_hook("policy_late_total", "calls that were too late", lambda c: c.late),
+    _by_hook("policy_seconds_total", "seconds between question and answer", lambda c: c.seconds),
     _by_tenant(_COUNTER, "total_messages_received_by_tenant", "recipients accepted for delivery", lambda c: c.received),
     _by_tenant(_COUNTER, "total_messages_delivered_by_tenant", "recipients delivered", lambda c: c.delivered),
     _by_tenant(_COUNTER, "total_messages_transfail_by_tenant", "attempts that failed for now", lambda c: c.deferred),

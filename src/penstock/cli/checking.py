@@ -12,28 +12,52 @@ import msgspec
 from cyclopts import Parameter
 
 from penstock import policy
-from penstock.config import check_data_dir, examine, find_config
+from penstock.config import Examined, check_data_dir, examine, find_config
 from penstock.mail.configuration import Configuration, Endpoint
 from penstock.mail.problem import ConfigError, Problem
 from penstock.net.addresses import check_addresses
+from penstock.net.clock import SystemClock
+from penstock.net.tls import check_authorities, check_certificates
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A configuration that can be used, and its policy, loaded; None if it has none."""
+
+    configuration: Configuration
+    policy: policy.Policy | None
 
 
 def checked(path: Path, epoch: int = 1) -> Configuration:
+    """As ``prepared``, the configuration alone."""
+    return prepared(path, epoch).configuration
+
+
+def prepared(path: Path, epoch: int = 1) -> Prepared:
     """The configuration of a file, with everything in it that can be checked without taking anything; ConfigError otherwise."""
+    loaded: policy.Policy | None = None
     examined = examine(path)
     outline = examined.outline
     problems: list[Problem] = list(examined.problems)
     if outline.data_dir is not None:
         problems += check_data_dir(outline.data_dir, path)
     problems += check_addresses(outline.listen, str(path))
+    problems += check_certificates(outline.tls_files, str(path), SystemClock().wall())
+    if outline.tls_ca_file is not None or _verifies(examined):
+        problems += check_authorities(outline.tls_ca_file, str(path))
     if outline.policy is not None:
         try:
-            policy.load(outline.policy)
+            loaded = policy.load(outline.policy)
         except ConfigError as error:
             problems += error.problems
     if problems or examined.loaded is None:
         raise ConfigError(problems)
-    return msgspec.structs.replace(examined.loaded.configuration, epoch=epoch)
+    return Prepared(msgspec.structs.replace(examined.loaded.configuration, epoch=epoch), loaded)
+
+
+def _verifies(examined: Examined) -> bool:
+    """Whether other hosts' certificates are going to be verified."""
+    loaded = examined.loaded
+    return loaded is not None and loaded.configuration.shaping.default.enable_tls.is_verified
 
 
 def data_dir_of(path: Path) -> Path:

@@ -18,7 +18,7 @@ from cyclopts import Parameter
 from penstock.api.app import control_app, public_app
 from penstock.api.control import ControlError, ControlSocket
 from penstock.api.server import HttpServer
-from penstock.cli.checking import checked, complain, endpoints
+from penstock.cli.checking import Prepared, complain, endpoints, prepared
 from penstock.config import find_config
 from penstock.mail.configuration import Configuration
 from penstock.mail.duration import QuantityError, parse_duration
@@ -63,7 +63,8 @@ def serve(
     try:
         grace = float(parse_duration(drain))
         path = find_config(config, os.environ)
-        configuration = checked(path)
+        ready = prepared(path)
+        configuration = ready.configuration
     except QuantityError as error:
         print(f"penstock serve: --drain: {error}", file=sys.stderr)
         return 2
@@ -75,7 +76,7 @@ def serve(
         control = ControlSocket(configuration.node.data_dir)
         try:
             sockets = _bind(path, configuration)
-            return uvloop.run(_Server(path, configuration, control, sockets, grace).run())
+            return uvloop.run(_Server(path, ready, control, sockets, grace).run())
         finally:
             control.remove()
     except ConfigError as error:
@@ -108,14 +109,15 @@ class _Server:
     def __init__(
         self,
         path: Path,
-        configuration: Configuration,
+        ready: Prepared,
         control: ControlSocket,
         sockets: _Sockets,
         grace: float,
     ) -> None:
         self._path = path
         self._control = control
-        self._configuration = configuration
+        self._configuration = ready.configuration
+        self._policy = ready.policy
         self._sockets = sockets
         self._grace = grace
         self._stopping = asyncio.Event()
@@ -124,7 +126,9 @@ class _Server:
     async def run(self) -> int:
         """From start to stop; the exit code."""
         loop = asyncio.get_running_loop()
-        worker = Worker(self._configuration, self._sockets.smtp, SystemClock(), raise_descriptor_limit())
+        worker = Worker(
+            self._configuration, self._sockets.smtp, SystemClock(), raise_descriptor_limit(), self._policy
+        )
         http = [
             HttpServer(public_app(worker, worker, config.trusted_hosts), group)
             for config, group in zip(self._configuration.http_listeners, self._sockets.http, strict=True)
@@ -176,7 +180,8 @@ class _Server:
     async def _reconfigure(self, worker: Worker) -> None:
         """Another epoch, if the whole of the new configuration is right and can take effect."""
         try:
-            new = await asyncio.to_thread(checked, self._path, worker.configuration.epoch + 1)
+            ready = await asyncio.to_thread(prepared, self._path, worker.configuration.epoch + 1)
+            new = ready.configuration
             if problems := worker.unchangeable(new):
                 raise ConfigError(problems)
         except ConfigError as error:
@@ -187,7 +192,7 @@ class _Server:
             # the server and its mail outlive whatever is wrong with a new configuration
             LOG.exception("not reloaded: internal error")
             return
-        await worker.reconfigure(new)
+        await worker.reconfigure(new, ready.policy)
         LOG.info("reloaded: configuration epoch %d", new.epoch)
 
     async def _stop(self, worker: Worker, http: list[HttpServer]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import ssl
 import sys
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -18,12 +19,21 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from penstock.mail.configuration import Endpoint
+from penstock.mail.configuration import Endpoint, TlsMode
 from penstock.mail.duration import QuantityError, parse_byte_size, parse_duration
 from penstock.mail.problem import ConfigError
 from penstock.sim.endpoint import EndpointError, parse_endpoint
-from penstock.sim.sink import DomainReport, Extension, Script, Sink, SinkOptions, SinkReport, load_script
-from penstock.sim.sink.options import ALL_EXTENSIONS
+from penstock.sim.sink import (
+    DomainReport,
+    Extension,
+    Login,
+    Script,
+    Sink,
+    SinkOptions,
+    SinkReport,
+    load_script,
+)
+from penstock.sim.sink.options import DEFAULT_EXTENSIONS
 
 _EXTENSIONS: Final = {
     "pipelining": Extension.PIPELINING,
@@ -31,12 +41,16 @@ _EXTENSIONS: Final = {
     "smtputf8": Extension.SMTPUTF8,
     "enhancedstatuscodes": Extension.ENHANCED,
     "size": Extension.SIZE,
+    "dsn": Extension.DSN,
+    "chunking": Extension.CHUNKING,
 }
 _LIVE_INTERVAL: Final = 0.25
 #: Domains of the table; --json has all of them.
 _SHOWN: Final = 40
 
-ExtensionName = Literal["pipelining", "8bitmime", "smtputf8", "enhancedstatuscodes", "size"]
+ExtensionName = Literal[
+    "pipelining", "8bitmime", "smtputf8", "enhancedstatuscodes", "size", "dsn", "chunking"
+]
 Repeated = Parameter(negative="", consume_multiple=False, show_default=False)
 Flag = Parameter(negative="")
 
@@ -52,7 +66,17 @@ def sink(
     json: Annotated[bool, Flag] = False,
     quiet: Annotated[bool, Flag] = False,
     hostname: str = "sink.test",
+    with_: Annotated[
+        tuple[ExtensionName, ...],
+        Parameter(name="--with", negative="", consume_multiple=False, show_default=False),
+    ] = (),
     without: Annotated[tuple[ExtensionName, ...], Repeated] = (),
+    lmtp: Annotated[bool, Flag] = False,
+    tls: Literal["off", "starttls", "implicit"] = "off",
+    tls_certificate: Path | None = None,
+    tls_private_key: Path | None = None,
+    auth: str | None = None,
+    require_auth: Annotated[bool, Flag] = False,
     max_connections: int = 20_000,
     max_message_size: str = "64MiB",
     max_command_length: int = 4096,
@@ -70,7 +94,7 @@ def sink(
     - `slow-SECONDS[-STAGE]`: answered that much later. In the middle of mail data, nothing is read for so long.
     - `disconnect-STAGE`, `reset-STAGE`: the connection is closed (FIN) or reset (RST) instead of an answer.
 
-    Stages: `connect`, `banner`, `ehlo`, `mail`, `rcpt` (where none is given), `data`, `body` (in the middle of the mail data),
+    Stages: `connect`, `banner`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt` (where none is given), `data`, `body` (in the middle of the mail data),
     `dot` (behind its end), `quit`. A stage before `rcpt` is over when the recipient becomes known, so it happens at `rcpt`; that of `mail`
     happens in time if MAIL and RCPT come together. A script file can act at every stage: docs/sink-and-blast.md.
 
@@ -97,8 +121,22 @@ def sink(
         Print nothing but errors and where it listens.
     hostname
         Name in the greeting.
+    with_
+        A service extension that is offered besides the usual ones: chunking. May be repeated.
     without
         A service extension that is not offered; may be repeated.
+    lmtp
+        Speak LMTP: LHLO, and a reply for each recipient.
+    tls
+        Offer STARTTLS, or encrypt from the first octet on.
+    tls_certificate
+        PEM file with the certificate, and those behind it. Without one, a certificate is made.
+    tls_private_key
+        PEM file with its key.
+    auth
+        Offer AUTH PLAIN and LOGIN to this USER:PASSWORD; under TLS only, where there is any.
+    require_auth
+        Refuse mail without AUTH.
     max_connections
         More connections than this at a time are turned away with 421.
     max_message_size
@@ -116,14 +154,22 @@ def sink(
         endpoints = [parse_endpoint(text, allow_remote=allow_remote) for text in listen]
         options = SinkOptions(
             hostname=_checked_hostname(hostname),
-            extensions=ALL_EXTENSIONS - {_EXTENSIONS[name] for name in without},
+            extensions=(DEFAULT_EXTENSIONS | {_EXTENSIONS[name] for name in with_})
+            - {_EXTENSIONS[name] for name in without},
             max_connections=_at_least(1, "--max-connections", max_connections),
             max_message_size=parse_byte_size(max_message_size),
             max_command_length=_at_least(512, "--max-command-length", max_command_length),
             max_recipients=_at_least(1, "--max-recipients", max_recipients),
             idle_timeout=parse_duration(idle_timeout),
             count=_at_least(0, "--count", count),
+            tls=TlsMode(tls),
+            tls_certificate=tls_certificate,
+            tls_private_key=tls_private_key,
+            login=_login(auth, is_required=require_auth),
+            requires_auth=require_auth,
+            lmtp=lmtp,
         )
+        _check_certificate(options)
         loaded = load_script(script) if script is not None else Script()
     except (EndpointError, QuantityError, _UsageError, ConfigError) as error:
         return _complain(str(error), 2)
@@ -131,8 +177,10 @@ def sink(
         return _complain("--sync needs --record or --dump", 2)
     try:
         server = Sink(options, script=loaded, record=record, dump=dump, sync=sync)
+    except ssl.SSLError as error:
+        return _complain(f"the certificate and its key cannot be used: {error.reason}", 1)
     except OSError as error:
-        return _complain(f"{error.filename}: {error.strerror}", 1)
+        return _complain(f"{error.filename or tls_certificate}: {error.strerror}", 1)
     return uvloop.run(_serve(server, endpoints, _Printer(is_json=json, is_quiet=quiet)))
 
 
@@ -144,6 +192,24 @@ def _at_least(low: int, name: str, value: int) -> int:
     if value < low:
         raise _UsageError(f"{name}: {value} is too small; use at least {low}")
     return value
+
+
+def _login(auth: str | None, *, is_required: bool) -> Login | None:
+    if auth is None:
+        if is_required:
+            raise _UsageError("--require-auth needs --auth USER:PASSWORD")
+        return None
+    user, colon, password = auth.partition(":")
+    if not (user and colon and password):
+        raise _UsageError("--auth: write USER:PASSWORD")
+    return Login(user, password)
+
+
+def _check_certificate(options: SinkOptions) -> None:
+    if (options.tls_certificate is None) is not (options.tls_private_key is None):
+        raise _UsageError("--tls-certificate and --tls-private-key need each other")
+    if options.tls_certificate is not None and options.tls is TlsMode.OFF:
+        raise _UsageError("--tls-certificate needs --tls starttls or --tls implicit")
 
 
 def _checked_hostname(name: str) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 from penstock.config.root_file import DATA_DIR
+from penstock.config.texts import PATH
 from penstock.config.tree import Tree
 from penstock.mail.configuration import (
     Configuration,
     DnsConfig,
     EventsConfig,
     HttpListenerConfig,
+    ListenerOverride,
     NodeConfig,
     PathConfig,
     QueueConfig,
@@ -26,9 +30,7 @@ def assemble(folder: Path, hostname: str, root: Tree, queues: Tree, shaping: Tre
     listener = root.tables["listener"]
     return Configuration(
         node=_node(folder, hostname, root.tables["node"]),
-        smtp_listeners=tuple(
-            SmtpListenerConfig(**{"hostname": hostname, **each.fields()}) for each in listener.arrays["smtp"]
-        ),
+        smtp_listeners=tuple(_listener(folder, hostname, each) for each in listener.arrays["smtp"]),
         http_listeners=tuple(HttpListenerConfig(**each.fields()) for each in listener.arrays["http"]),
         dns=_dns(root.tables["dns"]),
         events=EventsConfig(**root.tables["events"].fields()),
@@ -37,13 +39,41 @@ def assemble(folder: Path, hostname: str, root: Tree, queues: Tree, shaping: Tre
     )
 
 
-def _node(folder: Path, hostname: str, node: Tree) -> NodeConfig:
-    policy = node.value("policy")
-    paths = {
-        "data_dir": str((folder / node.value("data_dir", DATA_DIR)).absolute()),
-        "policy": None if policy is None else str((folder / policy).absolute()),
+def absolute(folder: Path, path: str) -> str:
+    """A path that the root file in ``folder`` says, wherever the command is run."""
+    return str((folder / path).absolute())
+
+
+def _fields(folder: Path, tree: Tree) -> dict[str, Any]:
+    """The values of a table of the root file by the fields they fill, its paths absolute."""
+    paths = {name for name, given in tree.given.items() if given.option.kind is PATH}
+    return {
+        name: absolute(folder, value) if name in paths else value for name, value in tree.fields().items()
     }
-    return NodeConfig(**{**node.fields(), "hostname": hostname, **paths})
+
+
+def _node(folder: Path, hostname: str, node: Tree) -> NodeConfig:
+    data_dir = absolute(folder, DATA_DIR)
+    return NodeConfig(**{"data_dir": data_dir, **_fields(folder, node), "hostname": hostname})
+
+
+def _listener(folder: Path, hostname: str, listener: Tree) -> SmtpListenerConfig:
+    overrides = {
+        name: tuple(
+            ListenerOverride(ip_network(network), _changes(folder, table))
+            for network, table in listener.tables[name].tables.items()
+        )
+        for name in ("via", "peer")
+    }
+    return SmtpListenerConfig(**{"hostname": hostname, **_fields(folder, listener), **overrides})
+
+
+def _changes(folder: Path, override: Tree) -> dict[str, object]:
+    changes = _fields(folder, override)
+    if "tls_certificate" in changes:
+        # the listener's own key is not this certificate's
+        changes.setdefault("tls_private_key", None)
+    return changes
 
 
 def _dns(dns: Tree) -> DnsConfig:

@@ -6,20 +6,29 @@ Each check looks at trees of values that passed, so that its problems come toget
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from penstock.config.hosts import DOMAIN_NAME
 from penstock.config.refusal import Refused, printable, quote
 from penstock.config.suggestion import suggest
 from penstock.config.tree import Place, Tree
-from penstock.mail.configuration import Endpoint
+from penstock.mail.configuration import EnableTls, Endpoint, TlsMode
 from penstock.mail.problem import Problem
 
 
-def check(root: Tree, queues: Tree) -> Iterator[Problem]:
+def check(root: Tree, queues: Tree, shaping: Tree) -> Iterator[Problem]:
     """Every problem across the tables and files."""
     yield from _endpoints(root)
+    for listener in root.tables["listener"].arrays["smtp"]:
+        yield from _listener(listener)
     yield from _default_tenant(queues)
     yield from _header_names(queues)
+    yield from _credentials(shaping.tables["default"])
+
+
+def overrides(listener: Tree) -> list[Tree]:
+    """The tables of a listener that change it for some connections."""
+    return [table for name in ("via", "peer") for table in listener.tables[name].tables.values()]
 
 
 def own_name(root: Tree, hostname: Callable[[], str]) -> str | Problem:
@@ -75,3 +84,70 @@ def _header_names(queues: Tree) -> Iterator[Problem]:
     if tenant is not None and campaign is not None and tenant.value == campaign.value:
         what = f"{quote(campaign.value)} names the tenant already"
         yield campaign.place.problem(what, "give the campaign a header field of its own")
+
+
+def _listener(listener: Tree) -> Iterator[Problem]:
+    below = overrides(listener)
+    is_implicit = listener.value("tls") is TlsMode.IMPLICIT
+    for table in (listener, *below):
+        key = table.given.get("tls_private_key")
+        if key is not None and "tls_certificate" not in table.written:
+            yield key.place.problem("there is no certificate for this key", "give tls_certificate beside it")
+        discarded = table.given.get("discard_ehlo_keywords")
+        if is_implicit and discarded is not None and "STARTTLS" in discarded.value:
+            yield discarded.place.problem('STARTTLS is not offered with tls = "implicit"', "leave it out")
+    for table in below:
+        if is_implicit and "tls" in table.given:
+            what = 'the listener has tls = "implicit", which begins before anything can differ'
+            yield table.given["tls"].place.problem(what, "leave it out, or give these connections a listener")
+    yield from _unused_tls(listener, below)
+    yield from _proxies(listener)
+
+
+def _unused_tls(listener: Tree, below: list[Tree]) -> Iterator[Problem]:
+    """Certificates where no TLS is: whoever wrote them believes that there is."""
+    is_lifted = any("tls" in table.written for table in below)
+    for table in (listener, *below):
+        if table.value("tls") is not TlsMode.OFF or (table is listener and is_lifted):
+            continue
+        for name in ("tls_certificate", "tls_required_client_ca"):
+            if name in table.given:
+                yield table.given[name].place.problem(
+                    'tls = "off" makes no use of it', 'write tls = "starttls"'
+                )
+
+
+def _proxies(listener: Tree) -> Iterator[Problem]:
+    required = listener.given.get("require_proxy_protocol")
+    is_given = "allow_proxy" in listener.written and listener.value("allow_proxy") != ()
+    if required is not None and required.value and not is_given:
+        hint = 'name the proxies: allow_proxy = ["192.0.2.1"]'
+        yield required.place.problem("nobody may send the header that is required", hint)
+
+
+def _credentials(path: Tree) -> Iterator[Problem]:
+    """A name and password that are never given: mail would wait until it is too old."""
+    username, password = (path.given.get(f"smtp_auth_plain_{name}") for name in ("username", "password"))
+    for given, other in ((username, "password"), (password, "username")):
+        if given is not None and f"smtp_auth_plain_{other}" not in path.written:
+            what = f"there is no smtp_auth_plain_{other} with it"
+            yield given.place.problem(what, "give both, or neither")
+    enable_tls = path.value("enable_tls")
+    for modes, permission, what in _NEVER_GIVEN:
+        if username is not None and enable_tls in modes and not path.value(permission):
+            yield username.place.problem(f"{what}, so AUTH is never done", f"write {permission} = true")
+
+
+#: How a path is encrypted; what then allows AUTH; what the trouble is without it.
+_NEVER_GIVEN: Final = (
+    (
+        (EnableTls.DISABLED,),
+        "allow_smtp_auth_plain_without_tls",
+        'enable_tls = "Disabled" leaves no encryption',
+    ),
+    (
+        (EnableTls.OPPORTUNISTIC_INSECURE, EnableTls.REQUIRED_INSECURE),
+        "allow_smtp_auth_plain_without_valid_certificate",
+        "with this enable_tls no certificate is verified",
+    ),
+)

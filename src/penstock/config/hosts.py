@@ -138,6 +138,8 @@ ENDPOINT = Kind("address and port", lambda value: _endpoint(value, None, 0, '"12
 NAMESERVER = Kind("address, and port or 53", lambda value: _endpoint(value, 53, 1, '"127.0.0.1:53"'))
 #: A network in CIDR notation without host bits, or one address.
 NETWORK: Kind[Network] = Kind("network or address", _network)
+#: The same for the name of a table, in canonical text.
+NETWORK_NAME = Kind(NETWORK.name, lambda value: str(_network(value)))
 IPV4 = Kind("IPv4 address", _ipv4)
 IPV6 = Kind("IPv6 address", _ipv6)
 #: (preference, host); the host "." is the null MX of RFC 7505.

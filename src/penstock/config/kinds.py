@@ -101,6 +101,12 @@ def _items(kind: Kind[T], values: list[object]) -> tuple[T, ...]:
     return tuple(taken)
 
 
+def set_of(kind: Kind[T], example: str) -> Kind[frozenset[T]]:
+    """As ``list_of``, where the order says nothing."""
+    items = list_of(kind, example)
+    return Kind(items.name, lambda value: frozenset(items.parse(value)))
+
+
 def one_or_more(kind: Kind[T], example: str) -> Kind[tuple[T, ...]]:
     """One value, or an array of them."""
     many = list_of(kind, example)

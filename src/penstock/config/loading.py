@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from penstock.config import checks, syntax
-from penstock.config.assembly import assemble
+from penstock.config.assembly import absolute, assemble
 from penstock.config.disk import read_file
 from penstock.config.queues_file import QUEUES_FILE
 from penstock.config.reading import Reading, empty
@@ -20,6 +20,7 @@ from penstock.config.shaping_file import SHAPING_FILE
 from penstock.config.tree import Place, Tree
 from penstock.mail.configuration import Configuration, Endpoint
 from penstock.mail.problem import ConfigError, Problem
+from penstock.mail.tls import TlsFiles
 
 #: The octets of a file, or ``Refused``.
 Read = Callable[[Path], bytes]
@@ -35,12 +36,15 @@ class Loaded(msgspec.Struct, frozen=True):
 class Outline(msgspec.Struct, frozen=True):
     """What a configuration touches outside of itself, as far as its root file says so rightly: for checks of the host.
 
-    ``listen`` are endpoints with their key paths, the SMTP listeners' first; ``data_dir`` and ``policy`` are None where not given, or wrong.
+    ``listen`` are endpoints with their key paths, the SMTP listeners' first; ``tls_files`` are certificates with the key paths of the tables that
+    name them. ``data_dir``, ``policy`` and ``tls_ca_file`` are None where not given, or wrong.
     """
 
     data_dir: str | None = None
     policy: str | None = None
+    tls_ca_file: str | None = None
     listen: tuple[tuple[Endpoint, str], ...] = ()
+    tls_files: tuple[tuple[TlsFiles, str], ...] = ()
 
 
 class Examined(msgspec.Struct, frozen=True):
@@ -79,7 +83,7 @@ def examine(
         return Examined(tuple(loading.problems), Outline(), None)
     queues = loading.data_files(root, "queues", QUEUES_FILE)
     shaping = loading.data_files(root, "shaping", SHAPING_FILE)
-    loading.problems += checks.check(root, queues)
+    loading.problems += checks.check(root, queues, shaping)
     name = checks.own_name(root, hostname)
     if isinstance(name, Problem):
         loading.problems.append(name)
@@ -92,17 +96,33 @@ def examine(
 
 def _outline(folder: Path, root: Tree) -> Outline:
     node = root.tables["node"]
-    policy = node.value("policy")
-    # a directory that was given but refused is not the default one
-    data_dir = node.value("data_dir", None if "data_dir" in node.written else DATA_DIR)
+    listeners = root.tables["listener"].arrays
+
+    def path(tree: Tree, name: str, otherwise: str | None = None) -> str | None:
+        # what was given but refused is not the default
+        written = tree.value(name, None if name in tree.written else otherwise)
+        return None if written is None else absolute(folder, written)
+
+    def files(tree: Tree) -> TlsFiles:
+        if "tls_private_key" in tree.written - tree.given.keys():
+            return TlsFiles(client_ca=path(tree, "tls_required_client_ca"))
+        names = ("tls_certificate", "tls_private_key", "tls_required_client_ca")
+        return TlsFiles(*(path(tree, name) for name in names))
+
     return Outline(
-        data_dir=None if data_dir is None else str((folder / data_dir).absolute()),
-        policy=None if policy is None else str((folder / policy).absolute()),
+        data_dir=path(node, "data_dir", DATA_DIR),
+        policy=path(node, "policy"),
+        tls_ca_file=path(node, "tls_ca_file"),
         listen=tuple(
             (endpoint, f"{listener.place.key}.listen[{number}]")
             for kind in ("smtp", "http")
-            for listener in root.tables["listener"].arrays.get(kind, ())
+            for listener in listeners.get(kind, ())
             for number, endpoint in enumerate(listener.value("listen", ()))
+        ),
+        tls_files=tuple(
+            (files(table), table.place.key)
+            for listener in listeners.get("smtp", ())
+            for table in (listener, *checks.overrides(listener))
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Kinds that count: integers, durations, sizes. TOML's booleans, floats and dates are never taken for integers."""
+"""Kinds that count: integers, durations, sizes, rates. TOML's booleans, floats and dates are never taken for integers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 from penstock.config.kinds import Kind
 from penstock.config.refusal import Refused, quote, refused, unexpected
 from penstock.mail.duration import ByteCount, QuantityError, Seconds, parse_byte_size, parse_duration
+from penstock.mail.rate import Rate, parse_rate
 
 T = TypeVar("T")
 V = TypeVar("V", bound=str | int | float)
@@ -102,10 +103,21 @@ def size(at_least: int, at_most: int) -> Kind[ByteCount]:
     return Kind(f"size, {_binary(at_least)} to {_binary(at_most)}", parse)
 
 
+def _rate(value: object) -> Rate:
+    if not isinstance(value, str):
+        raise unexpected('a rate such as "10/minute"', value, 'write "10/minute"')
+    return _quantity(parse_rate, value)
+
+
+#: So many in so long, with the burst that may come at once.
+RATE = Kind("rate", _rate)
+
+
 def _quantity(parse: Callable[[V], T], value: V) -> T:
     if isinstance(value, str) and len(value) > _TEXT_LIMIT:
         raise refused(
-            f"the text has {len(value)} characters, too many for a quantity", 'write "5m" or "20MiB"'
+            f"the text has {len(value)} characters, too many for a quantity",
+            'write "5m", "20MiB" or "10/minute"',
         )
     try:
         return parse(value)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from penstock.config.hosts import DOMAIN_NAME, ENDPOINT, IPV4, IPV6, MX, NAMESERVER, NETWORK
-from penstock.config.kinds import Kind, choice, either, list_of, one_or_more
-from penstock.config.numbers import MOST, duration, integer, size
+import msgspec
+
+from penstock.config.hosts import DOMAIN_NAME, ENDPOINT, IPV4, IPV6, MX, NAMESERVER, NETWORK, NETWORK_NAME
+from penstock.config.kinds import BOOLEAN, Kind, choice, either, list_of, one_or_more, set_of
+from penstock.config.numbers import MOST, RATE, duration, integer, size
 from penstock.config.refusal import refused
 from penstock.config.schema import Named, Option, Section, Sections, Table
-from penstock.config.texts import BANNER, DATA_FILE, PATH
-from penstock.mail.configuration import LineEndings
+from penstock.config.texts import BANNER, DATA_FILE, KEYWORD, KEYWORDS, META, PATH
+from penstock.mail.configuration import LineEndings, TlsMode
 from penstock.mail.duration import Seconds
 
 DATA_DIR: Final = "/var/lib/penstock"
@@ -45,43 +47,106 @@ NODE: Final = Table(
                example='"4GiB"', default='"auto"'),
         Option("policy", PATH, "A Python file with the operator's hooks. Relative to this file.",
                example='"policy.py"', otherwise="none"),
+        Option("policy_threads", integer(1, 256), "How many hooks that are plain functions may run at once.", example="8", default="4"),
+        Option("policy_timeout", duration(), "How long a hook may take; then the client is told to come again later (451).",
+               example='"2s"', default='"5s"'),
+        Option("tls_ca_file", PATH, "Certificates, in PEM, of the authorities that other hosts' certificates are verified by. Relative to this file.",
+               example='"tls/authorities.pem"', otherwise="the system's"),
     )
 )  # fmt: skip
 
+_LISTENER_OPTIONS: Final = (
+    Option("listen", list_of(ENDPOINT, '["0.0.0.0:2525", "[::]:2525"]', at_least=1),
+           "Where to listen. Port 0 is any free one.", example='["0.0.0.0:2525", "[::]:2525"]', required=True),
+    Option("hostname", DOMAIN_NAME, "Our name on this listener: in its greeting and in the Received fields of its mail.",
+           example='"in.example.com"', otherwise="`node.hostname`"),
+    Option("banner", BANNER, "What follows the name in the greeting.", example='"Example ESMTP"', default='"Penstock ESMTP"'),
+    Option("relay_hosts", list_of(NETWORK, '["192.0.2.0/24"]'),
+           "Who may send mail to everywhere. The tenant header is believed from them.",
+           example='["127.0.0.1", "192.0.2.0/24"]', default='["127.0.0.1/32", "::1/128"]'),
+    Option("tls", choice({each.value: each for each in TlsMode}),
+           "Encryption: none, when the client asks for it (RFC 3207), or from the first octet on (RFC 8314). TLS 1.2 or later.",
+           example='"starttls"', default='"starttls"'),
+    Option("tls_certificate", PATH, "The certificate and those that signed it, in PEM, our own first. Read again when it changes. "
+           "Relative to this file.",
+           example='"tls/cert.pem"', otherwise="a self-signed one"),
+    Option("tls_private_key", PATH, "Its key, in PEM, without a passphrase. Read again when it changes. Relative to this file.",
+           example='"tls/key.pem"', otherwise="in the file of `tls_certificate`"),
+    Option("tls_required_client_ca", PATH, "Clients that use TLS must show a certificate that one of these, in PEM, has signed. "
+           "Relative to this file.",
+           example='"tls/clients.pem"', otherwise="none is asked for"),
+    Option("allow_auth_without_tls", BOOLEAN, "Whether AUTH is offered, and passwords are taken, without encryption too.",
+           example="true", default="false"),
+    Option("allow_xclient", list_of(NETWORK, '["192.0.2.1"]'),
+           "Proxies that may say by XCLIENT which client they speak for. They can say anybody: name your own machines, never `0.0.0.0/0`.",
+           example='["192.0.2.7"]', default="[]"),
+    Option("allow_proxy", list_of(NETWORK, '["192.0.2.1"]'),
+           "Proxies whose connections begin with a PROXY header (v1 or v2) that says which client they speak for. As above: never `0.0.0.0/0`.",
+           example='["192.0.2.8"]', default="[]"),
+    Option("require_proxy_protocol", BOOLEAN, "Whether connections from others than `allow_proxy` are closed at once.",
+           example="true", default="false"),
+    Option("discard_ehlo_keywords", set_of(KEYWORD, '["CHUNKING"]'),
+           "Service extensions that are neither offered nor served: " + ", ".join(f"`{each}`" for each in KEYWORDS) + ".",
+           example='["CHUNKING", "DSN"]', default="[]"),
+    Option("max_message_size", size(1, 2 * _GIB), "Larger mail is refused with 552 5.3.4, and announced by SIZE.",
+           example='"50MiB"', default='"20MiB"'),
+    Option("max_messages_per_connection", _COUNT, "A client that begins another one is refused, and its connection closed.",
+           example="500", default="10_000"),
+    Option("max_recipients_per_message", _COUNT, "Recipients beyond are refused with 452 4.5.3.", example="100", default="1024"),
+    Option("max_connections", _COUNT, "Connections beyond are refused with 421 4.3.2.", example="2000", default="32_768"),
+    Option("client_timeout", duration(), "A client that says nothing for so long is closed with 421 4.4.2.",
+           example='"5m"', default='"1m"'),
+    Option("data_buffer_size", size(_KIB, 64 * _MIB), "How much of a message is read at once.", example='"256KiB"', default='"128KiB"'),
+    Option("data_processing_timeout", duration(), "How long accepting a message may take after its end; then the connection is closed "
+           "without a reply, for a refusal could be untrue.",
+           example='"2m"', default='"5m"'),
+    Option("invalid_line_endings", choice({each.value: each for each in LineEndings}),
+           "Mail data with a bare CR or LF: refused with 550 5.5.2, mended, or kept until it is sent on (and mended then).",
+           example='"Fix"', default='"Deny"'),
+    Option("line_length_hard_limit", integer(78, 1_000_000), "Longer lines of mail data are refused with 500 5.2.3. In octets, without CRLF.",
+           example="2000", default="998"),
+    Option("max_received_fields", integer(1, 10_000), "Mail with more Received fields goes in circles, and is refused with 554 5.4.6.",
+           example="50", default="100"),
+    Option("max_connections_per_client", _COUNT, "Connections beyond, of one client address (an IPv6 /64), are refused with 421 4.7.0. "
+           "Not for `relay_hosts`.",
+           example="20", default="100"),
+    Option("max_failures_per_client", RATE, "Refused commands of one client address; beyond, its connections are closed with 421 4.7.0. "
+           "Not for `relay_hosts`.",
+           example='"100/minute"', default='"600/minute"'),
+    Option("max_auth_failures", RATE, "Refused passwords of one client address, and of one name; beyond, none is looked at.",
+           example='"20/hour"', default='"10/minute"'),
+    Option("auth_failure_delay", duration(Seconds(0.0)), "How long a client waits to hear that its password was refused.",
+           example='"3s"', default='"1s"'),
+    Option("min_data_rate", size(1, _GIB), "Octets of mail data each second, after `client_timeout`. A slower client is closed with 421 4.4.2.",
+           example='"2KiB"', default="500"),
+    Option("session_timeout", duration(), "A session that has had no message accepted for so long is closed with 421 4.4.2.",
+           example='"10m"', default='"1h"'),
+    Option("meta", META, "What every session here begins with as metadata, for the policy.", example='{ entrance = "front" }', default="{}"),
+)  # fmt: skip
+_LISTENER_LATER: Final = frozenset({"deferred_spool", "deferred_queue", "batch_handling", "trace_headers"})
+
+#: What is settled before a connection's addresses are known, or holds for all connections together.
+_SETTLED: Final = frozenset({
+    "listen", "max_connections", "data_buffer_size", "allow_xclient", "allow_proxy", "require_proxy_protocol",
+})  # fmt: skip
+
+
+def _overriding(option: Option) -> Option:
+    """An option as it may be changed for some connections."""
+    if option.name != "tls":
+        return option
+    may_be = choice({each.value: each for each in TlsMode if each is not TlsMode.IMPLICIT})
+    return msgspec.structs.replace(option, kind=may_be)
+
+
+#: ``via`` and ``peer``: the listener's options for connections to, or from, a network.
+LISTENER_OVERRIDE: Final = Table(
+    tuple(_overriding(option) for option in _LISTENER_OPTIONS if option.name not in _SETTLED), later=_LISTENER_LATER
+)  # fmt: skip
+
 SMTP_LISTENER: Final = Table(
-    (
-        Option("listen", list_of(ENDPOINT, '["0.0.0.0:2525", "[::]:2525"]', at_least=1),
-               "Where to listen. Port 0 is any free one.", example='["0.0.0.0:2525", "[::]:2525"]', required=True),
-        Option("hostname", DOMAIN_NAME, "Our name on this listener: in its greeting and in the Received fields of its mail.",
-               example='"in.example.com"', otherwise="`node.hostname`"),
-        Option("banner", BANNER, "What follows the name in the greeting.", example='"Example ESMTP"', default='"Penstock ESMTP"'),
-        Option("relay_hosts", list_of(NETWORK, '["192.0.2.0/24"]'),
-               "Who may send mail to everywhere. The tenant header is believed from them.",
-               example='["127.0.0.1", "192.0.2.0/24"]', default='["127.0.0.1/32", "::1/128"]'),
-        Option("tls", choice({"off": "off"}, later=("starttls", "implicit")), "Encryption. Only without, for now.",
-               example='"off"', default='"off"', field=""),
-        Option("max_message_size", size(1, 2 * _GIB), "Larger mail is refused with 552 5.3.4, and announced by SIZE.",
-               example='"50MiB"', default='"20MiB"'),
-        Option("max_messages_per_connection", _COUNT, "A client that begins another one is refused, and its connection closed.",
-               example="500", default="10_000"),
-        Option("max_recipients_per_message", _COUNT, "Recipients beyond are refused with 452 4.5.3.", example="100", default="1024"),
-        Option("max_connections", _COUNT, "Connections beyond are refused with 421 4.3.2.", example="2000", default="32_768"),
-        Option("client_timeout", duration(), "A client that says nothing for so long is closed with 421 4.4.2.",
-               example='"5m"', default='"1m"'),
-        Option("data_buffer_size", size(_KIB, 64 * _MIB), "How much of a message is read at once.", example='"256KiB"', default='"128KiB"'),
-        Option("data_processing_timeout", duration(), "How long accepting a message may take after its end; then the connection is closed "
-               "without a reply, for a refusal could be untrue.",
-               example='"2m"', default='"5m"'),
-        Option("invalid_line_endings", choice({each.value: each for each in LineEndings}),
-               "Mail data with a bare CR or LF: refused with 550 5.5.2, mended, or kept until it is sent on (and mended then).",
-               example='"Fix"', default='"Deny"'),
-        Option("line_length_hard_limit", integer(78, 1_000_000), "Longer lines of mail data are refused with 500 5.2.3. In octets, without CRLF.",
-               example="2000", default="998"),
-    ),
-    later=frozenset({
-        "tls_certificate", "tls_private_key", "tls_required_client_ca", "allow_auth_without_tls", "allow_xclient", "allow_proxy",
-        "require_proxy_protocol", "deferred_spool", "deferred_queue", "batch_handling", "trace_headers", "meta", "via", "peer",
-    }),
+    (*_LISTENER_OPTIONS, Named("via", NETWORK_NAME, LISTENER_OVERRIDE), Named("peer", NETWORK_NAME, LISTENER_OVERRIDE)),
+    later=_LISTENER_LATER,
 )  # fmt: skip
 
 HTTP_LISTENER: Final = Table(

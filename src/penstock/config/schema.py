@@ -91,16 +91,18 @@ def homes(document: Table, name: str) -> list[str]:
 
 
 def _homes(document: Table, heading: str, has: Callable[[Table], bool]) -> list[str]:
-    found = [heading] if has(document) else []
+    is_here = has(document)
+    found = [heading] if is_here else []
     for entry in document.entries:
         match entry:
             case Section(name=inner, table=table):
                 found += _homes(table, _heading(heading, inner, "[{}]"), has)
             case Sections(name=inner, table=table):
                 found += _homes(table, _heading(heading, inner, "[[{}]]"), has)
-            case Named(name=inner, table=table):
+            # what has a home here, and may be changed in the named tables below, is told once
+            case Named(name=inner, table=table) if not is_here:
                 found += _homes(table, _heading(heading, inner, "[{}.'...']"), has)
-            case Option():
+            case _:
                 pass
     return found
 

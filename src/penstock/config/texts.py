@@ -1,13 +1,17 @@
-"""Kinds of text: paths of files, names of header fields, the banner, names of tenants."""
+"""Kinds of text: paths of files, names of header fields, the banner, names of tenants, EHLO keywords, credentials, metadata."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from penstock.config.kinds import Kind
-from penstock.config.refusal import quote, refused, unexpected
+from penstock.config.refusal import Fault, Refused, describe, quote, refused, unexpected
+from penstock.config.suggestion import suggest
+from penstock.mail.configuration import Secret
 from penstock.mail.queue_name import is_label
+from penstock.smtp import extension
 
 #: Linux's PATH_MAX, its NUL included.
 _PATH_LIMIT: Final = 4096
@@ -15,6 +19,13 @@ _PATH_LIMIT: Final = 4096
 _BANNER_LIMIT: Final = 200
 #: RFC 5322 2.1.1: a line has 78 characters where it can, and a field name shares it with its colon.
 _FIELD_NAME_LIMIT: Final = 77
+#: RFC 4616 2 has to be taken by servers up to 255 octets; tokens that stand for passwords are longer.
+_CREDENTIAL_LIMIT: Final = 1024
+#: Metadata goes with every message, and into its events.
+_META_NAMES: Final = 64
+_META_LIMIT: Final = 1024
+#: XCLIENT is offered to those whom ``allow_xclient`` names, and to nobody else.
+KEYWORDS: Final = tuple(keyword for keyword in extension.ORDER if keyword != extension.XCLIENT)
 # RFC 5322 3.6.8: field-name = 1*ftext; ftext = %d33-57 / %d59-126
 _FIELD_NAME = re.compile(r"[!-9;-~]+", re.ASCII)
 _PRINTABLE = re.compile(r"[ -~]+", re.ASCII)
@@ -75,6 +86,50 @@ def _label(value: object) -> str:
     return name
 
 
+def _keyword(value: object) -> str:
+    keyword = _text(value, "an EHLO keyword").upper()
+    if keyword in KEYWORDS:
+        return keyword
+    near = suggest(keyword, KEYWORDS)
+    raise refused(
+        f"{quote(str(value))} is no EHLO keyword of ours",
+        f'did you mean "{near}"?' if near else f"these are: {', '.join(KEYWORDS)}",
+    )
+
+
+def _credential(value: object) -> Secret:
+    # What is wrong is said without the value: problems are shown and logged.
+    if not isinstance(value, str):
+        raise refused("expected a text", "write it in quotes")
+    if not value or "\0" in value or len(value.encode()) > _CREDENTIAL_LIMIT:
+        raise refused("is empty, too long, or has a NUL", f"write 1 to {_CREDENTIAL_LIMIT} octets")
+    return Secret(value)
+
+
+def _meta(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise unexpected("a table", value)
+    if len(value) > _META_NAMES:
+        raise refused(f"has {len(value)} names", f"write at most {_META_NAMES}")
+    faults = [
+        Fault(what, hint, f".{quote(str(name))}")
+        for name, item in value.items()
+        for what, hint in _bad_meta(name, item)
+    ]
+    if faults:
+        raise Refused(faults)
+    return dict(value)
+
+
+def _bad_meta(name: str, value: object) -> Iterator[tuple[str, str]]:
+    if not is_label(name):
+        yield "is no name of metadata", "use 1 to 128 printable ASCII characters, no space and none of : @ !"
+    if not isinstance(value, str):
+        yield f"expected a text, found {describe(value)}", "write it in quotes"
+    elif len(value) > _META_LIMIT:
+        yield f"has {len(value)} characters", f"write at most {_META_LIMIT}"
+
+
 #: A path of this machine; relative ones are relative to the file that says them.
 PATH = Kind("path", _path)
 #: A path of a file with more configuration.
@@ -85,3 +140,9 @@ BANNER = Kind(f"text, printable ASCII, at most {_BANNER_LIMIT}", _banner)
 FIELD_NAME = Kind("name of a header field", _field_name)
 #: The name of a tenant (``penstock.mail.queue_name``).
 LABEL = Kind("name", _label)
+#: An EHLO keyword that we offer, in capitals.
+KEYWORD = Kind("EHLO keyword", _keyword)
+#: A name or password, never shown.
+CREDENTIAL = Kind(f"text, at most {_CREDENTIAL_LIMIT} octets", _credential)
+#: Metadata: texts by name.
+META = Kind("table of texts", _meta)

@@ -9,9 +9,12 @@ from typing import Literal
 
 import msgspec
 
+from penstock.mail.records import MetaValue
 from penstock.mail.reply import EnhancedCode
 
-EventType = Literal["Reception", "Delivery", "TransientFailure", "Bounce", "Expiration", "Rejection"]
+EventType = Literal[
+    "Reception", "Delivery", "TransientFailure", "Bounce", "Expiration", "Rejection", "PolicyError"
+]
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
@@ -58,7 +61,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     egress_source: str | None
     source_address: SourceAddress | None
     feedback_report: None
-    meta: dict[str, str]
+    meta: dict[str, MetaValue]
     headers: dict[str, str]
     delivery_protocol: str | None
     reception_protocol: str
@@ -70,3 +73,6 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     sequence: int
     session_id: str | None = None
     is_uncertain: bool = False
+    tls_cipher: str | None = None
+    tls_protocol_version: str | None = None
+    tls_peer_subject_name: str | None = None

@@ -81,6 +81,8 @@ class EventLog:
     def append(self, lines: bytes) -> None:  # hot: throughput
         """Add whole lines, each ended by a newline. They are dropped, and counted, if the buffer is full or the log is closed."""
         buffer = self._buffer
+        if not lines:
+            return
         if not lines.endswith(b"\n"):
             lines += b"\n"  # a buffer without the end of its last line would never be empty
         if len(buffer) + len(lines) > self._buffer_limit or self._is_closed:

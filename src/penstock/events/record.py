@@ -31,11 +31,15 @@ from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
     MessageRecord,
+    MetaValue,
+    NoteRecord,
+    PolicyErrorRecord,
     RejectionRecord,
     SpoolRecord,
     Verdict,
 )
 from penstock.mail.reply import Reply
+from penstock.mail.tls import TlsFacts
 
 #: The most characters of text that came from a peer. RFC 5321 4.5.3.1: a path has 256 octets, a domain 255, a command line 512.
 CONTENT_LIMIT: Final = 2048
@@ -43,6 +47,9 @@ _PATH_LIMIT: Final = 320
 _NAME_LIMIT: Final = 255
 _COMMAND_LIMIT: Final = 512
 _SITE_LIMIT: Final = 1024
+_SUBJECT_LIMIT: Final = 512
+#: Of a traceback: what a policy's runner keeps of it.
+TRACEBACK_LIMIT: Final = 8192
 
 #: The pool of every source until pools can be configured.
 _POOL: Final = "unspecified"
@@ -52,7 +59,9 @@ _EVENT_TYPES: Final[dict[Verdict, EventType]] = {
     Verdict.FAILED: "Bounce",
 }
 _RECEIVED: Final = Response(250, None, "", None)
+_NO_META: Final[dict[str, MetaValue]] = {}
 _NOTHING: Final[dict[str, str]] = {}
+_PLAIN: Final[tuple[str | None, str | None, str | None]] = (None, None, None)
 _UNCATEGORIZED: Final = "Uncategorized"
 _encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -68,6 +77,8 @@ def derive(record: SpoolRecord, *, node: str, epoch: int) -> list[Event]:  # hot
         return [_reception(record, node, epoch)]
     if isinstance(record, ExpirationRecord):
         return _expiration(record, node, epoch)
+    if isinstance(record, PolicyErrorRecord):
+        return [_policy_error(record, node, epoch)]
     return [_rejection(record, node, epoch)]
 
 
@@ -102,7 +113,7 @@ def _reception(record: MessageRecord, node: str, epoch: int) -> Event:
         None,
         None,
         None,
-        _NOTHING,
+        record.meta,
         _NOTHING,
         None,
         reception.protocol,
@@ -113,6 +124,8 @@ def _reception(record: MessageRecord, node: str, epoch: int) -> Event:
         epoch,
         0,
         reception.session_id,
+        False,
+        *_tls(reception.tls),
     )
 
 
@@ -123,7 +136,9 @@ def _attempt(record: AttemptRecord, node: str, epoch: int) -> list[Event]:
     peer = record.peer
     if peer is None:
         peer_address = source_address = protocol = session = None
+        tls = _PLAIN
     else:
+        tls = _tls(peer.tls)
         peer_address = PeerAddress(clean(peer.name, _NAME_LIMIT), peer.address)
         source_address = SourceAddress(peer.source_address)
         protocol = "ESMTP"
@@ -165,7 +180,7 @@ def _attempt(record: AttemptRecord, node: str, epoch: int) -> list[Event]:
                 source,
                 source_address,
                 None,
-                _NOTHING,
+                message.meta,
                 _NOTHING,
                 protocol,
                 message.reception.protocol,
@@ -177,6 +192,7 @@ def _attempt(record: AttemptRecord, node: str, epoch: int) -> list[Event]:
                 first + place,
                 session,
                 outcome.is_uncertain,
+                *tls,
             )
         )
     return events
@@ -209,7 +225,7 @@ def _expiration(record: ExpirationRecord, node: str, epoch: int) -> list[Event]:
             egress_source=None,
             source_address=None,
             feedback_report=None,
-            meta=_NOTHING,
+            meta=message.meta,
             headers=_NOTHING,
             delivery_protocol=None,
             reception_protocol=message.reception.protocol,
@@ -225,17 +241,46 @@ def _expiration(record: ExpirationRecord, node: str, epoch: int) -> list[Event]:
 
 
 def _rejection(record: RejectionRecord, node: str, epoch: int) -> Event:
-    second, moment = _moment(record.time)
-    reception = record.reception
-    return Event(
-        type="Rejection",
-        id=record.id,
+    return _note(
+        "Rejection",
+        record,
+        node,
+        epoch,
         sender=clean(record.reverse_path, _PATH_LIMIT),
         recipient=clean(record.recipient, _PATH_LIMIT),
+        response=_response(record.reply, record.command),
+    )
+
+
+def _policy_error(record: PolicyErrorRecord, node: str, epoch: int) -> Event:
+    """``command`` is the hook, ``content`` its error: the traceback, if there is one."""
+    response = Response(451, None, clean(record.error, TRACEBACK_LIMIT), record.hook)
+    return _note("PolicyError", record, node, epoch, sender="", recipient="", response=response)
+
+
+def _note(
+    kind: EventType,
+    record: NoteRecord,
+    node: str,
+    epoch: int,
+    *,
+    sender: str,
+    recipient: str,
+    response: Response,
+) -> Event:
+    """The event of what is no message."""
+    second, moment = _moment(record.time)
+    reception = record.reception
+    cipher, version, subject = _tls(reception.tls)
+    return Event(
+        type=kind,
+        id=record.id,
+        sender=sender,
+        recipient=recipient,
         queue="",
         site="",
         size=0,
-        response=_response(record.reply, record.command),
+        response=response,
         peer_address=PeerAddress(clean(reception.ehlo_domain, _NAME_LIMIT), reception.peer_address),
         timestamp=second,
         event_time=moment,
@@ -247,18 +292,29 @@ def _rejection(record: RejectionRecord, node: str, epoch: int) -> Event:
         egress_source=None,
         source_address=None,
         feedback_report=None,
-        meta=_NOTHING,
+        meta=_NO_META,
         headers=_NOTHING,
         delivery_protocol=None,
         reception_protocol=reception.protocol,
         nodeid=node,
         tenant=None,
         campaign=None,
-        event_id=f"{record.id}-all-0-Rejection",
+        event_id=f"{record.id}-all-0-{kind}",
         config_epoch=epoch,
         sequence=0,
         session_id=reception.session_id,
+        tls_cipher=cipher,
+        tls_protocol_version=version,
+        tls_peer_subject_name=subject,
     )
+
+
+def _tls(facts: TlsFacts | None) -> tuple[str | None, str | None, str | None]:
+    """Cipher, version and the peer's subject."""
+    if facts is None:
+        return _PLAIN
+    subject = clean(facts.peer_subject, _SUBJECT_LIMIT) if facts.peer_subject else None
+    return facts.cipher, facts.version, subject
 
 
 def _response(reply: Reply, command: str | None) -> Response:

@@ -12,8 +12,8 @@ from penstock.mail.reply import Reply
 from penstock.smtp.client import Result
 
 #: 5yz replies that are temporary, by code and by the command they answer (None: any). 503 says that the dialogue went wrong, not the mail;
-#: 552 to RCPT is what older servers say for 452, too many recipients (RFC 5321 4.5.3.1.10).
-TEMPORARY: Final[frozenset[tuple[int, str | None]]] = frozenset({(503, None), (552, "RCPT")})
+#: 552 to RCPT is what older servers say for 452, too many recipients (RFC 5321 4.5.3.1.10); 502 to BDAT is of a peer that offered it.
+TEMPORARY: Final[frozenset[tuple[int, str | None]]] = frozenset({(503, None), (552, "RCPT"), (502, "BDAT")})
 
 
 def verdict(reply: Reply, command: str | None) -> Verdict:

@@ -7,23 +7,29 @@ fields are cut out; the transaction is then split by domain, each part with an i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_address
 from typing import Final
 
 import msgspec
 
-from penstock.mail.address import Address
-from penstock.mail.configuration import Network, QueuesConfig
+from penstock.mail.address import Address, ReversePath
+from penstock.mail.configuration import QueuesConfig
+from penstock.mail.dsn import NOTHING_ASKED, EnvelopeDsn
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import IdSource
 from penstock.mail.message import Field, field_value, find_fields, header_end, without_fields
 from penstock.mail.queue_name import QueueName, is_label
-from penstock.mail.records import MessageRecord, Reception
+from penstock.mail.records import MessageRecord, MetaValue, Reception
 from penstock.mail.reply import Reply, reply
 from penstock.mail.trace import received_field, received_prefix
-from penstock.smtp.server import MessageGiven
+from penstock.policy import Decision
+from penstock.smtp.data import has_dot_line
+from penstock.smtp.server_events import MessageGiven
 
 RELAYING_DENIED: Final = reply(550, "5.7.1", "relaying not permitted")
+NEEDS_AUTH: Final = reply(550, "5.7.1", "relaying not permitted without authentication")
+_LOOPS: Final = reply(554, "5.4.6", "the message has been through too many hosts; it loops")
+_MAY_NOT_NAME: Final = reply(550, "5.7.1", "this client may not name a tenant")
+_RECEIVED: Final = b"received"
 #: Ids in one line of the reply: the line keeps within 512 octets (RFC 5321 4.5.3.1.5).
 _IDS_IN_LINE: Final = 13
 
@@ -36,19 +42,23 @@ class Assignment(msgspec.Struct, frozen=True):
     content: bytes
 
 
-def may_relay(peer_address: str, relay_hosts: Sequence[Network]) -> bool:
-    """Whether a client at this address may send mail to anywhere. IPv4 in IPv6 counts as IPv4."""
-    address = ip_address(peer_address.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    return any(mapped.version == network.version and mapped in network for network in relay_hosts)
+class Authority(msgspec.Struct, frozen=True):
+    """What a client may say about whose mail it is: ``tenant`` if that is settled; else any, if it ``is_trusted`` to name one."""
+
+    is_trusted: bool = True
+    tenant: str | None = None
 
 
-def assign(content: bytes, queues: QueuesConfig) -> Assignment | Reply:
-    """The tenant and campaign that the header fields name; the reply that refuses a message whose fields name none that exists."""
+def assign(
+    content: bytes, queues: QueuesConfig, authority: Authority, max_received: int
+) -> Assignment | Reply:  # hot: throughput
+    """The tenant and campaign that the header fields name; the reply that refuses a message that loops, or names what it may not."""
     headers = [name.encode("ascii") for name in (queues.tenant_header, queues.campaign_header) if name]
-    found = find_fields(content, headers) if headers else {}
+    found = find_fields(content, [_RECEIVED, *headers])
+    if len(found.pop(_RECEIVED, ())) > max_received:
+        return _LOOPS
     if not found:
-        return Assignment(queues.default_tenant, None, content)
+        return Assignment(authority.tenant or queues.default_tenant, None, content)
     unwanted: list[Field] = []
     labels: list[str | None] = []
     for what, header, is_removed in (
@@ -62,10 +72,21 @@ def assign(content: bytes, queues: QueuesConfig) -> Assignment | Reply:
         labels.append(label)
         if is_removed:
             unwanted += occurrences
-    tenant = labels[0] or queues.default_tenant
-    if tenant is not None and tenant not in queues.tenants:
-        return reply(550, "5.7.1", f"unknown tenant {tenant}")
-    return Assignment(tenant, labels[1], without_fields(content, unwanted) if unwanted else content)
+    named, campaign = labels
+    if named is not None and named != authority.tenant:
+        if authority.tenant is not None:
+            return reply(550, "5.7.1", f"this session sends for {authority.tenant} only")
+        if not authority.is_trusted:
+            return _MAY_NOT_NAME
+    tenant = authority.tenant or named or queues.default_tenant
+    return Assignment(tenant, campaign, without_fields(content, unwanted) if unwanted else content)
+
+
+def unknown_tenant(tenant: str | None, queues: QueuesConfig) -> Reply | None:
+    """The reply that refuses mail of a tenant that does not exist."""
+    if tenant is None or tenant in queues.tenants:
+        return None
+    return reply(550, "5.7.1", f"unknown tenant {tenant}")
 
 
 def _label(content: bytes, occurrences: list[Field], what: str) -> str | Reply | None:
@@ -93,26 +114,74 @@ def split(recipients: Sequence[Address]) -> dict[str, tuple[Address, ...]]:
     return {domain: tuple(part) for domain, part in parts.items()}
 
 
+class Envelope(msgspec.Struct, frozen=True):
+    """A message about to be stored, whole: what the client gave, as the policy has it."""
+
+    reverse_path: ReversePath
+    recipients: tuple[Address, ...]
+    content: bytes
+    tenant: str | None
+    campaign: str | None
+    is_canonical: bool
+    smtputf8: bool
+    dsn: EnvelopeDsn | None = None
+    meta: dict[str, MetaValue] = {}
+
+
+def envelope(given: MessageGiven, assignment: Assignment) -> Envelope:  # hot: throughput
+    """What the client gave, assigned."""
+    return Envelope(
+        given.mail.reverse_path,
+        given.forward_paths,
+        assignment.content,
+        assignment.tenant,
+        assignment.campaign,
+        given.is_canonical,
+        given.mail.smtputf8,
+        given.dsn,
+    )
+
+
+def decided(before: Envelope, decision: Decision) -> Envelope:
+    """The envelope as the policy has decided about it."""
+    dsn = before.dsn
+    asked = tuple([asked for _, asked in decision.recipients])
+    if dsn is not None or any(item != NOTHING_ASKED for item in asked):
+        dsn = EnvelopeDsn(dsn.ret if dsn else "", dsn.envelope_id if dsn else "", asked)
+    content = decision.content
+    return Envelope(
+        decision.reverse_path,
+        tuple([address for address, _ in decision.recipients]),
+        content,
+        decision.tenant,
+        decision.campaign,
+        # lines end with CRLF still; a field that was added may begin with a dot
+        before.is_canonical and (content is before.content or not has_dot_line(content)),
+        before.smtputf8,
+        dsn,
+        decision.meta,
+    )
+
+
 def messages(
-    given: MessageGiven,
-    assignment: Assignment,
+    whole: Envelope,
     reception: Reception,
     ids: IdSource,
     now: WallTime,
 ) -> list[MessageRecord]:  # hot: throughput
     """The messages that a transaction is split into, ready to be stored."""
-    content = assignment.content
+    content = whole.content
     is_eight_bit = not content.isascii()
-    smtputf8 = given.mail.smtputf8 and is_eight_bit and not content[: header_end(content)].isascii()
+    smtputf8 = whole.smtputf8 and is_eight_bit and not content[: header_end(content)].isascii()
     prefix = received_prefix(reception, smtputf8=smtputf8)
     records: list[MessageRecord] = []
-    for domain, recipients in split(given.forward_paths).items():
+    for domain, recipients in split(whole.recipients).items():
         message = ids.next(now)
         records.append(
             MessageRecord(
                 id=message,
-                queue=QueueName(domain, assignment.tenant, assignment.campaign),
-                reverse_path=given.mail.reverse_path,
+                queue=QueueName(domain, whole.tenant, whole.campaign),
+                reverse_path=whole.reverse_path,
                 recipients=recipients,
                 added_header=received_field(prefix, message, now),
                 content=content,
@@ -120,10 +189,23 @@ def messages(
                 reception=reception,
                 eight_bit=is_eight_bit,
                 smtputf8=smtputf8,
-                is_canonical=given.is_canonical,
+                is_canonical=whole.is_canonical,
+                dsn=_dsn_of(whole, recipients) if whole.dsn is not None else None,
+                meta=whole.meta,
             )
         )
     return records
+
+
+def _dsn_of(whole: Envelope, part: Sequence[Address]) -> EnvelopeDsn | None:
+    """What was asked about notifications for a part; of a recipient named twice, what was asked first."""
+    dsn = whole.dsn
+    if dsn is None or not dsn.recipients:
+        return dsn
+    asked = dict(zip(reversed(whole.recipients), reversed(dsn.recipients), strict=True))
+    return EnvelopeDsn(
+        dsn.ret, dsn.envelope_id, tuple([asked.get(recipient, NOTHING_ASKED) for recipient in part])
+    )
 
 
 def accepted(records: Sequence[MessageRecord]) -> Reply:

@@ -1,73 +1,41 @@
-"""One client's connection: octets to and from its session, decisions asked for, deadlines kept.
+"""One client's connection: octets to and from its session, through TLS where there is any.
 
 Input is handled in slices, so that a client with a million commands in one segment takes turns with the others; a client that does not
-read its replies is not read from either. Nothing is read while a message is being stored, but what came with it is kept, within one read.
+read its replies is not read from either. Nothing is read while an event waits for its answer, but what came with it is kept, within one read.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
-from penstock.ingress.acceptance import RELAYING_DENIED, accepted, assign, messages
-from penstock.ingress.budget import OVER_LIMIT, Budget
-from penstock.mail.configuration import QueuesConfig, SmtpListenerConfig
-from penstock.mail.ids import IdSource, SessionId
-from penstock.mail.ports import Clock, Spool, SpoolError
-from penstock.mail.records import MessageRecord, Reception, RejectionRecord
+from penstock.ingress.client import Client
+from penstock.ingress.clients import TOO_MANY_CONNECTIONS, TOO_MANY_FAILURES
+from penstock.ingress.deadlines import Deadlines
+from penstock.ingress.desk import Desk
+from penstock.ingress.dialogue import Dialogue
+from penstock.ingress.terms import Terms
+from penstock.mail.configuration import TlsMode
+from penstock.mail.ids import SessionId
 from penstock.mail.reply import Reply, reply
-from penstock.smtp.server import (
-    DataAsked,
-    Hello,
-    MailGiven,
-    MessageGiven,
-    RecipientGiven,
-    ServerEvent,
-    ServerLimits,
-    ServerSession,
-)
+from penstock.net.tls import TlsChannel, TlsError
+from penstock.smtp.proxy import ProxyError, ProxyReader
+from penstock.smtp.server import ServerSession
 
 #: Events handled before others have their turn.
 _SLICE: Final = 50
-_TIMED_OUT: Final = reply(421, "4.4.2", "nothing came for too long; closing connection")
 SHUTTING_DOWN: Final = reply(421, "4.3.2", "shutting down; try again later")
-_NOT_STORED: Final = reply(451, "4.3.0", "the message could not be stored; try again later")
 
 
-class Deliverer(Protocol):
-    """Who takes over messages once they are stored: the lane."""
+class Rules(Protocol):
+    """What a listener says about those who connect."""
 
-    def submit(self, stored: Sequence[tuple[int, MessageRecord]]) -> None:
-        """Deliver these messages, given with their positions in the spool."""
+    def terms(self, local: str, peer: str, *, host: str) -> Terms:
+        """The terms of a client at ``peer`` that connected to ``local``, by a connection from ``host``."""
 
-
-class Desk:
-    """What the connections of a process share: the spool, the lane, ids, time, memory, the configuration of queues.
-
-    ``connection_limit`` bounds the connections of all listeners together, by the descriptors that the process has.
-    """
-
-    __slots__ = ("budget", "clock", "connection_limit", "connections", "ids", "lane", "queues", "spool")
-
-    def __init__(
-        self,
-        spool: Spool,
-        lane: Deliverer,
-        ids: IdSource,
-        clock: Clock,
-        budget: Budget,
-        queues: QueuesConfig,
-        connection_limit: int,
-    ) -> None:
-        self.spool = spool
-        self.lane = lane
-        self.ids = ids
-        self.clock = clock
-        self.budget = budget
-        self.queues = queues
-        self.connections = 0
-        self.connection_limit = connection_limit
+    def expects_proxy(self, host: str) -> bool | None:
+        """Whether a connection from ``host`` begins with a PROXY header; None: it is not welcome, for it may send none."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -77,55 +45,46 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_active_at",
+        "_admitted",
         "_buffer",
-        "_config",
+        "_channel",
+        "_client",
         "_counted",
+        "_deadlines",
         "_desk",
+        "_dialogue",
         "_has_ended_input",
+        "_host",
         "_is_blocked",
         "_is_leaving",
         "_is_paused",
         "_is_scheduled",
         "_is_working",
-        "_limits",
         "_loop",
-        "_may_relay",
         "_on_end",
-        "_peer",
-        "_reception",
+        "_proxy",
+        "_rules",
         "_session",
-        "_session_id",
         "_timer",
         "_transport",
-        "local",
     )
 
     def __init__(
-        self,
-        desk: Desk,
-        config: SmtpListenerConfig,
-        limits: ServerLimits,
-        may_relay: Callable[[str], bool],
-        buffer: memoryview,
-        on_end: Callable[[Connection], None],
+        self, desk: Desk, rules: Rules, buffer: memoryview, on_end: Callable[[Connection], None]
     ) -> None:
         self._desk = desk
-        self._config = config
-        self._limits = limits
-        self._may_relay = may_relay
+        self._rules = rules
         self._buffer = buffer
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        self._session = ServerSession(limits)
         self._transport: asyncio.Transport | None = None
+        self._channel: TlsChannel | None = None
+        self._proxy: ProxyReader | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._active_at = self._loop.time()
-        self._peer = ("", 0)
-        self.local = ""
-        self._reception: Reception | None = None
-        self._session_id = SessionId(desk.ids.next(desk.clock.wall()))
+        self._deadlines = Deadlines(self._loop.time())
         self._counted = 0
+        #: the address that it is counted under, "" while it is not
+        self._admitted = ""
         self._is_blocked = False
         self._is_scheduled = False
         self._is_working = False
@@ -133,18 +92,70 @@ class Connection(asyncio.BufferedProtocol):
         self._is_leaving = False
         self._has_ended_input = False
 
-    # -- the transport's calls
+    # -- the beginning
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet."""
+        """Wait for what has to come first, or greet."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are of no common class
         peer = transport.get_extra_info("peername") or ("", 0)
-        self._peer = (peer[0], peer[1])
         name = transport.get_extra_info("sockname") or ("", 0)
-        self.local = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-        self._session.greet()
-        self._arm(self._config.client_timeout)
-        self._flush()
+        self._host = peer[0]
+        self._meet((peer[0], peer[1]), (name[0], name[1]))
+        expects_proxy = self._rules.expects_proxy(self._host)
+        if expects_proxy is None:
+            self._transport.abort()
+        elif expects_proxy:
+            self._proxy = ProxyReader()
+        else:
+            self._admit()
+        self._on_timer()
+
+    def _meet(self, peer: tuple[str, int], local: tuple[str, int]) -> None:
+        """Make the session for a client at these addresses."""
+        desk, host = self._desk, self._host
+        terms = self._rules.terms(local[0], peer[0], host=host)
+        self._client = Client(peer, local, SessionId(desk.ids.next(desk.clock.wall())), terms)
+        self._session = ServerSession(terms.limits, is_secure=terms.config.tls is TlsMode.IMPLICIT)
+        self._dialogue = Dialogue(
+            desk,
+            self._client,
+            self._session,
+            lambda local, peer: self._rules.terms(local, peer, host=host),
+            self._resume,
+        )
+
+    def _admit(self) -> None:
+        """Turn away a client that has too much already; else begin."""
+        clients, client = self._desk.clients, self._client
+        config = client.terms.config
+        if not client.terms.is_trusted:
+            address = client.peer_address
+            if clients.connections(address) >= config.max_connections_per_client:
+                self._turn_away(TOO_MANY_CONNECTIONS)
+                return
+            if not clients.may_fail(address, config.max_failures_per_client):
+                self._turn_away(TOO_MANY_FAILURES)
+                return
+        self._admitted = client.peer_address
+        clients.connected(self._admitted)
+        if config.tls is not TlsMode.IMPLICIT:
+            self._dialogue.begin()
+            self._flush()
+            return
+        try:
+            self._channel = TlsChannel(self._desk.contexts.context_for(config), server_side=True)
+        except TlsError:
+            self._desk.handshakes_failed += 1
+            self._abort()
+
+    def _turn_away(self, negative: Reply) -> None:
+        transport = self._transport
+        if transport is not None and self._client.terms.config.tls is not TlsMode.IMPLICIT:
+            transport.write(negative.to_bytes())
+        if transport is not None:
+            transport.close()
+
+    # -- the transport's calls
 
     def get_buffer(self, sizehint: int) -> memoryview:  # hot: throughput
         """Where to read into."""
@@ -152,9 +163,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:  # hot: throughput
         """Hand octets to the session and act on what they mean."""
-        self._active_at = self._loop.time()
+        self._deadlines.received_at = self._loop.time()
+        octets = bytes(self._buffer[:nbytes])
+        if self._proxy is not None:
+            octets = self._read_proxy(self._proxy, octets)
+        if self._channel is not None:
+            octets = self._decrypt(self._channel, octets)
+        if not octets:
+            return
         session = self._session
-        session.feed(bytes(self._buffer[:nbytes]))
+        session.feed(octets)
         if session.is_waiting or self._is_blocked or self._is_scheduled:
             # what came is kept, and no more is read until it has been handled
             self._pause()
@@ -162,6 +180,58 @@ class Connection(asyncio.BufferedProtocol):
             self._work()
         if self._counted or session.has_input or session.is_receiving_data:
             self._count()
+
+    def _read_proxy(self, proxy: ProxyReader, octets: bytes) -> bytes:
+        """Take octets of a PROXY header; what came behind it."""
+        try:
+            header = proxy.feed(octets)
+        except ProxyError:
+            self._abort()
+            return b""
+        if header is None:
+            return b""
+        self._proxy = None
+        if not header.is_local:
+            self._meet(
+                (header.source_address, header.source_port),
+                (header.destination_address, header.destination_port),
+            )
+            self._client.proxy_address = self._host
+        if proxy.rest and self._channel is None and self._client.terms.config.tls is not TlsMode.IMPLICIT:
+            self._session.feed(proxy.rest)  # before the greeting: it is told so
+            proxy.rest = b""
+        self._admit()
+        return proxy.rest
+
+    def _decrypt(self, channel: TlsChannel, octets: bytes) -> bytes:
+        """Take octets of TLS; the plain ones in them."""
+        was_ready = channel.is_ready
+        try:
+            plain = channel.feed(octets) if octets else b""
+        except TlsError:
+            if not was_ready:
+                self._desk.handshakes_failed += 1
+            self._send(channel.take_output())
+            self._abort_soon()
+            return b""
+        self._send(channel.take_output())
+        if channel.is_ready and not was_ready:
+            self._secured(channel)
+        if channel.has_ended:
+            self._has_ended_input = True
+            self._loop.call_soon(self._close_if_done)
+        return plain
+
+    def _secured(self, channel: TlsChannel) -> None:
+        """The handshake is done."""
+        self._desk.handshakes += 1
+        self._deadlines.active_at = self._loop.time()
+        if self._client.terms.config.tls is TlsMode.IMPLICIT:
+            self._client.tls = channel.facts()
+            self._dialogue.begin()
+        else:
+            self._dialogue.secured(channel.facts())
+        self._flush()
 
     def eof_received(self) -> bool:
         """The client will send no more; what it has sent is still answered."""
@@ -184,6 +254,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._transport = None
+        self._dialogue.end()
+        if self._admitted:
+            self._desk.clients.left(self._admitted)
         self._desk.budget.used -= self._counted
         self._counted = 0
         self._on_end(self)
@@ -196,119 +269,79 @@ class Connection(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        session = self._session
+        session, dialogue = self._session, self._dialogue
         self._is_working = True
         for _ in range(_SLICE):
             event = session.next_event()
             if event is None:
                 break
-            self._decide(event)
-            if self._is_blocked or not session.has_input:
+            dialogue.answer(event)
+            if self._is_blocked or not session.has_more:
                 break
         self._is_working = False
         self._flush()
         if self._is_blocked or session.is_waiting:
             return
-        if session.has_input and session.has_work:
+        if session.has_more and session.has_work:
             self._schedule()
         elif self._is_paused:
             self._is_paused = False
             transport.resume_reading()
             self._count()
 
-    def _decide(self, event: ServerEvent) -> None:  # hot: throughput
-        session = self._session
-        if isinstance(event, MessageGiven):
-            self._store(event)
-        elif isinstance(event, RecipientGiven):
-            if self._may_relay(self._peer[0]):
-                session.accept()
-            else:
-                session.refuse(RELAYING_DENIED)
-        elif isinstance(event, MailGiven):
-            if self._desk.budget.has_room():
-                session.accept()
-            else:
-                session.refuse(OVER_LIMIT)
-        elif isinstance(event, DataAsked):
-            session.accept()
-        else:
-            self._introduce(event)
-
-    def _introduce(self, event: Hello) -> None:
-        self._reception = self._new_reception(event.name, "ESMTP" if event.is_extended else "SMTP")
-        self._session.accept()
-
-    def _new_reception(self, name: str, protocol: str) -> Reception:
-        peer = self._peer
-        return Reception(
-            protocol, peer[0], peer[1], name, self.local, self._config.hostname, self._session_id
-        )
-
-    def _store(self, event: MessageGiven) -> None:  # hot: throughput
-        desk = self._desk
-        assignment = assign(event.content, desk.queues)
-        if isinstance(assignment, Reply):
-            self._session.refuse(assignment)
-            return
-        assert self._reception is not None  # noqa: S101 -- mail comes after EHLO only
-        records = messages(event, assignment, self._reception, desk.ids, desk.clock.wall())
-        spool = desk.spool
-        try:
-            stored = [(spool.append(record), record) for record in records]
-            spool.commit(lambda fault: self._stored(stored, fault))
-        except SpoolError:
-            self._session.refuse(_NOT_STORED)
-
-    def _stored(self, stored: Sequence[tuple[int, MessageRecord]], fault: SpoolError | None) -> None:
-        """The spool has, or has not. What it has is delivered even if the client is gone and cannot be told."""
-        if fault is None:
-            self._desk.lane.submit(stored)
-        if self._transport is None or not self._session.is_waiting:
-            return
-        if fault is None:
-            self._session.accept(accepted([record for _, record in stored]))
-        else:
-            self._session.refuse(_NOT_STORED)
+    def _resume(self) -> None:
+        """An event was answered later than at once."""
         if not self._is_working:
+            self._deadlines.active_at = self._loop.time()
             self._flush()
             self._schedule()
 
     def _flush(self) -> None:  # hot: throughput
         """Write what the session says, and note what it refused."""
         session = self._session
-        transport = self._transport
         if self._is_leaving and not session.is_waiting and not session.is_receiving_data:
             session.close(SHUTTING_DOWN)
         if session.refusals:
             self._note_refusals()
+        self._deadlines.follow(session)
+        transport = self._transport
         output = session.take_output()
         if transport is None:
             return
         if output:
-            transport.write(output)
+            self._write(transport, output)
         if session.is_closed:
-            transport.close()
+            self._close(transport)
+        elif session.is_starting_tls and self._channel is None and self._dialogue.context is not None:
+            self._channel = TlsChannel(self._dialogue.context, server_side=True)
         elif self._has_ended_input:
             self._close_if_done()
 
+    def _write(self, transport: asyncio.Transport, output: bytes) -> None:  # hot: throughput
+        channel = self._channel
+        if channel is not None:
+            try:
+                channel.write(output)
+            except TlsError:  # the client has ended TLS, and hears nothing any more
+                transport.abort()
+                return
+            output = channel.take_output()
+        transport.write(output)
+
+    def _send(self, octets: bytes) -> None:
+        if octets and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(octets)
+
     def _note_refusals(self) -> None:
-        desk, session = self._desk, self._session
-        refusals, session.refusals = session.refusals, []
-        now = desk.clock.wall()
-        reception = self._reception or self._new_reception("", "SMTP")
-        for refused in refusals:
-            desk.spool.note(
-                RejectionRecord(
-                    id=desk.ids.next(now),
-                    time=now,
-                    reception=reception,
-                    reply=refused.reply,
-                    command=refused.command,
-                    reverse_path=refused.reverse_path,
-                    recipient=refused.recipient,
-                )
-            )
+        client = self._client
+        count = self._dialogue.note_refusals()
+        if client.terms.is_trusted:
+            return
+        rate = client.terms.config.max_failures_per_client
+        for _ in range(count):
+            self._desk.clients.failed(client.peer_address, rate)
+        if not self._desk.clients.may_fail(client.peer_address, rate) and not self._session.is_waiting:
+            self._session.close(TOO_MANY_FAILURES)
 
     def _count(self) -> None:  # hot: throughput
         """Report the memory that the session holds, and let go of mail data if there is too much of it everywhere."""
@@ -324,7 +357,14 @@ class Connection(asyncio.BufferedProtocol):
     def _close_if_done(self) -> None:
         session = self._session
         if self._transport is not None and not session.is_waiting and not session.has_work:
-            self._transport.close()
+            self._close(self._transport)
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        channel = self._channel
+        if channel is not None and not transport.is_closing():
+            channel.close()
+            self._send(channel.take_output())
+        transport.close()
 
     def _pause(self) -> None:
         transport = self._transport
@@ -340,42 +380,54 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- deadlines
 
-    def _arm(self, seconds: float) -> None:
-        self._timer = self._loop.call_later(seconds, self._on_timer)
-
     def _on_timer(self) -> None:
-        """Look whether the deadline has really passed: activity only notes its time, so that it costs nothing."""
-        transport = self._transport
+        """Look whether the deadline has really passed."""
+        transport, session, deadlines = self._transport, self._session, self._deadlines
         if transport is None:
             return
-        idle = self._loop.time() - self._active_at
-        is_ours = self._session.is_waiting
-        timeout = self._config.data_processing_timeout if is_ours else self._config.client_timeout
-        if idle < timeout:
-            self._arm(timeout - idle)
-        elif transport.is_closing() or self._is_blocked or is_ours:
+        now = self._loop.time()
+        deadline, farewell = deadlines.due(session, self._client.terms.config)
+        if now < deadline:
+            self._timer = self._loop.call_at(deadline, self._on_timer)
+        elif transport.is_closing() or self._is_blocked or session.is_waiting or not self._is_open:
             # a message that may yet be stored is not refused: no reply is better than a false one
             transport.abort()
         else:
-            self._session.close(_TIMED_OUT)
+            session.close(farewell)
             self._flush()
-            self._active_at = self._loop.time()
-            self._arm(self._config.client_timeout)
+            deadlines.restart(now)
+            self._timer = self._loop.call_later(self._client.terms.config.client_timeout, self._on_timer)
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether the session can be written to: what has to come first has come."""
+        return self._proxy is None and (self._channel is None or self._channel.is_ready)
 
     # -- the end
 
     def leave(self) -> None:
         """Say goodbye as soon as no transaction is receiving or storing mail data."""
         self._is_leaving = True
-        self._flush()
+        if self._is_open:
+            self._flush()
+        else:
+            self._abort()
 
     def dismiss(self) -> None:
         """Say goodbye now, unless a message is being stored: mail data that is still coming in is not kept."""
-        if not self._session.is_waiting:
+        if not self._session.is_waiting and self._is_open:
             self._session.close(SHUTTING_DOWN)
             self._flush()
 
     def abort(self) -> None:
         """End at once, without a word."""
+        self._abort()
+
+    def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+    def _abort_soon(self) -> None:
+        """Close once what was written, such as an alert, has gone."""
+        if self._transport is not None:
+            self._transport.close()

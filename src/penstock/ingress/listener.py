@@ -9,27 +9,31 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Final, cast
 
-from penstock.ingress.acceptance import may_relay
-from penstock.ingress.connection import Connection, Desk
-from penstock.mail.configuration import SmtpListenerConfig
+from penstock.ingress.connection import Connection
+from penstock.ingress.desk import Desk
+from penstock.ingress.terms import Terms, is_within, terms
+from penstock.mail.configuration import SmtpListenerConfig, TlsMode
 from penstock.mail.reply import reply
 from penstock.net.listening import BACKLOG
-from penstock.smtp.server import ServerLimits
 
 _TOO_MANY: Final = reply(421, "4.3.2", "too many connections; try again later").to_bytes()
-#: Client addresses whose right to relay is remembered.
-_RELAY_CACHE: Final = 4096
+#: Client addresses whose terms are remembered.
+_TERMS_CACHE: Final = 4096
 #: Seconds for a client to take its 421 and go.
 _GOODBYE: Final = 1.0
 
 
 class Denied(asyncio.Protocol):
-    """A connection over the limit: told so, and closed."""
+    """A connection over the limit: told so, unless TLS would have to come first, and closed."""
+
+    def __init__(self, farewell: bytes) -> None:
+        self._farewell = farewell
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say 421 and close."""
         told = cast("asyncio.Transport", transport)  # uvloop's transports are of no common class
-        told.write(_TOO_MANY)
+        if self._farewell:
+            told.write(self._farewell)
         told.close()
 
 
@@ -53,19 +57,28 @@ class Listener:
         return len(self._connections)
 
     def configure(self, config: SmtpListenerConfig) -> None:
-        """Use these limits for connections that come from now on."""
+        """Use these options, and the policy's hooks as they are now, for connections that come from now on."""
         self.config = config
-        self._limits = ServerLimits(
-            hostname=config.hostname,
-            banner=config.banner,
-            max_message_size=config.max_message_size,
-            max_messages_per_connection=config.max_messages_per_connection,
-            max_recipients_per_message=config.max_recipients_per_message,
-            line_length_hard_limit=config.line_length_hard_limit,
-            invalid_line_endings=config.invalid_line_endings,
-        )
         self._buffer = memoryview(bytearray(config.data_buffer_size))
-        self._may_relay = lru_cache(_RELAY_CACHE)(lambda address: may_relay(address, config.relay_hosts))
+        has_auth, reviews = self._desk.asks("on_auth"), self._desk.asks("on_reply")
+
+        @lru_cache(_TERMS_CACHE)
+        def known(local: str, peer: str, host: str) -> Terms:
+            own = config.for_connection(local, peer)
+            is_proxy = is_within(host, own.allow_xclient)
+            return terms(own, peer, has_auth=has_auth, reviews_replies=reviews, is_proxy=is_proxy)
+
+        self._known = known
+
+    def terms(self, local: str, peer: str, *, host: str) -> Terms:
+        """The terms of a client at ``peer`` that connected to ``local``, by a connection from ``host``."""
+        return self._known(local, peer, host)
+
+    def expects_proxy(self, host: str) -> bool | None:
+        """Whether a connection from ``host`` begins with a PROXY header; None: it is not welcome, for it may send none."""
+        if self.config.allow_proxy and is_within(host, self.config.allow_proxy):
+            return True
+        return None if self.config.require_proxy_protocol else False
 
     async def start(self) -> None:
         """Accept from now on."""
@@ -77,11 +90,9 @@ class Listener:
         desk = self._desk
         if len(self._connections) >= self.config.max_connections or desk.connections >= desk.connection_limit:
             self.denied += 1
-            return Denied()
+            return Denied(b"" if self.config.tls is TlsMode.IMPLICIT else _TOO_MANY)
         desk.connections += 1
-        connection = Connection(
-            self._desk, self.config, self._limits, self._may_relay, self._buffer, self._ended
-        )
+        connection = Connection(self._desk, self, self._buffer, self._ended)
         self._connections.add(connection)
         self._empty.clear()
         self.total += 1

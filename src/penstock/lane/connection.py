@@ -1,4 +1,4 @@
-"""One connection of a path: octets to and from its session, its deadlines, and the messages that it pulls.
+"""One connection of a path: octets to and from its session, through TLS once that is there, its deadlines, and the messages that it pulls.
 
 A deadline belongs to what the session waits for. It is a time that is noted, and one timer that looks whether that time has come, so that
 moving it costs nothing.
@@ -9,26 +9,34 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol, cast
 
+import msgspec
+
 from penstock.lane.delivery import Delivery
+from penstock.lane.encryption import Encryption
 from penstock.mail.configuration import PathConfig
 from penstock.mail.ids import SessionId
 from penstock.mail.records import Peer
+from penstock.net.tls import ClientContexts, TlsError
 from penstock.queueing.queues import Path
 from penstock.routing.targets import Target
 from penstock.smtp.client import (
-    Broken,
     ClientEvent,
     ClientSession,
     Finished,
     Introduced,
+    NotBegun,
+    SessionOptions,
     SessionRefused,
     Stage,
+    TlsGranted,
 )
 
 #: Messages that need no word with the peer, one after the other, before others have their turn.
 _PULLS_AT_ONCE: Final = 50
 #: Octets that a peer must take within a deadline, for the rest of the mail data to have another: 100 a second with the usual 300 s.
 _LEAST_SENT: Final = 30_000
+#: Characters of a peer's reply that are kept as a reason.
+_REASON_LIMIT: Final = 500
 
 
 def timeouts(config: PathConfig) -> dict[Stage, float]:
@@ -37,6 +45,10 @@ def timeouts(config: PathConfig) -> dict[Stage, float]:
         Stage.BANNER: config.banner_timeout,
         Stage.EHLO: config.ehlo_timeout,
         Stage.HELO: config.ehlo_timeout,
+        Stage.LHLO: config.ehlo_timeout,
+        Stage.STARTTLS: config.starttls_timeout,
+        Stage.TLS: config.starttls_timeout,
+        Stage.AUTH: config.auth_timeout,
         Stage.IDLE: config.idle_timeout,
         Stage.RSET: config.rset_timeout,
         Stage.MAIL: config.mail_from_timeout,
@@ -46,6 +58,13 @@ def timeouts(config: PathConfig) -> dict[Stage, float]:
         Stage.QUIT: config.rset_timeout,
         Stage.CLOSED: config.rset_timeout,
     }
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a connection came to no session. ``is_about_tls``: STARTTLS was offered and did not come about; in clear there may be one."""
+
+    reason: str
+    is_about_tls: bool = False
 
 
 class Owner(Protocol):
@@ -68,10 +87,16 @@ class LaneConnection(asyncio.Protocol):
     """The protocol of one socket to ``target``. ``introduced`` is done when mail may be sent; its result is None, or why it may not."""
 
     def __init__(
-        self, owner: Owner, path: Path, target: Target, ehlo_name: str, session_id: SessionId
+        self,
+        owner: Owner,
+        path: Path,
+        target: Target,
+        options: SessionOptions,
+        session_id: SessionId,
+        contexts: ClientContexts,
     ) -> None:
         self.path = path
-        self.introduced: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self.introduced: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
         self.is_idle = False
         self.is_closing = False
         self.is_introduced = False
@@ -79,10 +104,12 @@ class LaneConnection(asyncio.Protocol):
         self.reason = ""
         #: the configuration that it was made by
         self.config = path.config
-        self.session = ClientSession(ehlo_name)
+        self.session = ClientSession(options)
         self._owner = owner
         self._target = target
-        self._session_id = session_id
+        self._contexts = contexts
+        self._is_verified = options.enable_tls.is_verified
+        self._encryption: Encryption | None = None
         self._loop = asyncio.get_running_loop()
         self._timeouts = timeouts(path.config)
         self._transport: asyncio.Transport | None = None
@@ -99,15 +126,17 @@ class LaneConnection(asyncio.Protocol):
         """Wait for the banner."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are of no common class
         source = transport.get_extra_info("sockname") or ("", 0)
-        target = self._target
-        self._peer = Peer(target.host, target.address, target.port, source[0], self._session_id)
+        self._peer = msgspec.structs.replace(self._peer, source_address=source[0])
         self._set_deadline()
 
     def data_received(self, data: bytes) -> None:  # hot: throughput
         """Hand replies to the session and act on what they mean."""
-        session = self.session
+        session, encryption = self.session, self._encryption
         before = session.replies
-        self._handle(session.receive(data))
+        if encryption is None:
+            self._handle(session.receive(data))
+        else:
+            self._decipher(encryption, data)
         # octets alone win no time, only whole replies do: a peer that drips is a peer that does not answer
         self._flush(is_progress=session.replies != before)
         self._owner.work_done()
@@ -118,17 +147,43 @@ class LaneConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._delivery is not None and self.session.is_stale:
-            delivery, self._delivery = self._delivery, None
-            delivery.withdraw()
-            self.session.lost("the connection had ended before")
-        else:
-            self._handle(self.session.lost(str(exc) if exc else "the peer closed the connection"))
+        self._handle(self.session.lost(str(exc) if exc else "the peer closed the connection"))
+        if self._encryption is not None:
+            self._encryption.end()
         self._leave_idle()
-        if not self.introduced.done():
-            self.introduced.set_result("the connection ended before the session began")
+        self._refuse(Refusal("the connection ended before the session began"))
         self._owner.ended(self)
         self._owner.work_done()
+
+    # -- encryption
+
+    def _begin_tls(self) -> None:
+        try:
+            self._encryption = Encryption(self._contexts, self._target, is_verified=self._is_verified)
+        except TlsError as error:
+            self._tls_failed(error)
+
+    def _decipher(self, encryption: Encryption, data: bytes) -> None:
+        """Hand on what octets from the network hold."""
+        channel, session = encryption.channel, self.session
+        was_ready = channel.is_ready
+        try:
+            plain = channel.feed(data)
+        except TlsError as error:
+            self._tls_failed(error)
+            return
+        if channel.is_ready and not was_ready:
+            facts = channel.facts()
+            self._peer = msgspec.structs.replace(self._peer, tls=facts)
+            self._handle(session.secured(facts))
+        if plain:
+            self._handle(session.receive(plain))
+        if channel.has_ended:
+            self._handle(session.lost("the peer closed the connection"))
+
+    def _tls_failed(self, error: TlsError) -> None:
+        self._refuse(Refusal(str(error), is_about_tls=self.session.stage is Stage.TLS))
+        self._handle(self.session.lost(str(error)))
 
     # -- mail
 
@@ -139,7 +194,7 @@ class LaneConnection(asyncio.Protocol):
 
     def _pull(self) -> None:  # hot: throughput
         for _ in range(_PULLS_AT_ONCE):
-            if self._delivery is not None or self.session.is_closed:
+            if self._delivery is not None or not self.session.is_idle:
                 return
             delivery = self._owner.pull(self)
             if delivery is None:
@@ -159,7 +214,7 @@ class LaneConnection(asyncio.Protocol):
         """Send what is left of the message; what the session finishes without the peer is recorded at once."""
         delivery = self._delivery
         while delivery is not None:
-            transmission = delivery.next_transmission() if not self.session.is_closed else None
+            transmission = delivery.next_transmission() if self.session.is_idle else None
             if transmission is None:
                 self._delivery = None
                 delivery.end()
@@ -177,19 +232,29 @@ class LaneConnection(asyncio.Protocol):
                     delivery.record(event, self._peer)
                     self._send_next()
                     self._pull()
+            elif isinstance(event, NotBegun):
+                delivery, self._delivery = self._delivery, None
+                if delivery is not None:
+                    delivery.withdraw()
             elif isinstance(event, Introduced):
                 self.is_introduced = True
                 if not self.introduced.done():
                     self.introduced.set_result(None)
+            elif isinstance(event, TlsGranted):
+                self._begin_tls()
             elif isinstance(event, SessionRefused):
-                self._refuse(f"refused after {event.stage.value}: {event.reply}")
-            elif isinstance(event, Broken):
-                self.reason = event.reason
-                self._refuse(event.reason)
+                # 421 says that the host is closing, whatever it was asked for
+                is_about_tls = event.stage is Stage.STARTTLS and event.reply.code != 421
+                answer = str(event.reply)[:_REASON_LIMIT]
+                self._refuse(Refusal(f"refused after {event.stage.value}: {answer}", is_about_tls))
+            else:
+                is_about_tls = event.stage in (Stage.STARTTLS, Stage.TLS)
+                self._refuse(Refusal(f"{event.reason} while waiting for {event.stage.value}", is_about_tls))
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
+        self.reason = self.reason or refusal.reason
         if not self.introduced.done():
-            self.introduced.set_result(reason)
+            self.introduced.set_result(refusal)
 
     # -- octets and time
 
@@ -198,14 +263,28 @@ class LaneConnection(asyncio.Protocol):
         if transport is None:
             return
         output = self.session.take_output()
-        if output:
-            transport.write(output)
+        octets = output if self._encryption is None else self._encipher(self._encryption, output)
+        if octets:
+            transport.write(octets)
             self._unsent = transport.get_write_buffer_size()
         if self.session.is_closed:
             self._leave_idle()
             transport.close()
+        # what only the handshake says wins no time
         if is_progress or output:
             self._set_deadline()
+
+    def _encipher(self, encryption: Encryption, output: bytes) -> bytes:
+        """What is to be written to the network for the session's output, or without one."""
+        channel = encryption.channel
+        if output:
+            try:
+                channel.write(output)
+            except TlsError as error:
+                self._tls_failed(error)
+        if self.session.is_closed:
+            channel.close()
+        return channel.take_output()
 
     def _set_deadline(self) -> None:  # hot: throughput
         deadline = self._loop.time() + self._timeouts[self.session.stage]
@@ -231,7 +310,7 @@ class LaneConnection(asyncio.Protocol):
         elif self._is_sending(transport):
             self._set_deadline()
         else:
-            self._handle(self.session.lost("the deadline passed"))
+            self._handle(self.session.late())
             self._owner.work_done()
             transport.abort()
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from penstock.feedback.outcome import outcome
+from penstock.mail.dsn import EnvelopeDsn
 from penstock.mail.duration import WallTime
 from penstock.mail.ports import Clock, Draw, Spool
 from penstock.mail.records import (
@@ -34,6 +35,14 @@ def expired(why: str) -> Reply:
     """The reply of an expiration; ``why`` says what kept the message, "" if that is not known."""
     text = f"{INTERNAL}the message could not be delivered in its time"
     return reply(551, "5.4.7", f"{text}; {why}" if why else text)
+
+
+def _of_batch(dsn: EnvelopeDsn, batch: Sequence[int]) -> EnvelopeDsn:
+    """What was asked about notifications, for these recipients alone."""
+    asked = dsn.recipients
+    return EnvelopeDsn(
+        dsn.ret, dsn.envelope_id, tuple([asked[recipient] for recipient in batch]) if asked else ()
+    )
 
 
 class Delivery:
@@ -93,6 +102,7 @@ class Delivery:
             if len(batch) == len(everybody)
             else tuple([everybody[recipient] for recipient in batch])
         )
+        dsn = record.dsn
         return Transmission(
             record.reverse_path,
             recipients,
@@ -101,6 +111,7 @@ class Delivery:
             record.eight_bit,
             record.smtputf8,
             record.is_canonical,
+            dsn if dsn is None or recipients is everybody else _of_batch(dsn, batch),
         )
 
     def record(self, finished: Finished, peer: Peer) -> None:  # hot: throughput

@@ -14,24 +14,19 @@ from contextlib import suppress
 from typing import Final
 
 from penstock.lane.connection import LaneConnection
-from penstock.lane.delivery import Delivery, expired
+from penstock.lane.delivery import Delivery
 from penstock.lane.opening import NoConnection, Opener
+from penstock.lane.undeliverable import record_expiration, record_failure
 from penstock.mail.configuration import PathConfig, QueueConfig
 from penstock.mail.duration import MonotonicTime, WallTime
 from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock, Draw, Spool, SpoolError
 from penstock.mail.queue_name import QueueName
-from penstock.mail.records import (
-    INTERNAL,
-    AttemptRecord,
-    ExpirationRecord,
-    MessageRecord,
-    Outcome,
-    Verdict,
-)
+from penstock.mail.records import INTERNAL, MessageRecord
 from penstock.mail.reply import reply
 from penstock.net.router import Router
-from penstock.queueing.effects import Connect, Effect, Expire, Fail, Offer, Resolve
+from penstock.net.tls import ClientContexts
+from penstock.queueing.effects import Connect, Effect, Expire, Offer, Resolve
 from penstock.queueing.queues import Hop, Path
 from penstock.queueing.scheduler import Scheduler
 from penstock.routing.plan import Route, Unroutable
@@ -50,7 +45,7 @@ class Lane:
     """The delivery side of a worker. Made on a running loop.
 
     ``own_names`` are the names by which our listeners greet: a peer that greets so is ourselves. ``connection_limit``
-    bounds its connections over all paths; what is over it waits for one to end.
+    bounds its connections over all paths; what is over it waits for one to end. ``contexts`` verify other hosts' certificates.
     """
 
     def __init__(
@@ -66,6 +61,7 @@ class Lane:
         queue_config: Callable[[QueueName], QueueConfig],
         path_config: Callable[[str], PathConfig],
         connection_limit: int,
+        contexts: ClientContexts,
     ) -> None:
         self.scheduler = Scheduler(queue_config, path_config)
         self.connections: set[LaneConnection] = set()
@@ -76,7 +72,7 @@ class Lane:
         self._router = router
         self._clock = clock
         self._draw = draw
-        self._opener = Opener(self, router, clock, ids, ehlo_name, own_names)
+        self._opener = Opener(self, router, clock, ids, ehlo_name, own_names, contexts)
         self._connection_limit = connection_limit
         self._loop = asyncio.get_running_loop()
         self._idle: dict[Path, list[LaneConnection]] = {}
@@ -116,6 +112,10 @@ class Lane:
     def use_router(self, router: Router) -> None:
         """Ask another router from now on; routes that are known hold for their time."""
         self._router = self._opener.router = router
+
+    def use_contexts(self, contexts: ClientContexts) -> None:
+        """Verify certificates by these from now on; connections keep what they began with."""
+        self._opener.contexts = contexts
 
     # -- effects
 
@@ -162,9 +162,9 @@ class Lane:
         elif isinstance(effect, Resolve):
             self._resolve(effect.hop)
         elif isinstance(effect, Expire):
-            self._record_expiration(effect)
+            record_expiration(self._spool, self.scheduler, effect, self._clock.wall())
         else:
-            self._record_failure(effect)
+            record_failure(self._spool, self.scheduler, effect, self._clock.wall())
 
     def _arm(self) -> None:
         """Have the timer stand at the next instant at which something is due."""
@@ -185,42 +185,6 @@ class Lane:
             self._is_scheduled = True
             self._loop.call_soon(self._go_on)
         self.work_done()
-
-    def _record_expiration(self, effect: Expire) -> None:
-        stored = self._spool.read(effect.position)
-        self._spool.record_expiration(
-            effect.position,
-            ExpirationRecord(
-                stored.record,
-                self._clock.wall(),
-                effect.attempts,
-                effect.site,
-                stored.waiting,
-                expired(self._held_by(effect)),
-            ),
-        )
-
-    def _held_by(self, effect: Expire) -> str:
-        """What held an expired message last, in words."""
-        path = self.scheduler.paths.get(effect.site)
-        hold = effect.queue.hop.hold or (path.hold if path is not None else None)
-        return f"it was held for want of a {hold.gate}: {hold.reason}" if hold is not None else ""
-
-    def _record_failure(self, effect: Fail) -> None:
-        stored = self._spool.read(effect.position)
-        outcomes = [Outcome(index, Verdict.FAILED, effect.reply) for index in stored.waiting]
-        self._spool.record_attempt(
-            effect.position,
-            AttemptRecord(
-                stored.record,
-                self._clock.wall(),
-                effect.attempts,
-                effect.site,
-                self.scheduler.source if effect.site else "",
-                None,
-                tuple(outcomes),
-            ),
-        )
 
     # -- routes
 

@@ -7,12 +7,13 @@ wrong with them. Durations are seconds, sizes octets.
 from __future__ import annotations
 
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 import msgspec
 
 from penstock.mail.duration import ByteCount, Seconds
+from penstock.mail.rate import Rate
 
 Network = IPv4Network | IPv6Network
 
@@ -44,18 +45,88 @@ class LineEndings(Enum):
     ALLOW = "Allow"
 
 
+class TlsMode(Enum):
+    """Encryption on a listener: none, offered by STARTTLS (RFC 3207), or from the first octet on (RFC 8314)."""
+
+    OFF = "off"
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+
+
+class EnableTls(Enum):
+    """Encryption of a path. The insecure ones take any certificate.
+
+    Opportunistic: used where offered, then with a valid certificate; a handshake or certificate that fails does not lead to plain text.
+    OpportunisticInsecure: used where offered. Required: nothing without it.
+    """
+
+    OPPORTUNISTIC = "Opportunistic"
+    OPPORTUNISTIC_INSECURE = "OpportunisticInsecure"
+    REQUIRED = "Required"
+    REQUIRED_INSECURE = "RequiredInsecure"
+    DISABLED = "Disabled"
+
+    @property
+    def is_required(self) -> bool:
+        """Whether mail may go with TLS only."""
+        return self in (EnableTls.REQUIRED, EnableTls.REQUIRED_INSECURE)
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the certificate has to be valid for the host's name."""
+        return self in (EnableTls.OPPORTUNISTIC, EnableTls.REQUIRED)
+
+
+class Secret(str):
+    """A text that is shown nowhere: its ``repr``, and so that of every record that has it, leaves it out. ``str`` methods give it as it is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+
+class ListenerOverride(msgspec.Struct, frozen=True):
+    """``via`` or ``peer``: listener options, by field name, for connections that come to, or from, an address of ``network``.
+
+    A certificate is never without its key here: ``tls_private_key`` is there, if only as None, where ``tls_certificate`` is.
+    """
+
+    network: Network
+    changes: dict[str, object]
+
+    @property
+    def meta(self) -> dict[str, str]:
+        """The ``meta`` among the changes."""
+        meta = self.changes.get("meta")
+        return meta if isinstance(meta, dict) else {}
+
+
 class NodeConfig(msgspec.Struct, frozen=True):
-    """``[node]``. ``workers`` is 1 in this version; ``memory_limit`` None is a share of the machine's; ``policy`` a file's path or None."""
+    """``[node]``. ``workers`` is 1 in this version; ``memory_limit`` None is a share of the machine's; ``policy`` a file's path or None.
+
+    ``policy_threads`` run plain functions of the policy; ``policy_timeout`` is how long any hook may take. ``tls_ca_file`` holds the
+    certificates that other hosts' certificates are verified by, None for the system's.
+    """
 
     hostname: str
     data_dir: str
     workers: int = 1
     memory_limit: ByteCount | None = None
     policy: str | None = None
+    policy_threads: int = 4
+    policy_timeout: Seconds = Seconds(5.0)
+    tls_ca_file: str | None = None
 
 
 class SmtpListenerConfig(msgspec.Struct, frozen=True):
-    """``[[listener.smtp]]``: where mail comes in, who may relay, and every limit on a session."""
+    """``[[listener.smtp]]``: where mail comes in, who may relay, and every limit on a session.
+
+    ``min_data_rate`` is in octets a second. ``max_connections_per_client``, ``max_failures_per_client`` and ``max_auth_failures`` are of
+    one client address (an IPv6 /64); clients in ``relay_hosts`` are exempt from all but the last. A failed AUTH is answered after
+    ``auth_failure_delay``. ``session_timeout`` ends a session
+    that has not got a message accepted for so long.
+    """
 
     listen: tuple[Endpoint, ...]
     hostname: str
@@ -70,6 +141,49 @@ class SmtpListenerConfig(msgspec.Struct, frozen=True):
     data_processing_timeout: Seconds = Seconds(300.0)
     invalid_line_endings: LineEndings = LineEndings.DENY
     line_length_hard_limit: int = 998
+    tls: TlsMode = TlsMode.STARTTLS
+    tls_certificate: str | None = None
+    tls_private_key: str | None = None
+    tls_required_client_ca: str | None = None
+    allow_auth_without_tls: bool = False
+    allow_xclient: tuple[Network, ...] = ()
+    allow_proxy: tuple[Network, ...] = ()
+    require_proxy_protocol: bool = False
+    discard_ehlo_keywords: frozenset[str] = frozenset()
+    max_received_fields: int = 100
+    max_connections_per_client: int = 100
+    max_failures_per_client: Rate = Rate(600, Seconds(60.0), 600)
+    max_auth_failures: Rate = Rate(10, Seconds(60.0), 10)
+    auth_failure_delay: Seconds = Seconds(1.0)
+    min_data_rate: ByteCount = ByteCount(500)
+    session_timeout: Seconds = Seconds(3600.0)
+    meta: dict[str, str] = {}
+    via: tuple[ListenerOverride, ...] = ()
+    peer: tuple[ListenerOverride, ...] = ()
+
+    def for_connection(self, local_address: str, peer_address: str) -> SmtpListenerConfig:
+        """What holds for a connection from ``peer_address`` to ``local_address``: of ``via`` the most specific network's, over it of ``peer``.
+
+        An IPv4 address in IPv6 (``::ffff:192.0.2.1``) is the IPv4 address. ``meta`` is laid over key by key. ValueError if an address is none.
+        """
+        if not self.via and not self.peer:
+            return self
+        changes: dict[str, object] = {}
+        meta = dict(self.meta)
+        for overrides, address in ((self.via, local_address), (self.peer, peer_address)):
+            override = _most_specific(overrides, address)
+            if override is not None:
+                changes.update(override.changes)
+                meta.update(override.meta)
+        return msgspec.structs.replace(self, **{**changes, "meta": meta}) if changes else self
+
+
+def _most_specific(overrides: tuple[ListenerOverride, ...], address: str) -> ListenerOverride | None:
+    given: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    if isinstance(given, IPv6Address) and given.ipv4_mapped is not None:
+        given = given.ipv4_mapped
+    matching = [override for override in overrides if given in override.network]
+    return max(matching, key=lambda override: override.network.prefixlen, default=None)
 
 
 class HttpListenerConfig(msgspec.Struct, frozen=True):
@@ -125,12 +239,25 @@ class QueuesConfig(msgspec.Struct, frozen=True):
 
 
 class PathConfig(msgspec.Struct, frozen=True):
-    """``shaping.toml``: how connections of a path are made and how long each of their commands may take."""
+    """``shaping.toml``: how connections of a path are made and how long each of their commands may take.
+
+    ``smtp_auth_plain_username`` None is no AUTH; with a name, mail goes only once the peer has accepted it.
+    """
 
     smtp_port: int = 25
     prohibited_hosts: tuple[Network, ...] = PROHIBITED_HOSTS
     connection_limit: int = 32
-    enable_tls: str = "Disabled"
+    enable_tls: EnableTls = EnableTls.OPPORTUNISTIC
+    enable_pipelining: bool = True
+    enable_rset: bool = True
+    ignore_8bit_checks: bool = False
+    use_lmtp: bool = False
+    smtp_auth_plain_username: str | None = None
+    smtp_auth_plain_password: Secret | None = None
+    allow_smtp_auth_plain_without_tls: bool = False
+    allow_smtp_auth_plain_without_valid_certificate: bool = False
+    starttls_timeout: Seconds = Seconds(5.0)
+    auth_timeout: Seconds = Seconds(60.0)
     connect_timeout: Seconds = Seconds(60.0)
     banner_timeout: Seconds = Seconds(60.0)
     ehlo_timeout: Seconds = Seconds(300.0)

@@ -10,7 +10,7 @@ from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
     MessageRecord,
-    RejectionRecord,
+    NoteRecord,
     StoredMessage,
 )
 
@@ -50,7 +50,7 @@ class Spool(Protocol):
     def record_expiration(self, position: int, record: ExpirationRecord) -> None:
         """Write that these recipients were given up; after the last recipient the position is free."""
 
-    def note(self, record: RejectionRecord) -> None:
+    def note(self, record: NoteRecord) -> None:
         """Write down what is no message, so that an event is made of it."""
 
     def read(self, position: int) -> StoredMessage:

@@ -11,10 +11,12 @@ from enum import Enum
 import msgspec
 
 from penstock.mail.address import Address, ReversePath
+from penstock.mail.dsn import EnvelopeDsn
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import MessageId, SessionId
 from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply
+from penstock.mail.tls import TlsFacts
 
 #: The beginning of every reply text that is ours and not a peer's; rules recognise it.
 INTERNAL = "Penstock internal: "
@@ -23,7 +25,9 @@ INTERNAL = "Penstock internal: "
 class Reception(msgspec.Struct, frozen=True):
     """How a message came in. One record serves all messages of a session.
 
-    ``protocol`` is ``SMTP`` or ``ESMTP`` (RFC 3848); ``listener`` is ours as ``address:port``.
+    ``protocol`` is ``SMTP``, ``ESMTP``, ``ESMTPS``, ``ESMTPA`` or ``ESMTPSA`` (RFC 3848); ``listener`` is ours as ``address:port``.
+    ``authentication_id`` and ``authorization_id`` are of AUTH (RFC 4954), "" without one. ``proxy_address`` is the host that passed the
+    connection on (XCLIENT, PROXY), "" for none: the peer is then as that host says.
     """
 
     protocol: str
@@ -33,6 +37,14 @@ class Reception(msgspec.Struct, frozen=True):
     listener: str
     hostname: str
     session_id: SessionId
+    tls: TlsFacts | None = None
+    authentication_id: str = ""
+    authorization_id: str = ""
+    proxy_address: str = ""
+
+
+#: What a policy may keep with a message, by name.
+MetaValue = str | int | float | bool | None
 
 
 class MessageRecord(msgspec.Struct, frozen=True):
@@ -41,6 +53,7 @@ class MessageRecord(msgspec.Struct, frozen=True):
     ``recipients`` keep their places for good: outcomes name them by index. ``added_header`` goes before ``content``, which parts of one
     transaction share. ``eight_bit`` is whether the content has octets above 127; ``smtputf8`` whether it
     needs SMTPUTF8. ``is_canonical``: every line of the content ends with CRLF and none begins with a dot, so it can go on a wire as it is.
+    ``dsn`` None: nothing was asked about notifications (RFC 3461). ``meta`` is the policy's own.
     """
 
     id: MessageId
@@ -54,6 +67,8 @@ class MessageRecord(msgspec.Struct, frozen=True):
     eight_bit: bool = False
     smtputf8: bool = False
     is_canonical: bool = False
+    dsn: EnvelopeDsn | None = None
+    meta: dict[str, MetaValue] = {}
 
     @property
     def size(self) -> int:
@@ -92,6 +107,7 @@ class Peer(msgspec.Struct, frozen=True):
     port: int
     source_address: str
     session_id: SessionId
+    tls: TlsFacts | None = None
 
 
 class AttemptRecord(msgspec.Struct, frozen=True):
@@ -134,7 +150,19 @@ class RejectionRecord(msgspec.Struct, frozen=True):
     recipient: str
 
 
-SpoolRecord = MessageRecord | AttemptRecord | ExpirationRecord | RejectionRecord
+class PolicyErrorRecord(msgspec.Struct, frozen=True):
+    """A hook of the policy that raised, was late, or returned nonsense: a note. ``error`` says what, with the traceback where there is one."""
+
+    id: MessageId
+    time: WallTime
+    reception: Reception
+    hook: str
+    error: str
+
+
+#: What is no message.
+NoteRecord = RejectionRecord | PolicyErrorRecord
+SpoolRecord = MessageRecord | AttemptRecord | ExpirationRecord | NoteRecord
 
 
 class StoredMessage(msgspec.Struct, frozen=True):

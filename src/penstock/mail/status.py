@@ -17,7 +17,14 @@ from typing import Final
 import msgspec
 
 from penstock.mail.duration import ByteCount, MonotonicTime, Seconds, WallTime
-from penstock.mail.records import AttemptRecord, ExpirationRecord, MessageRecord, SpoolRecord, Verdict
+from penstock.mail.records import (
+    AttemptRecord,
+    ExpirationRecord,
+    MessageRecord,
+    RejectionRecord,
+    SpoolRecord,
+    Verdict,
+)
 
 #: The name of what is past a bound. A colon: no tenant, domain or path can be called so.
 OTHER: Final = ":other"
@@ -71,7 +78,7 @@ class Tally:
             for counts in (self.total, self._tenant(record.message.queue.tenant)):
                 counts.expired += gone
                 counts.queued -= gone
-        else:
+        elif isinstance(record, RejectionRecord):
             for counts in (self.total, self._tenant(None)):
                 counts.rejected += 1
 
@@ -110,6 +117,16 @@ class Histogram(msgspec.Struct):
         """Count one observation."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
+
+
+class PolicyCounts(msgspec.Struct):
+    """One hook of the policy since it was loaded: how often it was asked, refused, failed, was late among that; and the seconds of all."""
+
+    calls: int = 0
+    refusals: int = 0
+    faults: int = 0
+    late: int = 0
+    seconds: float = 0.0
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -166,7 +183,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     ``messages`` are stored, ``scheduled`` of them wait in ``scheduled_queues`` queues, the others are in ready queues and in flight.
     ``ready`` is by path, written ``source->site_name``; ``scheduled_by_domain`` and ``ready`` may hold any number of names, the largest
-    are shown. ``loop_lag`` is the most that the event loop ran late within the last minute. Totals count since the start.
+    are shown. ``policy`` is by hook. ``loop_lag`` is the most that the event loop ran late within the last minute. Totals count since the start.
     """
 
     started: WallTime
@@ -189,6 +206,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     memory_limit: ByteCount | None = None
     dns_hits: int = 0
     dns_misses: int = 0
+    tls_handshakes: int = 0
+    tls_handshakes_failed: int = 0
+    policy: Mapping[str, PolicyCounts] = {}
 
 
 class ListenerStatus(msgspec.Struct, frozen=True):

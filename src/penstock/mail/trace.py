@@ -36,7 +36,8 @@ def received_prefix(reception: Reception, *, smtputf8: bool) -> bytes:
     name = reception.ehlo_domain or "unknown"
     if not smtputf8 and not name.isascii():
         name = name.encode("ascii", "replace").decode("ascii")
-    protocol = "UTF8SMTP" if smtputf8 else reception.protocol
+    # RFC 6531 4.3: UTF8SMTP, with the same letters behind it as ESMTP
+    protocol = reception.protocol.replace("ESMTP", "UTF8SMTP") if smtputf8 else reception.protocol
     peer = address_literal(reception.peer_address)
     return f"Received: from {name} ({peer})\r\n\tby {reception.hostname} with {protocol} id ".encode()
 

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from penstock.mail.problem import ConfigError, Problem
-from penstock.policy.hooks import check_hooks
+from penstock.policy.hooks import Hook, check_hooks, find_hooks
 
 MODULE_NAME: Final = "_penstock_policy"
 #: Far beyond any policy.
@@ -27,11 +27,12 @@ _SHOWN: Final = 200
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """A policy file that was run: where it was, its octets, and the module it became."""
+    """A policy file that was run: where it was, its octets, the module it became, and its hooks by name."""
 
     path: str
     source: bytes
     module: ModuleType
+    hooks: dict[str, Hook]
 
 
 class _Loader(importlib.abc.InspectLoader):
@@ -69,7 +70,7 @@ def load(path: str | Path) -> Policy:
         else:
             sys.modules[MODULE_NAME] = before
         raise
-    return Policy(file, source, module)
+    return Policy(file, source, module, find_hooks(vars(module)))
 
 
 def _read(file: str) -> bytes:

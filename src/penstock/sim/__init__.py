@@ -2,6 +2,9 @@
 
     sink          an SMTP server that takes mail, answers as scripted, and judges what came
     blast         a load generator that accounts for every message
+    hostile       a server that says what its script says, however wrong
+    tls           TLS of such servers
+    certificates  an authority of our own, and what it issues
     resolver      a resolver whose answers are a script
     clock, draw   time and chance that a test holds in its hand
     raw_client    a client that sends exactly the octets it is told to

@@ -1,377 +1,235 @@
 """A client session: told what to send, it gives octets; fed the peer's replies, it gives events (RFC 5321, RFC 2920).
 
-How a transaction goes. With PIPELINING, RSET where one is needed, MAIL, every RCPT and DATA leave as one group; without, one by one. Each
-reply is matched with the command it answers, in order, and counted. A reply that nothing asked for, one that came before its command was
-sent, one that no such command has (3yz but to DATA, 220 and 221 within a transaction), or one that is malformed, breaks the session
-(``Broken``), because from there on no reply can be trusted to mean what it seems to. QUIT is never sent behind mail data.
+``introduction`` is its beginning, ``client_transaction`` what it is for, ``client_dialogue`` what the two share. Each reply is matched with the
+command it answers, in order, and counted. A reply that nothing asked for, one that came before its command was sent, one that no such
+command has (3yz but to DATA, 220 and 221 within a transaction), or one that is malformed, breaks the session (``Broken``), because from
+there on no reply can be trusted to mean what it seems to. QUIT is never sent behind mail data.
 
-Every recipient gets the reply that decided about it: its own RCPT's, else MAIL's, DATA's, or the one to the final dot. A connection that
-ends leaves those without a reply with one of ours (4yz); if mail data had been sent, they are uncertain: the peer may have the message.
+A connection that ends leaves recipients without a reply with one of ours (4yz); if mail data had been sent, they are uncertain: the peer may
+have the message. A session that had served others and ends before the peer took notice of a transaction leaves it ``NotBegun``.
+
+Encryption is the shell's: a session has plain octets in and out, says ``TlsGranted`` where the handshake is due, and is told by ``secured``
+that from there on its octets come through TLS.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Final
-
-import msgspec
-
 from penstock.mail.records import INTERNAL
 from penstock.mail.reply import Reply, reply
+from penstock.mail.tls import TlsFacts
+from penstock.smtp.capabilities import Capabilities
+from penstock.smtp.client_dialogue import Dialogue
 from penstock.smtp.client_events import (
     Broken,
     ClientEvent,
     Finished,
     Introduced,
+    NotBegun,
     Result,
     SessionRefused,
     Stage,
+    TlsGranted,
 )
+from penstock.smtp.client_options import Credentials, SessionOptions
+from penstock.smtp.client_transaction import ClientTransaction, envelope
+from penstock.smtp.introduction import Introduction
 from penstock.smtp.reply_reader import ProtocolViolation, ReplyReader
-from penstock.smtp.transmission import (
-    Capabilities,
-    Transmission,
-    capabilities,
-    is_printable_word,
-    mail_command,
-    mail_data,
-    rcpt_command,
-    unsendable,
-    unsendable_recipient,
-)
+from penstock.smtp.transmission import Transmission
 
 __all__ = [
     "Broken",
     "ClientEvent",
     "ClientSession",
+    "Credentials",
     "Finished",
     "Introduced",
+    "NotBegun",
     "Result",
+    "SessionOptions",
     "SessionRefused",
     "Stage",
+    "TlsGranted",
 ]
-
-#: Stages in which a transaction is under way, and the command that each waits for, as events name it.
-_IN_TRANSACTION: Final[dict[Stage, str]] = {
-    Stage.RSET: "RSET",
-    Stage.MAIL: "MAIL",
-    Stage.RCPT: "RCPT",
-    Stage.DATA: "DATA",
-    Stage.DOT: "DATA",
-}
-#: EHLO is not known: the peer is asked in the old way (RFC 5321 3.2).
-_NO_EHLO: Final = frozenset({500, 502, 504})
-#: Said to a connection and to QUIT only; within a transaction they answer something else, or nothing of ours.
-_OUT_OF_PLACE: Final = frozenset({220, 221})
-
-_UNWRITABLE_SENDER: Final = reply(553, "5.1.7", INTERNAL + "the reverse-path cannot be written as a path")
-_UNWRITABLE_RECIPIENT: Final = reply(553, "5.1.3", INTERNAL + "the address cannot be written as a path")
 
 
 class ClientSession:
-    """One session of ours with a peer, from its banner on. ``ehlo_name`` is how we introduce ourselves: one word of printable ASCII."""
+    """One session of ours with a peer, from its banner on."""
 
     __slots__ = (
-        "_awaited",
-        "_ehlo_name",
-        "_is_answered",
-        "_mail_reply",
-        "_message",
+        "_dialogue",
+        "_introduction",
         "_needs_rset",
-        "_output",
-        "_peer",
-        "_pending",
+        "_options",
         "_reader",
-        "_results",
-        "_unasked",
-        "_unsent",
-        "greeting",
+        "_transaction",
         "replies",
         "transactions",
     )
 
-    def __init__(self, ehlo_name: str) -> None:
-        if not is_printable_word(ehlo_name):
-            raise ValueError(f"{ehlo_name!r} is no name to introduce oneself with")
-        self._ehlo_name = ehlo_name.encode("ascii")
+    def __init__(self, options: SessionOptions) -> None:
+        self._options = options
         self._reader = ReplyReader()
-        self._output: list[bytes] = []
-        #: commands whose replies are still to come: the stage, and the recipient's index for RCPT
-        self._awaited: deque[tuple[Stage, int]] = deque([(Stage.BANNER, -1)])
-        #: commands of the envelope that have not been sent, with the same; without PIPELINING only
-        self._unasked: deque[tuple[bytes, Stage, int]] = deque()
-        self._unsent = 0  # how many of those awaited are still in the output
-        self._peer = Capabilities()
-        self._message: Transmission | None = None
-        self._results: dict[int, Result] = {}
-        self._pending: list[int] = []  # recipients that have no result yet
-        self._mail_reply: Reply | None = None
+        self._dialogue = Dialogue()
+        self._introduction = Introduction(self._dialogue, options)
+        self._transaction: ClientTransaction | None = None
         self._needs_rset = False
-        self._is_answered = False
-        self.greeting = ""
         self.transactions = 0
         #: whole replies that have come
         self.replies = 0
 
+    # -- what it says of itself
+
     @property
     def stage(self) -> Stage:
         """What the session waits for now; a deadline belongs to it."""
-        return self._awaited[0][0] if self._awaited else Stage.IDLE
+        return self._dialogue.stage
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a transaction may be sent: introduced, and nothing is awaited."""
+        return not self._dialogue.awaited
 
     @property
     def is_closed(self) -> bool:
         """Whether the session is over and its connection is to be closed."""
-        return bool(self._awaited) and self._awaited[0][0] is Stage.CLOSED
+        return self._dialogue.is_closed
 
     @property
-    def is_stale(self) -> bool:
-        """Whether a transaction is under way that the peer has not said a word to, on a session that had served others before.
+    def greeting(self) -> str:
+        """The name that the peer's banner gave, "" if it has given none."""
+        return self._introduction.greeting
 
-        If the connection ends now, it had ended before: nothing was tried.
-        """
-        return self._message is not None and not self._is_answered and self.transactions > 1
+    @property
+    def peer(self) -> Capabilities:
+        """What the peer offers, by its last EHLO."""
+        return self._introduction.peer
+
+    @property
+    def tls(self) -> TlsFacts | None:
+        """What is known of the encryption; None in clear."""
+        return self._introduction.tls
 
     def take_output(self) -> bytes:  # hot: micro_smtp
         """The octets to write since the last call."""
-        output = self._output
-        if not output:
-            return b""
-        octets = output[0] if len(output) == 1 else b"".join(output)
-        output.clear()
-        self._unsent = 0
-        return octets
+        return self._dialogue.take_output()
 
     # -- sending
 
     def send(self, message: Transmission) -> Finished | None:  # hot: micro_smtp
-        """Begin a transaction; IDLE only. What the peer cannot be given at all is Finished at once, without a word to it."""
-        if self._awaited:
+        """Begin a transaction; idle only. What the peer cannot be given at all is Finished at once, without a word to it."""
+        dialogue, options, peer = self._dialogue, self._options, self._introduction.peer
+        if dialogue.awaited:
             raise RuntimeError(f"a transaction cannot begin while waiting for {self.stage.value}")
-        peer = self._peer
-        refused = unsendable(message, peer)
-        mail = b""
-        if refused is None:
-            try:
-                mail = mail_command(message, peer)
-            except ValueError:
-                refused = _UNWRITABLE_SENDER
-        results: dict[int, Result] = {}
-        pending: list[int] = []
-        lines: list[bytes] = []
-        for index, recipient in enumerate(message.recipients):
-            why = refused or unsendable_recipient(recipient, peer)
-            if why is None:
-                try:
-                    lines.append(rcpt_command(recipient))
-                    pending.append(index)
-                    continue
-                except ValueError:
-                    why = _UNWRITABLE_RECIPIENT
-            results[index] = Result(index, why, None)
-        if not pending:
-            return Finished(tuple(results.values()), is_reusable=True)
-        self._message, self._results, self._pending = message, results, pending
-        self._mail_reply = None
-        self._is_answered = False
+        written = envelope(message, peer, options)
+        if not written.recipients:
+            return Finished(tuple(written.refused.values()))
+        self._transaction = ClientTransaction(
+            dialogue, message, written, peer, is_lmtp=options.is_lmtp, needs_rset=self._needs_rset
+        )
+        self._needs_rset = False
         self.transactions += 1
-        self._begin(mail, lines)
         return None
 
-    def _begin(self, mail: bytes, recipients: list[bytes]) -> None:  # hot: micro_smtp
-        """Ask for RSET, where one is needed, and the envelope."""
-        commands = [(Stage.RCPT, index) for index in self._pending]
-        commands.insert(0, (Stage.MAIL, -1))
-        lines = [mail, *recipients]
-        if self._needs_rset:
-            self._needs_rset = False
-            commands.insert(0, (Stage.RSET, -1))
-            lines.insert(0, b"RSET\r\n")
-        if self._peer.pipelining:
-            commands.append((Stage.DATA, -1))
-            lines.append(b"DATA\r\n")
-            self._awaited.extend(commands)
-            self._unsent += len(commands)
-            self._output.append(b"".join(lines))
-        else:
-            self._unasked.extend([(line, *command) for line, command in zip(lines, commands, strict=True)])
-            self._ask(*self._unasked.popleft())
-
-    def _ask(self, line: bytes, stage: Stage, index: int = -1) -> None:
-        self._output.append(line)
-        self._awaited.append((stage, index))
-        self._unsent += 1
-
     def quit(self) -> None:
-        """Take leave; IDLE only, a no-op otherwise."""
-        if not self._awaited:
-            self._ask(b"QUIT\r\n", Stage.QUIT)
+        """Take leave; idle only, a no-op otherwise."""
+        if not self._dialogue.awaited:
+            self._dialogue.ask(b"QUIT\r\n", Stage.QUIT)
+
+    def secured(self, facts: TlsFacts) -> list[ClientEvent]:
+        """The handshake that TlsGranted asked for is done: begin again. What that means, if it is not enough."""
+        if self.stage is not Stage.TLS:
+            raise RuntimeError(f"no handshake is due while waiting for {self.stage.value}")
+        event = self._introduction.secured(facts)
+        return [event] if event is not None else []
 
     # -- receiving
 
     def receive(self, data: bytes) -> list[ClientEvent]:  # hot: micro_smtp
         """Take octets from the peer; what they mean. They can answer only what ``take_output`` has given out before."""
         events: list[ClientEvent] = []
-        if self.is_closed:
+        dialogue, reader = self._dialogue, self._reader
+        if dialogue.is_closed:
             return events
-        reader = self._reader
+        awaited = dialogue.awaited
         try:
             for answer in reader.feed(data):
-                if len(self._awaited) <= self._unsent:
+                if len(awaited) <= dialogue.unsent:
                     raise ProtocolViolation(f"a reply that nothing asked for: {str(answer)[:200]}")
                 self.replies += 1
-                self._on_reply(answer, events)
-                if self.stage is Stage.CLOSED:
+                transaction = self._transaction
+                if transaction is None or answer.code == 421:
+                    self._on_other_reply(transaction, answer, events)
+                else:
+                    transaction.on_reply(answer)
+                    if transaction.is_over:
+                        self._finish(transaction, events)
+                if self.is_closed:
                     return events
             if reader.violation is not None:
                 raise reader.violation
-            if len(self._awaited) <= self._unsent and not reader.is_idle:
+            if len(awaited) <= dialogue.unsent and not reader.is_idle:
                 raise ProtocolViolation("octets that nothing asked for")
         except ProtocolViolation as violation:
-            self._break(str(violation), events)
+            self._end(str(violation), "4.5.0", str(violation), events)
         return events
 
-    def _on_reply(self, answer: Reply, events: list[ClientEvent]) -> None:
-        stage, index = self._awaited[0]
-        command = _IN_TRANSACTION.get(stage)
-        if command is None:
-            self._on_introduction(stage, answer, events)
-            return
-        self._is_answered = True
-        if answer.code in _OUT_OF_PLACE or (answer.is_intermediate and stage is not Stage.DATA):
-            raise ProtocolViolation(f"{command} was answered with {str(answer)[:200]}")
-        self._awaited.popleft()
-        if answer.code == 421:
-            self._lose(answer, command, events)
-        else:
-            self._on_transaction_reply(stage, index, answer, events)
-
-    def _on_introduction(self, stage: Stage, answer: Reply, events: list[ClientEvent]) -> None:
-        self._awaited.popleft()
-        if stage is Stage.QUIT:
-            self._close()
-        elif stage is Stage.BANNER and answer.code == 220:
-            self.greeting = answer.text.partition("\n")[0].partition(" ")[0]
-            self._ask(b"EHLO %b\r\n" % self._ehlo_name, Stage.EHLO)
-        elif stage is Stage.EHLO and answer.code in _NO_EHLO:
-            self._ask(b"HELO %b\r\n" % self._ehlo_name, Stage.HELO)
-        elif stage is not Stage.BANNER and answer.code == 250:
-            if stage is Stage.EHLO:
-                self._peer = capabilities(answer)
-            events.append(Introduced())
-        else:
-            self._close()
-            events.append(SessionRefused(stage, answer))
-
-    def _on_transaction_reply(
-        self, stage: Stage, index: int, answer: Reply, events: list[ClientEvent]
+    def _on_other_reply(
+        self, transaction: ClientTransaction | None, answer: Reply, events: list[ClientEvent]
     ) -> None:
-        if stage is Stage.DOT:
-            self._settle(answer, "DATA")
-            self._finish(events)
-        elif stage is Stage.DATA:
-            self._on_data(answer, events)
-        else:
-            if not answer.is_positive:
-                self._on_refusal(stage, index, answer)
-            if not self._peer.pipelining:
-                self._step(events)
+        """A reply that a transaction does not take: 421, which ends it, or one that comes outside of any."""
+        if transaction is not None:
+            self._abandon(transaction, answer, events, is_reply=True)
+            self._dialogue.close()
+            return
+        stage, _ = self._dialogue.awaited.popleft()
+        if stage is Stage.QUIT:
+            self._dialogue.close()
+            return
+        event = self._introduction.on_reply(stage, answer)
+        if event is not None:
+            events.append(event)
 
-    def _on_refusal(self, stage: Stage, index: int, answer: Reply) -> None:
-        """Note a 4yz or 5yz to a command of the envelope."""
-        if stage is Stage.MAIL:
-            self._mail_reply = answer
-        elif stage is Stage.RCPT:
-            # the recipient of a transaction that was refused is refused for that, whatever is said about it
-            command = "RCPT" if self._mail_reply is None else "MAIL"
-            self._results[index] = Result(index, self._mail_reply or answer, command)
-            self._pending.remove(index)
-        else:
-            raise ProtocolViolation(f"RSET was answered with {str(answer)[:200]}")
-
-    def _step(self, events: list[ClientEvent]) -> None:
-        """Without PIPELINING: the next command, once the last has its reply."""
-        if self._mail_reply is None and self._unasked:
-            self._ask(*self._unasked.popleft())
-        elif self._mail_reply is None and self._pending:
-            self._ask(b"DATA\r\n", Stage.DATA)
-        else:
-            self._needs_rset = self._mail_reply is None
-            self._unasked.clear()
-            self._settle_mail()
-            self._finish(events)
-
-    def _on_data(self, answer: Reply, events: list[ClientEvent]) -> None:  # hot: micro_smtp
-        if answer.is_positive:
-            raise ProtocolViolation(f"DATA was answered with {str(answer)[:200]}")
-        self._settle_mail()
-        if answer.is_intermediate:
-            message = self._message
-            assert message is not None  # noqa: S101 -- DATA is sent for a message
-            # with nobody to send it to, mail data that was asked for all the same is empty, and its reply means nothing
-            self._ask(mail_data(message) if self._pending else b".\r\n", Stage.DOT)
-        else:
-            self._needs_rset = True
-            self._settle(answer, "DATA")
-            self._finish(events)
-
-    # -- results
-
-    def _settle_mail(self) -> None:
-        if self._mail_reply is not None:
-            self._settle(self._mail_reply, "MAIL")
-
-    def _settle(self, answer: Reply, command: str | None, *, is_uncertain: bool = False) -> None:
-        for index in self._pending:
-            self._results[index] = Result(index, answer, command, is_uncertain)
-        self._pending = []
-
-    def _finish(self, events: list[ClientEvent]) -> None:
-        results, self._results, self._message = self._results, {}, None
-        ordered = tuple([results[index] for index in sorted(results)])
-        events.append(Finished(ordered, is_reusable=not self._awaited))
+    def _finish(self, transaction: ClientTransaction, events: list[ClientEvent]) -> None:  # hot: micro_smtp
+        self._transaction = None
+        self._needs_rset = transaction.is_open
+        events.append(Finished(transaction.results))
+        if transaction.is_out_of_step:
+            self._dialogue.close()
+        elif transaction.is_open and not self._options.enable_rset:
+            self.quit()
 
     # -- the end
 
-    def _close(self) -> None:
-        self._awaited = deque([(Stage.CLOSED, -1)])
-        self._unasked.clear()
-        self._unsent = 0
-        # what was not sent yet is not to be sent: the peer would do it, and we would not hear of it
-        self._output.clear()
-
-    def _lose(
-        self, answer: Reply, command: str | None, events: list[ClientEvent], *, is_uncertain: bool = False
+    def _abandon(
+        self, transaction: ClientTransaction, answer: Reply, events: list[ClientEvent], *, is_reply: bool
     ) -> None:
-        """End the session within a transaction: ``answer`` is for the recipients that have no reply yet."""
-        self._close()
-        self._settle_mail()
-        self._settle(answer, command, is_uncertain=is_uncertain)
-        self._finish(events)
+        """The session ends within a transaction."""
+        self._transaction = None
+        if self.transactions > 1 and not transaction.is_answered:
+            events.append(NotBegun())
+        else:
+            transaction.lose(answer, is_reply=is_reply)
+            events.append(Finished(transaction.results))
 
-    @property
-    def _is_data_sent(self) -> bool:
-        """Whether mail data has been sent and not been answered."""
-        return self.stage is Stage.DOT and not self._output
-
-    def _break(self, reason: str, events: list[ClientEvent]) -> None:
-        """End a session that cannot be trusted."""
-        events[:] = [
-            msgspec.structs.replace(event, is_reusable=False) if isinstance(event, Finished) else event
-            for event in events
-        ]
-        if self._message is not None:
-            self._lose(reply(451, "4.5.0", INTERNAL + reason), None, events, is_uncertain=self._is_data_sent)
-        self._close()
-        events.append(Broken(reason))
+    def _end(self, reason: str, enhanced: str, text: str, events: list[ClientEvent]) -> None:
+        """End a session that cannot go on: ``text`` is for the recipients of a transaction under way."""
+        stage, transaction = self.stage, self._transaction
+        if transaction is not None:
+            self._abandon(transaction, reply(451, enhanced, INTERNAL + text), events, is_reply=False)
+        elif stage is Stage.TLS:
+            events.clear()  # a handshake that was granted is not to begin
+        self._dialogue.close()
+        events.append(Broken(reason, stage))
 
     def lost(self, reason: str) -> list[ClientEvent]:
-        """The connection has ended, or its deadline has passed: ``reason`` says which. What that means for a transaction under way."""
+        """The connection has ended: ``reason`` says how. What that means for a transaction under way."""
         events: list[ClientEvent] = []
-        if self.is_closed:
-            return events
-        if self._message is not None:
-            text = f"{INTERNAL}{reason} while waiting for {self.stage.value}"
-            self._lose(reply(451, "4.4.2", text), None, events, is_uncertain=self._is_data_sent)
-        self._close()
-        events.append(Broken(reason))
+        if not self.is_closed:
+            self._end(reason, "4.4.2", f"{reason} while waiting for {self.stage.value}", events)
         return events
+
+    def late(self) -> list[ClientEvent]:
+        """The deadline of the stage has passed: as ``lost``, but a transaction has begun, for the peer was there and kept us waiting."""
+        if self._transaction is not None:
+            self._transaction.is_answered = True
+        return self.lost("the deadline passed")

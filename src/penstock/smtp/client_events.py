@@ -17,6 +17,10 @@ class Stage(Enum):
     BANNER = "the banner"
     EHLO = "the reply to EHLO"
     HELO = "the reply to HELO"
+    LHLO = "the reply to LHLO"
+    STARTTLS = "the reply to STARTTLS"
+    TLS = "the TLS handshake"
+    AUTH = "the reply to AUTH"
     IDLE = "something to send"
     RSET = "the reply to RSET"
     MAIL = "the reply to MAIL"
@@ -27,12 +31,16 @@ class Stage(Enum):
     CLOSED = "nothing"
 
 
+class TlsGranted(msgspec.Struct, frozen=True):
+    """The peer has said 220 to STARTTLS: the shell shakes hands, and says ``secured`` or ``lost``."""
+
+
 class Introduced(msgspec.Struct, frozen=True):
-    """The peer has answered EHLO: transactions may be sent."""
+    """The peer has answered EHLO, and AUTH if there was one to be: transactions may be sent."""
 
 
 class SessionRefused(msgspec.Struct, frozen=True):
-    """The peer does not want this session; it is over."""
+    """There will be no mail on this session; it is over. ``reply`` is the peer's, or ours where what it offers does not do."""
 
     stage: Stage
     reply: Reply
@@ -48,16 +56,23 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """The transaction is over, with one result for each of its recipients. ``is_reusable``: another may be sent on this session."""
+    """The transaction is over, with one result for each of its recipients."""
 
     results: tuple[Result, ...]
-    is_reusable: bool
+
+
+class NotBegun(msgspec.Struct, frozen=True):
+    """The session, which had served others, ended before the peer took notice of this transaction: nothing was tried."""
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """The peer broke the protocol, or closed a session without a transaction; it is over. Results come before it, in Finished."""
+    """The session is over, for the peer broke the protocol or the connection ended; ``stage`` is what was waited for.
+
+    What that means for a transaction comes before it, in Finished or NotBegun.
+    """
 
     reason: str
+    stage: Stage
 
 
-ClientEvent = Introduced | SessionRefused | Finished | Broken
+ClientEvent = TlsGranted | Introduced | SessionRefused | Finished | NotBegun | Broken

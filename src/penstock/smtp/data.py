@@ -25,9 +25,9 @@ BARE_LINE_END: Final = reply(
 class DataReader:
     """Collects the mail data of one transaction, up to ``size_limit`` octets without the dots that transparency added (RFC 1870 3).
 
-    ``size`` is how many octets it holds. ``is_over``: there were more than the limit. ``is_endless``: there was a line of more than
-    ``line_limit``; not every such line is seen here, but none is held in memory beyond the segments that it came in. ``is_starved`` is for whoever
-    calls ``drop`` to say that it was for want of memory.
+    ``size`` is how many octets it holds, ``received`` how many came. ``is_over``: there were more than the limit. ``is_endless``: there was
+    a line of more than ``line_limit``; not every such line is seen here, but none is held in memory beyond the segments that it came in.
+    ``is_starved`` is for whoever calls ``drop`` to say that it was for want of memory.
     """
 
     __slots__ = (
@@ -37,11 +37,11 @@ class DataReader:
         "_limit",
         "_line",
         "_line_limit",
-        "_received",
         "_tail",
         "is_endless",
         "is_over",
         "is_starved",
+        "received",
         "size",
     )
 
@@ -50,7 +50,7 @@ class DataReader:
         self._tail = b"\r\n"  # the CRLF of DATA itself: "." CRLF right after it is the end of empty mail data
         self._limit = size_limit
         self._dots = 0  # lines that began with a dot so far
-        self._received = 0
+        self.received = 0
         self._line_limit = line_limit + 1  # with the dot that transparency may have added
         self._line = 0  # octets since the last line end
         self._is_dropping = False
@@ -76,7 +76,7 @@ class DataReader:
                 self._dots -= 1  # the dot of the end itself, which came before its CRLF
             used = end + len(_END) - len(tail)
             self._keep(data if used == len(data) else data[:used])
-            if self._received - 3 - self._dots > self._limit:
+            if self.received - 3 - self._dots > self._limit:
                 self.is_over = True
                 self.drop()
             return used
@@ -98,8 +98,8 @@ class DataReader:
         self._dots += window.count(b"\r\n.", max(tail - 2, 0), end if end >= 0 else len(window))
 
     def _keep(self, data: bytes) -> None:
-        self._received += len(data)
-        if self._received - self._dots > self._limit + 3:  # three for the end
+        self.received += len(data)
+        if self.received - self._dots > self._limit + 3:  # three for the end
             self.is_over = True
             self.drop()
         if self._is_dropping:

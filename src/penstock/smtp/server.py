@@ -4,89 +4,136 @@ The shell asks for ``next_event`` until there is none. An event waits for its an
 until it has one, so replies keep the order of commands however they are pipelined (RFC 2920). What the session refuses by itself (syntax,
 order, limits) it collects in ``refusals``, for a rejection is to be recorded whoever decided it.
 
-Commands go check, policy, apply: ``command`` checks, the shell is the policy, ``accept`` applies.
+Commands go check, policy, apply: ``check`` checks, the shell is the policy, ``accept`` applies. Encryption is the shell's: a session has
+plain octets in and out, and is told by ``secured`` that from there on they come through TLS.
 """
 
 from __future__ import annotations
 
-from penstock.mail.address import Address
+from collections.abc import Sequence
+from typing import Final
+
 from penstock.mail.reply import Reply, reply
-from penstock.smtp import command, replies
-from penstock.smtp.command import COMMAND_LINE_LIMIT, ERROR_LIMIT, MailCommand, Refusal
-from penstock.smtp.data import DataReader, judge, line_too_long
+from penstock.smtp import auth, chunk, command, extension, replies
+from penstock.smtp.check import Standing, begin_auth, check
+from penstock.smtp.chunk import ChunkReader
+from penstock.smtp.command import COMMAND_LINE_LIMIT, ERROR_LIMIT, Refusal
+from penstock.smtp.data import DataReader
+from penstock.smtp.lines import BadLine, LineBuffer
+from penstock.smtp.outbox import Outbox
 from penstock.smtp.phase import EXPECTED, TRANSITIONS, Phase, Verb
 from penstock.smtp.server_events import (
+    AuthGiven,
     DataAsked,
     Hello,
     MailGiven,
     MessageGiven,
     RecipientGiven,
     Refused,
+    Replying,
     ServerEvent,
     ServerLimits,
+    TlsAsked,
+    XclientGiven,
 )
+from penstock.smtp.transaction import Transaction
 
 __all__ = [
+    "AuthGiven",
     "DataAsked",
     "Hello",
     "MailGiven",
     "MessageGiven",
     "RecipientGiven",
     "Refused",
+    "Replying",
     "ServerEvent",
     "ServerLimits",
     "ServerSession",
+    "TlsAsked",
+    "XclientGiven",
 ]
+
+#: Failed authentications of one session; RFC 4954 4 leaves the number to the server.
+AUTH_FAILURES: Final = 3
+#: What an event answers, as refusals name it.
+_NAMES: Final[dict[type, str]] = {
+    TlsAsked: "STARTTLS",
+    AuthGiven: "AUTH",
+    XclientGiven: "XCLIENT",
+    MailGiven: "MAIL",
+    RecipientGiven: "RCPT",
+    DataAsked: "DATA",
+    MessageGiven: "DATA",
+}
 
 
 class ServerSession:
-    """One session, from the banner to its end."""
+    """One session, from the banner to its end. ``is_secure``: its octets come through TLS from the first one on (RFC 8314)."""
 
     __slots__ = (
-        "_buffer",
+        "_auth_failures",
         "_errors",
         "_event",
-        "_extended",
+        "_exchange",
         "_is_data_refused",
-        "_limits",
-        "_mail",
-        "_messages",
-        "_output",
+        "_late_chunk",
+        "_lines",
+        "_outbox",
         "_phase",
-        "_position",
-        "_reader",
-        "_recipients",
-        "_skipping",
-        "refusals",
+        "_standing",
+        "progress",
     )
 
-    def __init__(self, limits: ServerLimits) -> None:
-        self._limits = limits
-        self._phase = Phase.START
-        self._buffer = b""
-        self._position = 0  # up to here the buffer has been read
-        self._skipping = False
-        self._output: list[bytes] = []
+    def __init__(self, limits: ServerLimits, *, is_secure: bool = False) -> None:
+        self._standing = Standing(limits, is_secure=is_secure)
+        self._outbox = Outbox(is_reviewed=limits.reviews_replies)
+        self._lines = LineBuffer()
+        self._phase = Phase.CONNECTED
         self._event: ServerEvent | None = None
-        self._extended = False
-        self._mail: MailCommand | None = None
-        self._recipients: list[Address] = []
-        self._reader: DataReader | None = None
+        #: a chunk that came out of order: read to its end, then answered 503
+        self._late_chunk: ChunkReader | None = None
+        self._exchange: auth.Exchange | None = None
+        self._auth_failures = 0
         self._errors = 0
         #: whether the last command was a DATA and was refused: a client that did not wait for the reply goes on with mail data
         self._is_data_refused = False
-        self._messages = 0
-        self.refusals: list[Refused] = []
+        #: goes up with every line, message and chunk that has come whole
+        self.progress = 0
+
+    # -- what it says of itself
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether its octets come through TLS."""
+        return self._standing.is_secure
 
     @property
     def is_closed(self) -> bool:
         """Whether the connection is to be closed once the output is written."""
-        return self._phase is Phase.CLOSED
+        return self._phase is Phase.CLOSED and not self._outbox.waiting
+
+    @property
+    def is_starting_tls(self) -> bool:
+        """Whether the handshake is to follow once the output is written."""
+        return self._phase is Phase.TLS and not self._outbox.waiting
 
     @property
     def is_receiving_data(self) -> bool:
         """Whether mail data is being read."""
-        return self._reader is not None
+        return self._phase is Phase.DATA or self._phase is Phase.CHUNKS
+
+    @property
+    def messages(self) -> int:
+        """Messages accepted so far."""
+        return self._standing.messages
+
+    @property
+    def received(self) -> int:
+        """Octets so far of the mail data that is being read."""
+        transaction = self._standing.transaction
+        reader = (transaction.data or transaction.chunks) if transaction is not None else self._late_chunk
+        return reader.received if reader is not None else 0
 
     @property
     def is_waiting(self) -> bool:
@@ -94,226 +141,275 @@ class ServerSession:
         return self._event is not None
 
     @property
-    def has_input(self) -> bool:
+    def has_input(self) -> bool:  # hot: throughput
         """Whether there are octets that have not been read."""
-        return self._position < len(self._buffer)
+        return bool(self._lines.octets)
+
+    @property
+    def has_more(self) -> bool:  # hot: throughput
+        """Whether ``next_event`` may have something without further octets: a quick look, ``has_work`` is the exact one."""
+        return bool(self._lines.octets or self._outbox.waiting)
 
     @property
     def buffered(self) -> int:
         """Octets held in memory: input not yet read, and the mail data so far."""
-        return len(self._buffer) - self._position + (self._reader.size if self._reader is not None else 0)
+        transaction = self._standing.transaction
+        return len(self._lines) + (transaction.held if transaction is not None else 0)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether ``next_event`` could go on at once."""
+        if self._event is not None:
+            return False
+        if self._outbox.waiting:
+            return True
+        if self._phase is Phase.DATA or self._current_chunk() is not None:
+            return self.has_input
+        return bool(TRANSITIONS[self._phase]) and self._lines.has_line(self._line_limit)
+
+    @property
+    def _line_limit(self) -> int:
+        return COMMAND_LINE_LIMIT if self._exchange is None else auth.RESPONSE_LIMIT
+
+    @property
+    def refusals(self) -> list[Refused]:
+        """The negative replies that were said and not yet taken."""
+        return self._outbox.refusals
+
+    def take_refusals(self) -> list[Refused]:
+        """The negative replies since the last call."""
+        refusals, self._outbox.refusals = self._outbox.refusals, []
+        return refusals
+
+    def take_output(self) -> bytes:
+        """The octets to write since the last call."""
+        return self._outbox.take()
+
+    # -- from the shell
 
     def greet(self) -> None:
         """Say the banner (RFC 5321 3.1)."""
-        self._output.append(Reply(220, None, f"{self._limits.hostname} {self._limits.banner}").to_bytes())
+        if self._phase is not Phase.CONNECTED:
+            return
+        if self.has_input:
+            self.turn_away(replies.TALKS_FIRST)
+        else:
+            self._phase = Phase.START
+            self._outbox.say(replies.banner(self._standing.limits), "")
+
+    def turn_away(self, negative: Reply) -> None:
+        """Refuse the whole session instead of greeting (RFC 5321 3.1: 554, or 421), and end it."""
+        if self._phase is Phase.CLOSED:
+            return
+        self._refuse(negative, "")
+        self._shut()
+
+    def use(self, limits: ServerLimits) -> None:
+        """Other limits from now on; what was offered stays offered until the next EHLO."""
+        self._standing.limits = limits
+        self._outbox.is_reviewed = limits.reviews_replies
+
+    def secured(self) -> None:
+        """The handshake is done: nothing of what was said before counts any more (RFC 3207 4.2)."""
+        self._standing.is_secure = True
+        self._standing.begin_anew()
+        self._phase = Phase.START
 
     def close(self, farewell: Reply) -> None:
         """End the session with a reply, 421 as a rule (RFC 5321 3.8)."""
         if self._phase is not Phase.CLOSED:
-            self._output.append(farewell.to_bytes())
+            self._event = None
+            self._outbox.close(farewell)
             self._shut()
 
     def _shut(self) -> None:
         self._phase = Phase.CLOSED
-        self._take_rest()
+        self._lines.take()
         self._event = None
-        self._reset()
-
-    def _reset(self) -> None:
-        self._reader = None
-        self._mail = None
-        if self._recipients:
-            self._recipients = []
-
-    def take_output(self) -> bytes:
-        """The octets to write since the last call."""
-        output = self._output
-        if not output:
-            return b""
-        octets = output[0] if len(output) == 1 else b"".join(output)
-        output.clear()
-        return octets
+        self._standing.transaction = self._exchange = self._late_chunk = None
 
     def feed(self, data: bytes) -> None:
         """Give it octets from the client."""
         if self._phase is not Phase.CLOSED:
-            self._buffer = self._take_rest() + data if self._buffer else data
-
-    def _take_rest(self) -> bytes:
-        """Empty the buffer, and give what of it has not been read."""
-        buffer, position = self._buffer, self._position
-        self._buffer, self._position = b"", 0
-        return buffer[position:] if position else buffer
+            self._lines.feed(data)
 
     def drop_data(self) -> None:
         """Keep nothing of the mail data that is coming in; its end will be answered 452 4.3.1."""
-        if self._reader is not None:
-            self._reader.drop()
-            self._reader.is_starved = True
+        if self._standing.transaction is not None:
+            self._standing.transaction.drop()
 
     def next_event(self, budget: int = 100) -> ServerEvent | None:  # hot: micro_smtp
         """The next event, or None: more octets are needed, or an answer, or ``budget`` commands were handled without an event.
 
         ``has_work`` tells the last case from the others.
         """
-        event = self._event
-        if event is not None:
+        if self._event is not None:
             return None
+        outbox = self._outbox
         for _ in range(budget):
-            if self._reader is not None:
+            if outbox.waiting:
+                self._event = outbox.replying()
+            elif self._phase is Phase.DATA:
                 if not self._read_data():
                     return None
-            elif not self._read_command():
+            elif self._current_chunk() is not None:
+                if not self._read_chunk():
+                    return None
+            elif not TRANSITIONS[self._phase] or not self._read_line():
                 return None
-            event = self._event
-            if event is not None:
-                return event
+            if self._event is not None:
+                return self._event
         return None
 
-    @property
-    def has_work(self) -> bool:
-        """Whether ``next_event`` could go on at once."""
-        if self._event is not None or self._phase is Phase.CLOSED:
-            return False
-        unread = len(self._buffer) - self._position
-        if self._reader is not None:
-            return unread > 0
-        return self._buffer.find(b"\n", self._position) >= 0 or unread > COMMAND_LINE_LIMIT
+    # -- lines
 
-    # -- commands
-
-    def _read_command(self) -> bool:  # hot: micro_smtp
-        """Handle one command line; False if there is none yet."""
-        buffer, start = self._buffer, self._position
-        if not buffer:
-            return False
-        end = buffer.find(b"\r\n", start)
-        if end < 0:
-            self._bound_line()
-            return False
-        if end + 2 == len(buffer):
-            self._buffer, self._position = b"", 0
-        else:
-            self._position = end + 2
-        if self._skipping:
-            self._skipping = False
-            return True
-        line = buffer[start:end]
-        if end - start > COMMAND_LINE_LIMIT - 2:
-            self._refuse_line(line)
-            return True
-        verb = None
+    def _read_line(self) -> bool:  # hot: micro_smtp
+        """Handle one line; False if there is none yet."""
         try:
-            verb, argument = command.parse_line(line)
-            if verb in TRANSITIONS[self._phase]:
-                self._handle(verb, argument)
-                self._is_data_refused = False
+            line = self._lines.line(COMMAND_LINE_LIMIT if self._exchange is None else auth.RESPONSE_LIMIT)
+        except BadLine as bad:
+            verb = Verb.AUTH if self._exchange is not None else None
+            too_long = auth.TOO_LONG if verb else command.LINE_TOO_LONG
+            self._exchange = None
+            answer = too_long if bad.is_too_long else command.NOT_A_LINE
+            self._violate(Refusal(answer, command.weight(bad.start)), verb)
+            return True
+        if line is None:
+            return False
+        self.progress += 1
+        verb = Verb.AUTH if self._exchange is not None else None
+        try:
+            if verb is None:
+                verb, argument = command.parse_line(line)
+                self._on_command(verb, argument)
             else:
-                # pipelined behind a MAIL or RCPT that was refused, these two are no errors (RFC 2920 3.1)
-                errors = 0 if verb is Verb.RCPT or verb is Verb.DATA else 1
-                self._violate(reply(503, "5.5.1", f"not now: {EXPECTED[self._phase]}"), verb, line, errors)
+                self._on_response(line)
         except Refusal as refusal:
-            self._violate(refusal.reply, verb, line, refusal.errors)
+            self._exchange = None
+            self._violate(refusal, verb)
         return True
 
-    def _bound_line(self) -> None:
-        """Keep a line whose end has not come, within its limit. What can be no command any more is refused once, the rest of it dropped."""
-        line = self._take_rest()
-        if not self._skipping and (len(line) > COMMAND_LINE_LIMIT or b"\n" in line):
-            self._skipping = True
-            self._refuse_line(line)
-        if self._skipping:
-            line = b"\r" if line.endswith(b"\r") else b""
-        if self._phase is not Phase.CLOSED:
-            self._buffer = line
-
-    def _refuse_line(self, line: bytes) -> None:
-        """Refuse a line that is too long, or holds a bare LF within the limit: whichever is known first, however the line was cut."""
-        has_line_feed = line.find(b"\n", 0, COMMAND_LINE_LIMIT) >= 0
-        self._violate(command.NOT_A_LINE if has_line_feed else command.LINE_TOO_LONG, None, line)
-
-    def _handle(self, verb: Verb, argument: bytes) -> None:
-        if verb is Verb.MAIL:
-            self._on_mail(argument)
-        elif verb is Verb.RCPT:
-            assert self._mail is not None  # noqa: S101 -- the table lets RCPT in after MAIL only
-            path = command.parse_rcpt(argument, smtputf8=self._mail.smtputf8, hostname=self._limits.hostname)
-            if len(self._recipients) >= self._limits.max_recipients_per_message:
-                self._refuse(reply(452, "4.5.3", "too many recipients"), "RCPT", str(path))
+    def _on_command(self, verb: Verb, argument: bytes) -> None:  # hot: micro_smtp
+        if verb is Verb.BDAT:
+            self._on_bdat(argument)
+        elif verb not in TRANSITIONS[self._phase]:
+            raise self._out_of_order(verb)
+        elif verb is Verb.AUTH:
+            self._exchange, initial = begin_auth(argument, self._standing)
+            if initial is not None:
+                self._on_response(initial)
             else:
-                self._event = RecipientGiven(path)
-        elif verb is Verb.DATA:
-            if argument:
-                raise Refusal(command.SYNTAX)
-            self._event = DataAsked()
-        elif verb is Verb.EHLO or verb is Verb.HELO:
-            self._event = Hello(command.parse_hello(argument), verb is Verb.EHLO)
+                self._outbox.say(self._exchange.challenge(), "AUTH")
         else:
-            self._on_simple(verb, argument)
+            self._event = check(verb, argument, self._standing)
+            if self._event is None:
+                self._do(verb)
+        self._is_data_refused = False
 
-    def _on_mail(self, argument: bytes) -> None:
-        limits = self._limits
-        if self._messages >= limits.max_messages_per_connection:
-            self._refuse(replies.TOO_MANY_MESSAGES, "MAIL", "")
-            self._shut()
-            return
-        mail = command.parse_mail(argument, is_extended=self._extended)
-        if mail.size > limits.max_message_size:
-            self._refuse(replies.too_big(limits), "MAIL", "")
-            return
-        self._event = MailGiven(mail)
+    def _out_of_order(self, verb: Verb) -> Refusal:
+        # pipelined behind a MAIL or RCPT that was refused, these are no errors (RFC 2920 3.1)
+        errors = 0 if verb in (Verb.RCPT, Verb.DATA, Verb.BDAT) else 1
+        return Refusal(reply(503, "5.5.1", f"not now: {EXPECTED[self._phase]}"), errors)
 
-    def _on_simple(self, verb: Verb, argument: bytes) -> None:
-        if verb in (Verb.RSET, Verb.QUIT) and argument:
-            raise Refusal(command.SYNTAX)
+    def _on_response(self, response: bytes) -> None:
+        """A line of an authentication exchange (RFC 4954 4)."""
+        exchange = self._exchange
+        assert exchange is not None  # noqa: S101 -- a response is read within an exchange only
+        exchange.take(response)
+        if exchange.is_complete:
+            self._exchange = None
+            self._event = AuthGiven(exchange.credentials())
+        else:
+            self._outbox.say(exchange.challenge(), "AUTH")
+
+    def _do(self, verb: Verb) -> None:
+        """Carry out a command that needs nobody's consent."""
         if verb is Verb.QUIT:
-            self._output.append(reply(221, "2.0.0", f"{self._limits.hostname} closing connection").to_bytes())
+            hostname = self._standing.limits.hostname
+            self._outbox.say(reply(221, "2.0.0", f"{hostname} closing connection"), "QUIT")
             self._shut()
             return
-        if verb is Verb.VRFY:
-            command.check_vrfy(argument)
-        elif verb is Verb.RSET:
-            self._reset()
-        self._output.append(replies.SIMPLE[verb])
+        if verb is Verb.RSET:
+            self._standing.transaction = None
+        self._outbox.say_ready(replies.SIMPLE[verb], verb.name)
         self._phase = TRANSITIONS[self._phase][verb]
 
     # -- mail data
 
     def _read_data(self) -> bool:
         """Handle mail data; False if its end has not come yet."""
-        reader = self._reader
-        assert reader is not None  # noqa: S101 -- called while reading data only
-        buffer = self._take_rest()
+        transaction = self._standing.transaction
+        assert transaction is not None  # noqa: S101 -- mail data comes in a transaction only
+        assert transaction.data is not None  # noqa: S101 -- and after DATA
+        buffer = self._lines.take()
         if not buffer:
             return False
-        used = reader.feed(buffer)
+        used = transaction.data.feed(buffer)
         if used < 0:
             return False
-        if used < len(buffer):
-            self._buffer, self._position = buffer, used
-        self._end_of_data(reader)
+        self._lines.put_back(buffer, used)
+        self._end_of_data(transaction, "DATA")
         return True
 
-    def _end_of_data(self, reader: DataReader) -> None:
-        self._reader = None
-        assert self._mail is not None  # noqa: S101 -- mail data comes after MAIL only
-        refusal: Reply
-        if reader.is_starved:
-            refusal = replies.STARVED
-        elif reader.is_over:
-            refusal = replies.too_big(self._limits)
-        elif reader.is_endless:
-            refusal = line_too_long(self._limits.line_length_hard_limit)
-        else:
-            mode, longest = self._limits.invalid_line_endings, self._limits.line_length_hard_limit
-            kept = judge(reader.content(), mode, longest, has_dots=reader.has_dots)
-            if isinstance(kept, tuple):
-                self._event = MessageGiven(self._mail, tuple(self._recipients), *kept)
-                return
-            refusal = kept
-        self._refuse(refusal, "DATA", "")
-        self._reset()
+    def _end_of_data(self, transaction: Transaction, name: str) -> None:
+        self.progress += 1
+        given = transaction.given(self._standing.limits)
+        transaction.data = transaction.chunks = None
         self._phase = Phase.READY
+        if isinstance(given, MessageGiven):
+            self._event = given
+        else:
+            self._refuse(given, name)
+            self._standing.transaction = None
+
+    def _current_chunk(self) -> ChunkReader | None:
+        """The reader of a chunk that has not been answered."""
+        transaction = self._standing.transaction
+        reader = self._late_chunk or (transaction.chunks if transaction is not None else None)
+        return reader if reader is not None and reader.chunk is not None else None
+
+    def _on_bdat(self, argument: bytes) -> None:
+        """A chunk is to come, and is read whatever is said to it: what cannot be told from commands ends the session."""
+        if extension.CHUNKING not in self._standing.offered:
+            raise Refusal(chunk.NOT_OFFERED, ERROR_LIMIT)
+        given = chunk.parse_bdat(argument)
+        transaction = self._standing.transaction
+        if transaction is None or Verb.BDAT not in TRANSITIONS[self._phase]:
+            self._late_chunk = ChunkReader(0)
+            self._late_chunk.begin(given)
+            return
+        if transaction.chunks is None:
+            transaction.chunks = ChunkReader(self._standing.limits.max_message_size)
+        transaction.chunks.begin(given)
+        self._phase = Phase.CHUNKS
+
+    def _read_chunk(self) -> bool:
+        """Handle octets of a chunk; False if its end has not come yet."""
+        reader, transaction = self._current_chunk(), self._standing.transaction
+        assert reader is not None  # noqa: S101 -- called for a chunk only
+        buffer = self._lines.take()
+        self._lines.put_back(buffer, reader.feed(buffer))
+        if not reader.is_complete:
+            return False
+        given = reader.end()
+        if reader is self._late_chunk or transaction is None:
+            self.progress += 1
+            self._late_chunk = None
+            self._violate(self._out_of_order(Verb.BDAT), Verb.BDAT)
+        elif given.is_last:
+            self._end_of_data(transaction, "BDAT")
+        else:
+            self.progress += 1
+            self._answer_chunk(reader, given.size)
+        return True
+
+    def _answer_chunk(self, reader: ChunkReader, size: int) -> None:
+        if reader.is_starved:
+            self._refuse(replies.STARVED, "BDAT")
+        elif reader.is_over:
+            self._refuse(replies.too_big(self._standing.limits), "BDAT")
+        else:
+            self._outbox.say(replies.chunk_received(size), "BDAT")
 
     # -- answers
 
@@ -322,75 +418,127 @@ class ServerSession:
         event, self._event = self._event, None
         if event is None:
             raise RuntimeError("there is no event to answer")
+        standing = self._standing
         if isinstance(event, MailGiven):
-            self._mail = event.command
+            standing.transaction = Transaction(event.command)
             self._phase = Phase.MAIL
-            self._output.append(replies.MAIL_OK)
+            self._outbox.say_ready(replies.MAIL_OK, "MAIL")
         elif isinstance(event, RecipientGiven):
-            self._recipients.append(event.forward_path)
+            assert standing.transaction is not None  # noqa: S101 -- nothing is read while an event waits
+            standing.transaction.add(event.forward_path, event.dsn)
             self._phase = Phase.RCPT
-            self._output.append(replies.RCPT_OK)
+            self._outbox.say_ready(replies.RCPT_OK, "RCPT")
         elif isinstance(event, DataAsked):
             self._begin_data()
         elif isinstance(event, MessageGiven):
-            self._output.append((positive or reply(250, "2.0.0", "OK")).to_bytes())
-            self._messages += 1
+            self._outbox.say(positive or reply(250, "2.0.0", "OK"), "DATA")
+            standing.messages += 1
             self._errors = 0
-            self._reset()
-            self._phase = Phase.READY
+            standing.transaction = None
         else:
-            self._extended = event.is_extended
-            self._reset()
-            self._phase = Phase.READY
-            self._output.append(replies.hello(self._limits, is_extended=event.is_extended))
+            self._accept_session(event)
+
+    def accept_as(self, event: MailGiven | RecipientGiven) -> None:
+        """Answer MailGiven or RecipientGiven with another of its kind in its place: what the policy has made of it."""
+        self._event = event
+        self.accept()
+
+    def accept_hello(self, keywords: Sequence[str]) -> None:
+        """Answer Hello, with these keywords as what is offered: of those that could be, none but these may be used."""
+        event, self._event = self._event, None
+        if not isinstance(event, Hello):
+            raise TypeError(f"there is no EHLO to answer, but {event}")
+        offered = keywords if event.is_extended else ()
+        standing = self._standing
+        standing.offered = frozenset(event.offered).intersection(offered)
+        standing.transaction = None
+        self._phase = Phase.READY
+        self._outbox.say(replies.hello(standing.limits, offered), "EHLO" if event.is_extended else "HELO")
+
+    def _accept_session(self, event: ServerEvent) -> None:
+        standing = self._standing
+        if isinstance(event, Hello):
+            self._event = event
+            self.accept_hello(event.offered)
+        elif isinstance(event, AuthGiven):
+            standing.is_authenticated = True
+            standing.offered -= {extension.AUTH}
+            self._outbox.say(replies.AUTH_OK, "AUTH")
+        elif isinstance(event, XclientGiven):
+            standing.begin_anew()
+            self._phase = Phase.START
+            self._outbox.say(replies.banner(standing.limits), "XCLIENT")
+        elif not isinstance(event, TlsAsked):
+            raise TypeError(f"{type(event).__name__} is answered by say")
+        elif self.has_input:
+            # not even read: the handshake would make the client's octets of whoever put these here (CVE-2011-0411)
+            self._refuse(replies.TALKS_BEHIND_STARTTLS, "STARTTLS")
+            self._shut()
+        else:
+            self._phase = Phase.TLS
+            self._outbox.say(replies.TLS_GO, "STARTTLS")
 
     def _begin_data(self) -> None:
-        if self._position < len(self._buffer):
-            self._refuse(replies.TALKS_EARLY, "DATA", "")
+        transaction, limits = self._standing.transaction, self._standing.limits
+        assert transaction is not None  # noqa: S101 -- DATA is read in a transaction only
+        if self.has_input:
+            self._refuse(replies.TALKS_EARLY, "DATA")
             self._shut()
             return
         self._phase = Phase.DATA
-        self._reader = DataReader(self._limits.max_message_size, self._limits.line_length_hard_limit)
-        self._output.append(replies.DATA_GO)
+        transaction.data = DataReader(limits.max_message_size, limits.line_length_hard_limit)
+        self._outbox.say_ready(replies.DATA_GO, "DATA")
 
-    def refuse(self, negative: Reply) -> None:
-        """Answer the event with a 4yz or 5yz; 421 closes the session after it."""
+    def refuse(self, negative: Reply, *, is_final: bool = False) -> None:
+        """Answer the event with a 4yz or 5yz; 421 closes the session after it, any other if it ``is_final``."""
         event, self._event = self._event, None
         if event is None:
             raise RuntimeError("there is no event to answer")
         if not (negative.is_temporary or negative.is_permanent):
             raise ValueError(f"a refusal is a 4yz or a 5yz, not {negative}")
-        recipient = ""
-        name = "EHLO" if isinstance(event, Hello) and event.is_extended else "HELO"
-        if isinstance(event, RecipientGiven):
-            name, recipient = "RCPT", str(event.forward_path)
+        name = _NAMES.get(type(event), "HELO")
+        recipient, sender = "", None
+        if isinstance(event, Hello):
+            name = "EHLO" if event.is_extended else "HELO"
+        elif isinstance(event, RecipientGiven):
+            recipient = str(event.forward_path)
         elif isinstance(event, MailGiven):
-            name, self._mail = "MAIL", event.command
-        elif isinstance(event, DataAsked | MessageGiven):
-            name = "DATA"
+            sender = str(event.command.reverse_path or "")
         self._is_data_refused = isinstance(event, DataAsked)
-        self._refuse(negative, name, recipient)
-        if isinstance(event, MailGiven):
-            self._mail = None
-        elif isinstance(event, MessageGiven):
-            self._reset()
-            self._phase = Phase.READY
-        if negative.code == 421:
+        self._refuse(negative, name, recipient, sender)
+        if isinstance(event, MessageGiven):
+            self._standing.transaction = None
+        elif isinstance(event, AuthGiven) and negative.is_permanent:
+            self._auth_failures += 1
+            if self._auth_failures >= AUTH_FAILURES:
+                self._refuse(replies.TOO_MANY_FAILURES, "AUTH")
+                self._shut()
+        if negative.code == 421 or is_final:
             self._shut()
 
-    def _refuse(self, negative: Reply, command_name: str, recipient: str) -> None:
-        self._output.append(negative.to_bytes())
-        mail = self._mail
-        sender = str(mail.reverse_path or "") if mail is not None else ""
-        self.refusals.append(Refused(negative, command_name, sender, recipient))
+    def say(self, answer: Reply) -> None:
+        """Answer Replying: the reply as it is to be said."""
+        if not isinstance(self._event, Replying):
+            raise TypeError(f"no reply waits to be said, but {self._event}")
+        self._event = None
+        self._outbox.seen(answer)
 
-    def _violate(self, negative: Reply, verb: Verb | None, line: bytes, errors: int = 1) -> None:
-        """Refuse what is wrong by itself, and count it. What is no command, right behind a DATA that was refused, is mail data: the end."""
-        word = line[:4].decode("ascii", "replace")
-        name = verb.name if verb is not None else word.upper() if word.isalpha() else ""
-        self._refuse(negative, name, "")
-        self._errors += ERROR_LIMIT if self._is_data_refused and verb is None else errors
+    def _refuse(self, negative: Reply, name: str, recipient: str = "", sender: str | None = None) -> None:
+        if sender is None:
+            transaction = self._standing.transaction
+            sender = str(transaction.mail.reverse_path or "") if transaction is not None else ""
+        self._outbox.refuse(Refused(negative, name, sender, recipient))
+
+    def _violate(self, refusal: Refusal, verb: Verb | None) -> None:
+        """Refuse what is wrong by itself, and count it. What is no command, right behind a DATA that was refused, is mail data: the end.
+
+        What is no known verb is not named: behind a refused AUTH it may be a password.
+        """
+        self._refuse(refusal.reply, verb.name if verb is not None else "", refusal.recipient)
+        self._errors += ERROR_LIMIT if self._is_data_refused and verb is None else refusal.errors
         self._is_data_refused = verb is Verb.DATA
-        if self._errors >= ERROR_LIMIT:
-            self._refuse(replies.TOO_MANY_ERRORS, "", "")
+        if refusal.reply.code == 421:
+            self._shut()
+        elif self._errors >= ERROR_LIMIT:
+            self._refuse(replies.TOO_MANY_ERRORS, "")
             self._shut()

@@ -6,12 +6,20 @@ import msgspec
 
 from penstock.mail.address import Address
 from penstock.mail.configuration import LineEndings
+from penstock.mail.dsn import EnvelopeDsn, RecipientDsn
 from penstock.mail.reply import Reply
+from penstock.smtp import extension
+from penstock.smtp.auth import Credentials
 from penstock.smtp.command import MailCommand
+from penstock.smtp.xclient import Xclient
 
 
 class ServerLimits(msgspec.Struct, frozen=True):
-    """What a session allows, by the names of the listener's options; sizes in octets."""
+    """What a session allows, by the names of the listener's options; sizes in octets.
+
+    ``extensions`` are those that may be offered (``extension``): STARTTLS until it is in use, AUTH until it was done, and under TLS only where
+    ``auth_needs_tls``. ``reviews_replies``: the shell wants to see each reply before it is said (``Replying``).
+    """
 
     hostname: str
     banner: str
@@ -20,13 +28,33 @@ class ServerLimits(msgspec.Struct, frozen=True):
     max_recipients_per_message: int
     line_length_hard_limit: int
     invalid_line_endings: LineEndings
+    extensions: frozenset[str] = extension.STANDARD
+    auth_needs_tls: bool = True
+    reviews_replies: bool = False
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """EHLO or HELO with the client's name."""
+    """EHLO or HELO with the client's name. ``accept_hello`` answers it with what is offered: these keywords, or some of them."""
 
     name: str
     is_extended: bool
+    offered: tuple[str, ...] = ()
+
+
+class TlsAsked(msgspec.Struct, frozen=True):
+    """STARTTLS: once accepted and written, the handshake follows, and ``secured``."""
+
+
+class AuthGiven(msgspec.Struct, frozen=True):
+    """AUTH: the client has said who it is; None: it has said what nobody can be."""
+
+    credentials: Credentials | None
+
+
+class XclientGiven(msgspec.Struct, frozen=True):
+    """XCLIENT: a trusted proxy says whom it speaks for; once accepted, the session begins anew."""
+
+    client: Xclient
 
 
 class MailGiven(msgspec.Struct, frozen=True, gc=False):
@@ -39,6 +67,7 @@ class RecipientGiven(msgspec.Struct, frozen=True, gc=False):
     """RCPT: a forward-path is to be added."""
 
     forward_path: Address
+    dsn: RecipientDsn | None = None
 
 
 class DataAsked(msgspec.Struct, frozen=True):
@@ -49,16 +78,34 @@ class MessageGiven(msgspec.Struct, frozen=True):
     """The end of mail data: the transaction is complete; ``accept`` takes the reply with its ids.
 
     ``content`` is the mail data without transparency; its line ends are as the listener wants them. ``is_canonical``: every line ends with
-    CRLF and none begins with a dot.
+    CRLF and none begins with a dot. ``dsn`` None: nothing was asked about notifications.
     """
 
     mail: MailCommand
     forward_paths: tuple[Address, ...]
     content: bytes
     is_canonical: bool
+    dsn: EnvelopeDsn | None = None
 
 
-ServerEvent = Hello | MailGiven | RecipientGiven | DataAsked | MessageGiven
+class Replying(msgspec.Struct, frozen=True):
+    """A reply is about to be said; ``say`` answers it. ``command`` is what it answers, "" where it answers none."""
+
+    reply: Reply
+    command: str
+
+
+ServerEvent = (
+    Hello
+    | TlsAsked
+    | AuthGiven
+    | XclientGiven
+    | MailGiven
+    | RecipientGiven
+    | DataAsked
+    | MessageGiven
+    | Replying
+)
 
 
 class Refused(msgspec.Struct, frozen=True):

@@ -1,8 +1,12 @@
 """What one transaction sends: the envelope's commands and the mail data, written so that nothing in them can be read as something else.
 
-Everything is checked again here, at the last place before the wire, whoever checked it before: an address that is not one path is
-refused, a bare CR or LF never leaves, and every line that begins with a dot is given another (RFC 5321 4.5.2). The one thing believed is
+Everything is checked again here, at the last place before the wire, whoever checked it before: an address that is not one path and a
+notification parameter that is not one word are refused, a bare CR or LF never leaves, and every line that begins with a dot is given
+another (RFC 5321 4.5.2). A chunk has no transparency; its octets are counted instead (RFC 3030 2). The one thing believed is
 ``is_canonical``, which ``data`` found when the message came in: looking again costs as much as all the rest of a transaction.
+
+What was asked about notifications is passed on where DSN is offered. Where it is not, none of it may be said (RFC 3461 5.2.2), and the
+notifications that were asked for become ours to send; ``docs/decisions/0009-client-session.md`` says which.
 """
 
 from __future__ import annotations
@@ -13,8 +17,10 @@ from typing import Final
 import msgspec
 
 from penstock.mail.address import Address, ReversePath
+from penstock.mail.dsn import NOTHING_ASKED, EnvelopeDsn, RecipientDsn, is_envelope_id, is_original_recipient
 from penstock.mail.records import INTERNAL
 from penstock.mail.reply import Reply, reply
+from penstock.smtp.capabilities import Capabilities
 from penstock.smtp.data import has_bare_line_end, has_dot_line, with_crlf
 
 # What is one path and nothing more, however lenient: a local part without anything that ends a path or a line or begins a parameter (or a
@@ -22,16 +28,24 @@ from penstock.smtp.data import has_bare_line_end, has_dot_line, with_crlf
 _PATH = re.compile(
     rb"(?:[^\x00-\x20\x7f<>\"@]++|\"(?:[^\"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*+\")@[^\x00-\x20\x7f<>\"@,]++"
 )
+_RET: Final = frozenset({"FULL", "HDRS"})
+_NOTIFY: Final = frozenset({"SUCCESS", "FAILURE", "DELAY"})
+_NEVER: Final = ("NEVER",)
 
 
-# What a name may be to stand behind EHLO: no space, nothing that ends a line.
-_WORD = re.compile(r"[!-~]{1,255}")
+class Unwritable(ValueError):
+    """A command cannot be written as it would have to be; ``reply`` says so to whoever asks why the mail failed."""
+
+    def __init__(self, code: int, enhanced: str, what: str) -> None:
+        super().__init__(what)
+        self.reply = reply(code, enhanced, INTERNAL + what)
 
 
 class Transmission(msgspec.Struct, frozen=True):
     """One transaction to be made: ``header`` goes before ``content``; both as they are stored, without transparency.
 
-    ``is_canonical`` says that ``content`` was found to need nothing: every line ends with CRLF and none begins with a dot.
+    ``is_canonical`` says that ``content`` was found to need nothing: every line ends with CRLF and none begins with a dot. ``dsn`` has
+    something for each of ``recipients``, in their order; None where nothing was asked.
     """
 
     reverse_path: ReversePath
@@ -41,6 +55,7 @@ class Transmission(msgspec.Struct, frozen=True):
     eight_bit: bool
     smtputf8: bool
     is_canonical: bool = False
+    dsn: EnvelopeDsn | None = None
 
     @property
     def size(self) -> int:
@@ -48,44 +63,11 @@ class Transmission(msgspec.Struct, frozen=True):
         return len(self.header) + len(self.content)
 
 
-class Capabilities(msgspec.Struct, frozen=True):
-    """What the peer's EHLO offered. ``size`` is its limit in octets, 0 for none given (RFC 1870)."""
-
-    pipelining: bool = False
-    eight_bit: bool = False
-    smtputf8: bool = False
-    size: int = 0
-    has_size: bool = False
-
-
-#: RFC 1870 4: at most 20 digits.
-_SIZE_DIGITS: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
-
-
-def capabilities(ehlo: Reply) -> Capabilities:
-    """What an EHLO reply offers (RFC 5321 4.1.1.1): one keyword a line after the first."""
-    pipelining = eight_bit = smtputf8 = has_size = False
-    size = 0
-    for line in ehlo.text.split("\n")[1:]:
-        keyword, _, value = line.strip().partition(" ")
-        match keyword.upper():
-            case "PIPELINING":
-                pipelining = True
-            case "8BITMIME":
-                eight_bit = True
-            case "SMTPUTF8":
-                smtputf8 = True
-            case "SIZE":
-                has_size = True
-                size = int(value) if _SIZE_DIGITS.fullmatch(value) else 0
-            case _:
-                pass
-    return Capabilities(pipelining, eight_bit, smtputf8, size, has_size)
-
-
-def unsendable(message: Transmission, peer: Capabilities) -> Reply | None:
+def unsendable(
+    message: Transmission, peer: Capabilities, *, ignore_8bit_checks: bool = False
+) -> Reply | None:
     """Why this peer cannot be given this message at all, or None. It is permanent: the message will not change."""
-    if message.eight_bit and not peer.eight_bit:
+    if message.eight_bit and not peer.eight_bit and not ignore_8bit_checks:
         return reply(
             554, "5.6.3", INTERNAL + "the message has 8-bit content, and the next hop does not offer 8BITMIME"
         )
@@ -112,28 +94,60 @@ def unsendable_recipient(recipient: Address, peer: Capabilities) -> Reply | None
     return None
 
 
-def is_printable_word(text: str) -> bool:
-    """Whether ``text`` can be one argument of a command."""
-    return _WORD.fullmatch(text) is not None
-
-
-def _path(address: Address) -> bytes:  # hot: micro_smtp
-    octets = f"{address.local_part}@{address.domain}".encode()
-    if not _PATH.fullmatch(octets):
-        raise ValueError("an address cannot be written as a path")
-    return octets
+def _path(address: Address) -> bytes | None:  # hot: micro_smtp
+    """The address as a path without its brackets; None if it cannot be written as one."""
+    try:
+        octets = f"{address.local_part}@{address.domain}".encode()
+    except UnicodeEncodeError:
+        return None
+    return octets if _PATH.fullmatch(octets) else None
 
 
 def mail_command(message: Transmission, peer: Capabilities) -> bytes:  # hot: micro_smtp
-    """The MAIL command with the parameters that this peer understands; ValueError if the reverse-path cannot be written."""
-    line = b"MAIL FROM:<%b>" % (_path(message.reverse_path) if message.reverse_path is not None else b"")
+    """The MAIL command with the parameters that this peer understands; Unwritable if one of them, or the path, cannot be written."""
+    path = _path(message.reverse_path) if message.reverse_path is not None else b""
+    if path is None:
+        raise Unwritable(553, "5.1.7", "the reverse-path cannot be written as a path")
+    line = b"MAIL FROM:<%b>" % path
     if peer.has_size:
         line += b" SIZE=%d" % _sent_size(message)
     if peer.eight_bit and message.eight_bit:
         line += b" BODY=8BITMIME"
     if peer.smtputf8 and _uses_utf8(message):
         line += b" SMTPUTF8"
+    if message.dsn is not None and peer.dsn:
+        line += _envelope_parameters(message.dsn)
     return line + b"\r\n"
+
+
+def _envelope_parameters(dsn: EnvelopeDsn) -> bytes:
+    """RET and ENVID (RFC 3461 4.3, 4.4), those that were given."""
+    parameters = b""
+    if dsn.ret:
+        if dsn.ret not in _RET:
+            raise Unwritable(501, "5.5.4", "the parameter RET cannot be written")
+        parameters += b" RET=%b" % dsn.ret.encode()
+    if dsn.envelope_id:
+        envelope_id = dsn.envelope_id.encode("utf-8", "surrogatepass")
+        if not is_envelope_id(envelope_id):
+            raise Unwritable(501, "5.5.4", "the parameter ENVID cannot be written")
+        parameters += b" ENVID=%b" % envelope_id
+    return parameters
+
+
+def _recipient_parameters(dsn: RecipientDsn) -> bytes:
+    """NOTIFY and ORCPT (RFC 3461 4.1, 4.2), those that were given."""
+    parameters = b""
+    if notify := dsn.notify:
+        if notify != _NEVER and (len(set(notify)) != len(notify) or not _NOTIFY.issuperset(notify)):
+            raise Unwritable(501, "5.5.4", "the parameter NOTIFY cannot be written")
+        parameters += b" NOTIFY=%b" % ",".join(notify).encode()
+    if dsn.original:
+        original = dsn.original.encode("utf-8", "surrogatepass")
+        if not is_original_recipient(original):
+            raise Unwritable(501, "5.5.4", "the parameter ORCPT cannot be written")
+        parameters += b" ORCPT=%b" % original
+    return parameters
 
 
 def _uses_utf8(message: Transmission) -> bool:
@@ -144,9 +158,14 @@ def _uses_utf8(message: Transmission) -> bool:
     return not all(recipient.is_ascii for recipient in message.recipients)
 
 
-def rcpt_command(recipient: Address) -> bytes:  # hot: micro_smtp
-    """The RCPT command; ValueError if the recipient cannot be written."""
-    return b"RCPT TO:<%b>\r\n" % _path(recipient)
+def rcpt_command(recipient: Address, dsn: RecipientDsn = NOTHING_ASKED) -> bytes:  # hot: micro_smtp
+    """The RCPT command with what is asked about notifications; Unwritable if that, or the recipient, cannot be written."""
+    path = _path(recipient)
+    if path is None:
+        raise Unwritable(553, "5.1.3", "the address cannot be written as a path")
+    if dsn is NOTHING_ASKED:
+        return b"RCPT TO:<%b>\r\n" % path
+    return b"RCPT TO:<%b>%b\r\n" % (path, _recipient_parameters(dsn))
 
 
 def _sent_size(message: Transmission) -> int:
@@ -168,6 +187,16 @@ def mail_data(message: Transmission) -> bytes:  # hot: micro_smtp
     if content.endswith(b"\r\n") or not content:
         return b"%b%b.\r\n" % (header, content)
     return b"%b%b\r\n.\r\n" % (header, content)
+
+
+def chunk(message: Transmission) -> bytes:  # hot: micro_smtp
+    """The message as one BDAT command and its only chunk (RFC 3030): its octets are counted, and dots are nothing special."""
+    header, content = message.header, message.content
+    if not message.is_canonical and has_bare_line_end(content):
+        content = with_crlf(content)
+    if content and not content.endswith(b"\r\n"):
+        content += b"\r\n"
+    return b"BDAT %d LAST\r\n%b%b" % (len(header) + len(content), header, content)
 
 
 def is_safe_header(header: bytes) -> bool:  # hot: micro_smtp

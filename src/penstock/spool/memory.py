@@ -14,7 +14,7 @@ from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
     MessageRecord,
-    RejectionRecord,
+    NoteRecord,
     SpoolRecord,
     StoredMessage,
     Verdict,
@@ -79,7 +79,7 @@ class MemorySpool:
         self._settle(position, set(record.recipients), record.attempts)
         self._on_record(record)
 
-    def note(self, record: RejectionRecord) -> None:
+    def note(self, record: NoteRecord) -> None:
         """Show it to whoever derives events; nothing is kept."""
         self._on_record(record)
 

@@ -11,6 +11,7 @@ from penstock.mail.duration import WallTime
 from penstock.mail.status import (
     ListenerStatus,
     PathStatus,
+    PolicyCounts,
     QueueStatus,
     Snapshot,
     Status,
@@ -57,6 +58,16 @@ def _path(path: Path) -> PathStatus:
     )
 
 
+def _policy(worker: Worker) -> dict[str, PolicyCounts]:
+    runner = worker.desk.policy
+    if runner is None:
+        return {}
+    return {
+        hook: PolicyCounts(counts.calls, counts.refusals, counts.faults, counts.late, counts.seconds)
+        for hook, counts in runner.counts.items()
+    }
+
+
 def snapshot(worker: Worker) -> Snapshot:
     """The numbers now."""
     scheduler = worker.lane.scheduler
@@ -89,6 +100,9 @@ def snapshot(worker: Worker) -> Snapshot:
         memory_limit=worker.memory_limit,
         dns_hits=worker.lane.route_hits,
         dns_misses=worker.lane.route_misses,
+        tls_handshakes=worker.desk.handshakes,
+        tls_handshakes_failed=worker.desk.handshakes_failed,
+        policy=_policy(worker),
     )
 
 

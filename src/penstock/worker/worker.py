@@ -14,10 +14,10 @@ from typing import Final
 
 from penstock.events.log import EventLog
 from penstock.ingress.budget import Budget
-from penstock.ingress.connection import Desk
+from penstock.ingress.desk import Desk
 from penstock.ingress.listener import Listener
 from penstock.lane.lane import Lane
-from penstock.mail.configuration import Configuration, DnsConfig, PathConfig, QueueConfig
+from penstock.mail.configuration import Configuration, DnsConfig, NodeConfig, PathConfig, QueueConfig
 from penstock.mail.duration import ByteCount, Seconds
 from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock
@@ -28,6 +28,8 @@ from penstock.net.dns import DnsResolver
 from penstock.net.listening import endpoint_of
 from penstock.net.router import Router
 from penstock.net.static import StaticResolver
+from penstock.net.tls import ClientContexts, ServerContexts
+from penstock.policy import Policy, PolicyRunner
 from penstock.spool.memory import MemorySpool
 from penstock.worker import memory, report
 from penstock.worker.journal import Journal
@@ -45,7 +47,7 @@ _OUTBOUND_SHARE: Final = 0.5
 class Worker:
     """A process with both roles. Made on a running loop with sockets that are bound: one sequence for each SMTP listener.
 
-    ``descriptors`` is how many files and sockets the process may have open.
+    ``descriptors`` is how many files and sockets the process may have open; ``policy`` is the configuration's, loaded.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Worker:
         sockets: Sequence[Sequence[socket.socket]],
         clock: Clock,
         descriptors: int,
+        policy: Policy | None = None,
     ) -> None:
         self.configuration = configuration
         self.clock = clock
@@ -84,13 +87,23 @@ class Worker:
             queue_config=_queue_config(configuration),
             path_config=_path_config(configuration),
             connection_limit=outbound,
+            contexts=ClientContexts(configuration.node.tls_ca_file, clock),
         )
-        budget = Budget(self.memory_limit, lambda: self.spool.held_bytes)
-        self._desk = Desk(
-            self.spool, self.lane, ids, clock, budget, configuration.queues, connections - outbound
+        self.desk = Desk(
+            self.spool,
+            self.lane,
+            ids,
+            clock,
+            Budget(self.memory_limit, lambda: self.spool.held_bytes),
+            configuration.queues,
+            ServerContexts(clock),
+            _runner(policy, configuration.node),
+            connections - outbound,
         )
+        #: runners of policies that were replaced, until their last hook has ended
+        self._retiring: set[asyncio.Task[None]] = set()
         self.listeners = [
-            Listener(self._desk, config, group)
+            Listener(self.desk, config, group)
             for config, group in zip(configuration.smtp_listeners, sockets, strict=True)
         ]
         self._rates = RateWindow()
@@ -177,17 +190,24 @@ class Worker:
             )
         return problems
 
-    async def reconfigure(self, new: Configuration) -> None:
-        """Go on with a configuration in which nothing is ``unchangeable``."""
+    async def reconfigure(self, new: Configuration, policy: Policy | None = None) -> None:
+        """Go on with a configuration in which nothing is ``unchangeable``, and its policy, loaded."""
         old, self.configuration = self.configuration, new
         self.journal.use_epoch(new.epoch)
-        self._desk.queues = new.queues
+        self.desk.queues = new.queues
+        retiring, self.desk.policy = self.desk.policy, _runner(policy, new.node)
+        if retiring is not None:
+            task = self._loop.create_task(retiring.retire(), name="retire a policy")
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
         for listener, config in zip(self.listeners, new.smtp_listeners, strict=True):
             listener.configure(config)
         if old.dns != new.dns:
             retired, self._router = self._router, self._new_router(new.dns)
             self.lane.use_router(self._router)
             await retired.close()
+        if old.node.tls_ca_file != new.node.tls_ca_file:
+            self.lane.use_contexts(ClientContexts(new.node.tls_ca_file, self.clock))
         self.lane.reconfigure(_own_names(new), _queue_config(new), _path_config(new))
 
     # -- the end
@@ -197,6 +217,9 @@ class Worker:
         self._fault = "shutting down"
         deadline = self._loop.time() + grace
         await asyncio.gather(*(listener.stop(grace) for listener in self.listeners))
+        if self.desk.policy is not None:
+            await self.desk.policy.close()
+        await asyncio.gather(*self._retiring)
         await self.lane.stop(max(0.0, deadline - self._loop.time()))
         await self._router.close()
         if self._sampler is not None:
@@ -208,6 +231,10 @@ class Worker:
 def _own_names(configuration: Configuration) -> set[str]:
     """How our listeners greet, and how we introduce ourselves."""
     return {configuration.node.hostname, *(listener.hostname for listener in configuration.smtp_listeners)}
+
+
+def _runner(policy: Policy | None, node: NodeConfig) -> PolicyRunner | None:
+    return PolicyRunner(policy, node.policy_timeout, node.policy_threads) if policy is not None else None
 
 
 def _queue_config(configuration: Configuration) -> Callable[[QueueName], QueueConfig]:

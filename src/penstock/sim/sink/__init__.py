@@ -7,6 +7,9 @@ problems only: none of them touches what is on the wire. A mistake made twice wo
 
     server       listening sockets, beginning and end         -> Sink
     session      commands and their replies
+    extensions   STARTTLS, AUTH and BDAT
+    authentication   one AUTH
+    lmtp         a reply for each recipient
     transaction  recipients, mail data, how they are counted
     acting       which action is due, and carrying it out
     wire         octets in, replies out, holding a connection
@@ -20,17 +23,19 @@ problems only: none of them touches what is on the wire. A mistake made twice wo
 
 from penstock.sim.sink.behaviour import Action, Kind, Stage
 from penstock.sim.sink.message import SinkEnvelope, SinkMessage
-from penstock.sim.sink.options import Extension, SinkOptions
+from penstock.sim.sink.options import Extension, Login, SinkOptions
 from penstock.sim.sink.rules import Rule
 from penstock.sim.sink.script import Script, load_script
 from penstock.sim.sink.server import Sink
 from penstock.sim.sink.statistics import DomainReport, SinkReport
+from penstock.sim.tls import TlsSeen
 
 __all__ = [
     "Action",
     "DomainReport",
     "Extension",
     "Kind",
+    "Login",
     "Rule",
     "Script",
     "Sink",
@@ -39,5 +44,6 @@ __all__ = [
     "SinkOptions",
     "SinkReport",
     "Stage",
+    "TlsSeen",
     "load_script",
 ]

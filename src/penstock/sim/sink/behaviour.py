@@ -7,7 +7,7 @@
     code       = 3DIGIT                                   ; 4yz after tempfail, 5yz after permfail
     seconds    = 1*5DIGIT ["." 1*3DIGIT]                  ; up to 86400
     count      = 1*4DIGIT                                 ; at least 1
-    stage      = "connect" / "banner" / "ehlo" / "mail" / "rcpt" / "data" / "body" / "dot" / "quit"
+    stage      = "connect" / "banner" / "ehlo" / "starttls" / "auth" / "mail" / "rcpt" / "data" / "body" / "dot" / "quit"
 
 Case does not matter. A ``+suffix`` is cut off first. The stage is ``rcpt`` where none is given. A local part that begins like a
 behaviour and is none (``tempfail-550``, ``slow-down``) is refused with 553 rather than silently accepted.
@@ -35,6 +35,8 @@ class Stage(Enum):
     CONNECT = "connect"
     BANNER = "banner"
     EHLO = "ehlo"
+    STARTTLS = "starttls"
+    AUTH = "auth"
     MAIL = "mail"
     RCPT = "rcpt"
     DATA = "data"
@@ -87,13 +89,19 @@ class Action(msgspec.Struct, frozen=True):
 
 _DEFAULT_CODE: Final = {Kind.TEMPFAIL: 451, Kind.PERMFAIL: 550}
 #: 421 and 554 are the refusals that RFC 5321 3.1 and 3.8 know at the start of a session and in the middle of nothing;
-#: 554 is the one for a transaction that failed as a whole (4.2.3).
+#: 554 is the one for a transaction that failed as a whole (4.2.3); 454 and 535 are those of RFC 3207 and RFC 4954.
 _CODES: Final = {
-    Kind.TEMPFAIL: {Stage.CONNECT: 421, Stage.BANNER: 421, Stage.BODY: 421},
-    Kind.PERMFAIL: {Stage.CONNECT: 554, Stage.BANNER: 554, Stage.BODY: 554, Stage.DATA: 554, Stage.DOT: 554},
-}
+    Kind.TEMPFAIL: {
+        Stage.CONNECT: 421, Stage.BANNER: 421, Stage.BODY: 421, Stage.STARTTLS: 454, Stage.AUTH: 454,
+    },
+    Kind.PERMFAIL: {
+        Stage.CONNECT: 554, Stage.BANNER: 554, Stage.BODY: 554, Stage.DATA: 554, Stage.DOT: 554, Stage.STARTTLS: 502, Stage.AUTH: 535,
+    },
+}  # fmt: skip
 #: Subject and detail of RFC 3463: other address status, delivery not authorised, other mail system status.
-_SUBJECT: Final = {Stage.RCPT: "1.0", Stage.MAIL: "7.1", Stage.DOT: "7.1"}
+_SUBJECT: Final = {
+    Stage.RCPT: "1.0", Stage.MAIL: "7.1", Stage.DOT: "7.1", Stage.STARTTLS: "7.0", Stage.AUTH: "7.8",
+}  # fmt: skip
 
 _STAGE: Final = "|".join(stage.value for stage in Stage)
 _REFUSAL = re.compile(

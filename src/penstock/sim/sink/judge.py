@@ -14,6 +14,15 @@ from penstock.sim.sink.script import Script
 _REMEMBERED: Final = 100_000
 #: Initials of the behaviours: what begins otherwise needs no look at the grammar.
 _INITIALS: Final = b"tTpPsSdDrR"
+_EARLY: Final = (
+    Stage.CONNECT,
+    Stage.BANNER,
+    Stage.EHLO,
+    Stage.STARTTLS,
+    Stage.AUTH,
+    Stage.MAIL,
+    Stage.RCPT,
+)
 
 
 class Judge:
@@ -55,4 +64,4 @@ class Judge:
 
 def acts_early(action: Action) -> bool:
     """Whether the action's stage is over, or just ending, when a recipient becomes known: it is carried out at RCPT."""
-    return action.stage in (Stage.CONNECT, Stage.BANNER, Stage.EHLO, Stage.MAIL, Stage.RCPT)
+    return action.stage in _EARLY

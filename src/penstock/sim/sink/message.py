@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from penstock.mail.duration import MonotonicTime, WallTime
+from penstock.sim.tls import TlsSeen
 
 #: RFC 5321 4.5.3.1.6: octets of a text line with its CRLF, the doubled dot not counted.
 _LINE_LIMIT: Final = 1000
@@ -30,18 +31,24 @@ def text_of(octets: bytes) -> str:
 
 
 class SinkEnvelope(msgspec.Struct, frozen=True):
-    """The envelope. ``sender`` ``""`` is the null reverse-path; ``parameters`` are those of MAIL, as they came, such as ``SIZE=12``."""
+    """The envelope. ``sender`` ``""`` is the null reverse-path; ``parameters`` are those of MAIL, as they came, such as ``SIZE=12``.
+
+    ``recipient_parameters`` are those of each RCPT, in the order of ``recipients``; ``()`` if none had any.
+    """
 
     sender: str
     recipients: tuple[str, ...]
     parameters: tuple[str, ...] = ()
+    recipient_parameters: tuple[tuple[str, ...], ...] = ()
 
 
 class SinkMessage(msgspec.Struct, frozen=True):
     """One message whose mail data came to its end.
 
-    ``wire`` is the mail data as it came, before its dots were taken out; ``reply`` what was answered, None if the connection was cut instead.
-    ``at`` and ``received`` are the instant its last octet was read.
+    ``wire`` is the mail data as it came, before its dots were taken out; ``via`` is how: ``DATA``, or ``BDAT``, which doubles none.
+    ``reply`` is what was answered, None if the connection was cut instead; of the ``replies`` of LMTP, one for each recipient, the first that
+    is positive, or else the first. ``at`` and ``received`` are the instant its last octet was read. ``authenticated`` is the user of AUTH,
+    "" for none.
     """
 
     at: WallTime
@@ -53,11 +60,17 @@ class SinkMessage(msgspec.Struct, frozen=True):
     envelope: SinkEnvelope
     wire: bytes
     reply: str | None
+    replies: tuple[str | None, ...] = ()
+    via: str = "DATA"
+    tls: TlsSeen | None = None
+    authenticated: str = ""
 
     @property
     def content(self) -> bytes:
-        """The mail data: the first octet of each line that began with a dot taken out (RFC 5321 4.5.2)."""
+        """The mail data: the first octet of each line that began with a dot taken out (RFC 5321 4.5.2), unless it came in chunks."""
         content = self.wire
+        if self.via != "DATA":
+            return content
         if b"\r\n." in content:
             content = content.replace(b"\r\n.", b"\r\n")
         return content[1:] if content.startswith(b".") else content
@@ -66,6 +79,18 @@ class SinkMessage(msgspec.Struct, frozen=True):
     def is_accepted(self) -> bool:
         """Whether the reply was positive."""
         return self.reply is not None and self.reply.startswith("2")
+
+    @property
+    def accepted_recipients(self) -> tuple[str, ...]:
+        """The recipients that got a positive reply."""
+        recipients = self.envelope.recipients
+        if not self.replies:
+            return recipients if self.is_accepted else ()
+        return tuple(
+            recipient
+            for recipient, reply in zip(recipients, self.replies, strict=True)
+            if reply is not None and reply.startswith("2")
+        )
 
     @property
     def irregularities(self) -> tuple[str, ...]:
@@ -77,9 +102,12 @@ class SinkMessage(msgspec.Struct, frozen=True):
             found.append("bare LF")
         if wire.count(b"\r") != line_ends:
             found.append("bare CR")
-        if _UNDOUBLED_DOT.search(wire):
+        if self.via != "DATA":
+            if wire and not wire.endswith(b"\r\n"):
+                found.append("last line without its end")
+        elif _UNDOUBLED_DOT.search(wire):
             found.append("dot not doubled")
-        if _has_long_line(wire):
+        if _has_long_line(wire, has_doubled_dots=self.via == "DATA"):
             found.append("line over 998 octets")
         if b"\0" in wire:
             found.append("NUL")
@@ -91,10 +119,10 @@ class SinkMessage(msgspec.Struct, frozen=True):
 _EIGHT_BIT: Final = ("BODY=8BITMIME", "SMTPUTF8")
 
 
-def _has_long_line(wire: bytes) -> bool:
+def _has_long_line(wire: bytes, *, has_doubled_dots: bool) -> bool:
     position = 0
     while len(wire) - position > _LINE_LIMIT - 2:
-        limit = _LINE_LIMIT + wire.startswith(b".", position)
+        limit = _LINE_LIMIT + (has_doubled_dots and wire.startswith(b".", position))
         line_end = wire.rfind(b"\n", position, position + limit)
         if line_end < 0:
             return True
@@ -132,11 +160,16 @@ class MessageRecord(msgspec.Struct, frozen=True):
     sender: str
     recipients: tuple[str, ...]
     parameters: tuple[str, ...]
+    recipient_parameters: tuple[tuple[str, ...], ...]
     size: int
     sha256: str
     headers: list[tuple[str, str]]
     irregularities: tuple[str, ...]
     reply: str | None
+    replies: tuple[str | None, ...]
+    via: str
+    tls: TlsSeen | None
+    authenticated: str
     dumped: str | None
 
 
@@ -152,10 +185,15 @@ def record_of(message: SinkMessage, dumped: str | None) -> MessageRecord:
         sender=message.envelope.sender,
         recipients=message.envelope.recipients,
         parameters=message.envelope.parameters,
+        recipient_parameters=message.envelope.recipient_parameters,
         size=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         headers=header_fields(content),
         irregularities=message.irregularities,
         reply=message.reply,
+        replies=message.replies,
+        via=message.via,
+        tls=message.tls,
+        authenticated=message.authenticated,
         dumped=dumped,
     )

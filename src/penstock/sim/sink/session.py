@@ -12,17 +12,24 @@ from typing import ClassVar, Final
 
 from penstock.sim.sink.acting import Verdict, count
 from penstock.sim.sink.behaviour import Action, BehaviourError, Stage
+from penstock.sim.sink.extensions import ExtendedWire
 from penstock.sim.sink.judge import acts_early
 from penstock.sim.sink.message import text_of
 from penstock.sim.sink.options import Extension
 from penstock.sim.sink.state import SinkState
 from penstock.sim.sink.statistics import DomainStatistics
-from penstock.sim.sink.syntax import HELO, MAIL, PIPELINED_RCPT, RCPT, ParameterError, mail_parameters
-from penstock.sim.sink.transaction import STOPPING, TransactionWire
+from penstock.sim.sink.syntax import (
+    HELO,
+    MAIL,
+    PIPELINED_RCPT,
+    RCPT,
+    ParameterError,
+    mail_parameters,
+    rcpt_parameters,
+)
+from penstock.sim.sink.transaction import STOPPING
 from penstock.sim.sink.wire import Cut
 
-#: Commands answered 5yz for their form or order before the sink hangs up.
-_ERROR_LIMIT: Final = 100
 #: How far behind MAIL its recipients are looked for, in octets.
 _LOOK_AHEAD: Final = 1024
 
@@ -38,21 +45,14 @@ def _name(address: object) -> str:
     return "unknown"
 
 
-class SinkSession(TransactionWire):
+class SinkSession(ExtendedWire):
     """One session. Nothing of it is shared with other sessions but ``state``."""
 
-    __slots__ = (
-        "_counted",
-        "_errors",
-        "_greeted",
-        "_pipelining",
-        "_turned_away",
-    )
+    __slots__ = ("_counted", "_turned_away")
 
     def __init__(self, state: SinkState) -> None:
         super().__init__(state)
-        self._greeted = self._turned_away = self._pipelining = False
-        self._errors = 0
+        self._turned_away = False
         self._counted: set[DomainStatistics] = set()
 
     # The connection.
@@ -60,6 +60,7 @@ class SinkSession(TransactionWire):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet, or turn away."""
         super().connection_made(transport)
+        self.begin_implicit_tls()
         state = self._state
         hostname = state.options.hostname.encode()
         if len(state.sessions) >= state.options.max_connections or state.stopping:
@@ -72,7 +73,7 @@ class SinkSession(TransactionWire):
         state.sessions.add(self)
         state.statistics.total.connections += 1
         action = self.rule(Stage.CONNECT) or self.rule(Stage.BANNER)
-        banner = b"220 %b ESMTP sink\r\n" % hostname
+        banner = b"220 %b %b sink\r\n" % (hostname, b"LMTP" if state.options.lmtp else b"ESMTP")
         if action is not None and action.stage is Stage.BANNER and self.reply_of(action, banner) is None:
             self.say(banner[: len(banner) // 2])
         if self.carry_out(action, banner) is not Verdict.ACCEPTED:
@@ -95,7 +96,9 @@ class SinkSession(TransactionWire):
     def command(self, data: bytes, start: int, end: int) -> None:  # hot: throughput
         """Answer one command."""
         verb = data[start : start + 4].upper()
-        if not self._pipelining and end + 2 < len(data):
+        if self._exchange is not None:
+            self._answer_challenge(data[start:end])
+        elif not self._pipelining and end + 2 < len(data) and verb != b"BDAT":
             self._violation(b"554 5.5.0 commands came together, and PIPELINING was not offered\r\n")
         elif self._turned_away and verb != b"QUIT":
             self._error(b"503 5.5.1 you were turned away\r\n")
@@ -110,38 +113,30 @@ class SinkSession(TransactionWire):
         """Mail data came before 354: the client has guessed (RFC 2920 3.1: DATA is the last of its group)."""
         self._violation(b"554 5.5.0 mail data came before the reply to DATA\r\n")
 
-    def _error(self, reply: bytes) -> None:
-        self._errors += 1
-        self._state.statistics.protocol_errors += 1
-        if self._errors >= _ERROR_LIMIT:
-            self.say(b"421 4.7.0 too many errors\r\n")
-            self.cut(Cut.CLOSE)
-        else:
-            self.say(reply)
-
-    def _violation(self, reply: bytes) -> None:
-        self._error(reply)
-        self._end_transaction(Verdict.PERMFAILED)
-        self.cut(Cut.CLOSE)
-
     def _unknown(self, data: bytes, start: int, end: int) -> None:
         self._error(b"500 5.5.2 command unknown\r\n")
 
     def _ehlo(self, data: bytes, start: int, end: int) -> None:
         match = HELO.fullmatch(data, start, end)
+        verb = data[start : start + 4].upper()
+        if (verb == b"LHLO") is not self._state.options.lmtp:
+            self._unknown(data, start, end)
+            return
         if match is None:
             self._error(b"501 5.5.4 a host name is needed\r\n")
             return
         self._reset_transaction()
         self._helo = text_of(match[1])
-        is_extended = data[start : start + 4].upper() == b"EHLO"
+        is_extended = verb != b"HELO"
         self._enhanced = False
         if not is_extended:
             self._greeted, self._pipelining = True, False
             self.say(b"250 %b\r\n" % self._state.options.hostname.encode())
             return
-        self._greeted = self.carry_out(self.rule(Stage.EHLO), self._state.ehlo_reply) is Verdict.ACCEPTED
-        offered = self._state.options.extensions
+        state = self._state
+        reply = state.ehlo_reply if self.secured is None else state.secure_ehlo_reply
+        self._greeted = self.carry_out(self.rule(Stage.EHLO), reply) is Verdict.ACCEPTED
+        offered = state.options.extensions
         self._pipelining = self._greeted and Extension.PIPELINING in offered
         self._enhanced = self._greeted and Extension.ENHANCED in offered
 
@@ -154,6 +149,9 @@ class SinkSession(TransactionWire):
         if match is None:
             self._error(b"501 5.1.7 not MAIL FROM:<path>\r\n")
             return
+        if state.options.requires_auth and not self._identity:
+            self._error(b"530 5.7.0 AUTH first\r\n")
+            return
         if state.stopping:
             self.say(STOPPING)
             self.cut(Cut.CLOSE)
@@ -163,7 +161,10 @@ class SinkSession(TransactionWire):
         if match[2] is not None:
             try:
                 self._parameters, self._smtputf8 = mail_parameters(
-                    match[2], state.options.extensions, state.options.max_message_size
+                    match[2],
+                    state.options.extensions,
+                    state.options.max_message_size,
+                    is_authenticated=bool(self._identity),
                 )
             except ParameterError as refusal:
                 self._error(refusal.reply)
@@ -214,9 +215,21 @@ class SinkSession(TransactionWire):
         if self._sender is None:
             self._rcpt_without_mail(counters)
             return
+        if self._chunks:
+            self._error(b"503 5.5.1 BDAT has begun\r\n")
+            return
         if match[2] is not None:
-            self._refuse_recipient(counters, b"555 5.5.4 no parameters of RCPT are offered\r\n")
-        elif not self._smtputf8 and not recipient.isascii():
+            try:
+                self._rcpt_parameters[len(self._recipients)] = rcpt_parameters(
+                    match[2], state.options.extensions
+                )
+            except ParameterError as refusal:
+                self._refuse_recipient(counters, refusal.reply)
+                return
+        elif self._rcpt_parameters:
+            # those of one that was refused
+            self._rcpt_parameters.pop(len(self._recipients), None)
+        if not self._smtputf8 and not recipient.isascii():
             self._refuse_recipient(counters, b"553 5.6.7 not without SMTPUTF8\r\n")
         elif len(self._recipients) >= state.options.max_recipients:
             self.say(b"452 4.5.3 too many recipients\r\n")
@@ -270,6 +283,8 @@ class SinkSession(TransactionWire):
     def _data(self, data: bytes, start: int, end: int) -> None:  # hot: throughput
         if end - start != 4:
             self._error(b"501 5.5.4 DATA takes no argument\r\n")
+        elif self._chunks:
+            self._error(b"503 5.5.1 BDAT has begun\r\n")
         elif self._recipients:
             verdict = self.carry_out(self.decide(Stage.DATA) if self._is_scripted else None, _DATA_OK)
             if verdict is Verdict.ACCEPTED:
@@ -308,6 +323,10 @@ class SinkSession(TransactionWire):
     _COMMANDS: ClassVar[dict[bytes, Callable[[SinkSession, bytes, int, int], None]]] = {
         b"EHLO": _ehlo,
         b"HELO": _ehlo,
+        b"LHLO": _ehlo,
+        b"STAR": ExtendedWire.take_starttls,
+        b"AUTH": ExtendedWire.take_auth,
+        b"BDAT": ExtendedWire.take_bdat,
         b"MAIL": _mail,
         b"RCPT": _rcpt,
         b"DATA": _data,

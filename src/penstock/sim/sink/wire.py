@@ -1,14 +1,19 @@
-"""Octets of one connection to the sink: commands and mail data cut out of what comes, replies gathered into few writes.
+"""Octets of one connection to the sink: commands, mail data and chunks cut out of what comes, replies gathered into few writes.
 
 A connection can be *held*: nothing more is read or answered until what holds it lets go. Three things hold it, each with its own bit:
 a scripted delay, a message being written down, and a peer that does not read its replies (so they are never more than one read's worth).
-The end of mail data is CRLF "." CRLF and nothing else (RFC 5321 4.1.1.4); the last four octets wait until that is settled.
+The end of mail data is CRLF "." CRLF and nothing else (RFC 5321 4.1.1.4); the last four octets wait until that is settled. A chunk (RFC 3030)
+has as many octets as were announced, whatever they are.
+
+From ``begin_tls`` on, what comes is decrypted before anything else looks at it, and what is said is encrypted (``tls``). Octets that came
+in plain text behind the command are never read: they could be anybody's (CVE-2011-0411).
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from abc import ABC, abstractmethod
 from enum import Enum
@@ -16,6 +21,7 @@ from typing import Final, cast
 
 from penstock.mail.duration import Seconds
 from penstock.sim.clock import TimedClock, Timer
+from penstock.sim.tls import SecureTransport, ServerTls
 
 _DELAY: Final = 1
 _STORE: Final = 2
@@ -37,6 +43,7 @@ class Wire(asyncio.Protocol, ABC):
 
     __slots__ = (
         "_begun",
+        "_chunk_left",
         "_command_limit",
         "_cut",
         "_data_limit",
@@ -48,6 +55,8 @@ class Wire(asyncio.Protocol, ABC):
         "_pieces",
         "_rest",
         "_running",
+        "_secure",
+        "_securing",
         "_timer",
         "clock",
         "data_size",
@@ -76,6 +85,9 @@ class Wire(asyncio.Protocol, ABC):
         self._paused = False
         self._cut: Cut | None = None
         self._timer: Timer | None = None
+        self._chunk_left = -1  # octets of a chunk that are still to come; -1 outside of chunks
+        self._securing: ServerTls | None = None
+        self._secure: SecureTransport | None = None
 
     @abstractmethod
     def command(self, data: bytes, start: int, end: int) -> None:
@@ -88,6 +100,14 @@ class Wire(asyncio.Protocol, ABC):
     @abstractmethod
     def end_of_data(self) -> None:
         """Mail data came to its end. ``data_size`` octets of it; ``take_data`` gives them."""
+
+    @abstractmethod
+    def end_of_chunk(self, *, is_followed: bool) -> None:
+        """A chunk came to its end; ``is_followed``: more has come with it. ``data_size`` is that of all chunks so far."""
+
+    @abstractmethod
+    def tls_failed(self) -> None:
+        """The client broke TLS, or sent plain text where a handshake was due; the connection ends."""
 
     @abstractmethod
     def line_too_long(self) -> None:
@@ -120,6 +140,24 @@ class Wire(asyncio.Protocol, ABC):
         self._begun = False
         self.data_size = 0
         self._pieces.clear()
+
+    def expect_chunk(self, size: int, *, is_first: bool) -> None:
+        """What follows are ``size`` octets of a chunk; of the first one of a message, or of another."""
+        self._in_data = True
+        self._chunk_left = size
+        if is_first:
+            self._begun = False
+            self.data_size = 0
+            self._pieces.clear()
+
+    def begin_tls(self, tls: ServerTls) -> None:
+        """Encrypt from here on, once what was said has been written."""
+        self._securing = tls
+
+    @property
+    def secured(self) -> SecureTransport | None:
+        """The encrypted connection; None in plain text."""
+        return self._secure
 
     def take_data(self) -> bytes:
         """The mail data as it came, if ``keeps_data``; without its last "." line. Data above the limit was thrown away."""
@@ -168,6 +206,8 @@ class Wire(asyncio.Protocol, ABC):
         self.last_heard = self.clock.monotonic()
         if self._cut is not None:
             return
+        if self._secure is not None:
+            data = self._decrypted(data)
         if self._rest:
             data = self._rest + data
             self._rest = b""
@@ -176,12 +216,23 @@ class Wire(asyncio.Protocol, ABC):
         else:
             self._run(data)
 
+    def _decrypted(self, data: bytes) -> bytes:
+        secure = self._secure
+        assert secure is not None  # noqa: S101 -- asked by the caller
+        try:
+            return secure.feed(data)
+        except ssl.SSLError:
+            self.tls_failed()
+            self._cut = Cut.CLOSE
+            secure.give_up()
+            return b""
+
     def _run(self, data: bytes) -> None:  # hot: throughput
         self._running = True
         position, size = 0, len(data)
         while position < size and not self._holds and self._cut is None:
             if self._in_data:
-                taken = self._take(data, position)
+                taken = (self._take if self._chunk_left < 0 else self._take_chunk)(data, position)
                 if taken == position:
                     break
                 position = taken
@@ -231,6 +282,26 @@ class Wire(asyncio.Protocol, ABC):
         self._keep(data, position, settled)
         return settled
 
+    def _take_chunk(self, data: bytes, position: int) -> int:
+        """Take octets of a chunk from ``position``; the position behind them, ``position`` itself if the connection is held or cut."""
+        if not self._begun:
+            self._begun = True
+            self.data_begins()
+            if self._holds or self._cut is not None:
+                return position
+        end = min(position + self._chunk_left, len(data))
+        self._chunk_left -= end - position
+        self._keep(data, position, end)
+        if not self._chunk_left:
+            self.leave_chunk(is_followed=end < len(data))
+        return end
+
+    def leave_chunk(self, *, is_followed: bool) -> None:
+        """The chunk has all its octets; an empty one has them at once."""
+        self._in_data = False
+        self._chunk_left = -1
+        self.end_of_chunk(is_followed=is_followed)
+
     def _keep(self, data: bytes, start: int, end: int) -> None:
         self.data_size += end - start
         if self.keeps_data:
@@ -246,10 +317,22 @@ class Wire(asyncio.Protocol, ABC):
         if self._out and not self.transport.is_closing():
             self.transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
         self._out.clear()
+        if self._securing is not None:
+            self._switch_to_tls(self._securing)
         if self._cut is Cut.CLOSE:
             self.transport.close()
         elif self._cut is Cut.RESET:
             self._reset()
+
+    def _switch_to_tls(self, tls: ServerTls) -> None:
+        self._securing = None
+        if self._rest:
+            self._rest = b""
+            self.tls_failed()
+            self._cut = Cut.CLOSE
+            return
+        self._secure = SecureTransport(self.transport, tls)
+        self.transport = self._secure
 
     def _reset(self) -> None:
         connected = self.transport.get_extra_info("socket")

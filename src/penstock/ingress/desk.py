@@ -1,0 +1,76 @@
+"""What the connections of a process share: spool, lane, ids, time, memory, policy, certificates, and the configuration of queues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from penstock.ingress.budget import Budget
+from penstock.ingress.clients import Clients
+from penstock.mail.configuration import QueuesConfig
+from penstock.mail.ids import IdSource
+from penstock.mail.ports import Clock, Spool
+from penstock.mail.records import MessageRecord
+from penstock.net.tls import ServerContexts
+from penstock.policy import PolicyRunner
+
+
+class Deliverer(Protocol):
+    """Who takes over messages once they are stored: the lane."""
+
+    def submit(self, stored: Sequence[tuple[int, MessageRecord]]) -> None:
+        """Deliver these messages, given with their positions in the spool."""
+
+
+class Desk:
+    """See the module. ``connection_limit`` bounds the connections of all listeners together, by the descriptors that the process has.
+
+    ``policy`` None: nobody is asked.
+    """
+
+    __slots__ = (
+        "budget",
+        "clients",
+        "clock",
+        "connection_limit",
+        "connections",
+        "contexts",
+        "handshakes",
+        "handshakes_failed",
+        "ids",
+        "lane",
+        "policy",
+        "queues",
+        "spool",
+    )
+
+    def __init__(
+        self,
+        spool: Spool,
+        lane: Deliverer,
+        ids: IdSource,
+        clock: Clock,
+        budget: Budget,
+        queues: QueuesConfig,
+        contexts: ServerContexts,
+        policy: PolicyRunner | None,
+        connection_limit: int,
+    ) -> None:
+        self.spool = spool
+        self.lane = lane
+        self.ids = ids
+        self.clock = clock
+        self.budget = budget
+        self.queues = queues
+        self.contexts = contexts
+        self.policy = policy
+        self.clients = Clients(clock)
+        self.connections = 0
+        self.connection_limit = connection_limit
+        #: TLS sessions that were made, and those that failed
+        self.handshakes = 0
+        self.handshakes_failed = 0
+
+    def asks(self, hook: str) -> bool:
+        """Whether the policy has this hook."""
+        return self.policy is not None and self.policy.has(hook)

@@ -1,0 +1,1 @@
+"""Tests of delivery: how connections are made, and what is said on them."""
