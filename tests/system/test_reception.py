@@ -188,7 +188,7 @@ def test_replies_that_are_never_read_stop_the_reading(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with world(tmp_path) as here, here.client() as flood:
             await flood.expect(b"220")
-            budget = here.worker._desk.budget
+            budget = here.worker.desk.budget
             sent = 0
             flood.within = 0.3
             with pytest.raises(TimeoutError):
@@ -218,7 +218,7 @@ def test_too_much_mail_in_memory_is_refused_and_taken_again_later(tmp_path: Path
                 await big.ask(b"DATA\r\n", b"354")
                 line = b"x" * 78 + b"\r\n"
                 await big.send(line * 175_000)
-                budget = here.worker._desk.budget
+                budget = here.worker.desk.budget
                 await until(lambda: budget.used > 13_500_000, "the mail data is in")
                 await other.ask(b"MAIL FROM:<>\r\n", b"452 4.3.1")
                 await big.send(line * 50_000)
@@ -298,7 +298,7 @@ def test_clients_leave_descriptors_for_delivery(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         async with world(tmp_path, descriptors=100) as here, contextlib.AsyncExitStack() as stack:
-            limit = here.worker._desk.connection_limit
+            limit = here.worker.desk.connection_limit
             assert 5 < limit < 50
             for _ in range(limit - 1):
                 client = await stack.enter_async_context(here.client())
