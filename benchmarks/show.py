@@ -12,7 +12,18 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Final, NoReturn
 
-from benchmarks import protocol_1, protocol_2, protocol_3, relay_1, relay_2, relay_3, relay_4, relay_5
+from benchmarks import (
+    protocol_1,
+    protocol_2,
+    protocol_3,
+    protocol_4,
+    protocol_5,
+    relay_1,
+    relay_2,
+    relay_3,
+    relay_4,
+    relay_5,
+)
 from benchmarks.processes import MissingProgramError, ProgramFaultError, adopt_orphans, end_descendants
 from benchmarks.report import Report
 
@@ -26,9 +37,11 @@ CHECKS: Final[dict[str, Check]] = {
     "relay-3": relay_3.check,
     "relay-4": relay_4.check,
     "relay-5": relay_5.check,
-    "protocol-2": protocol_2.check,
     "protocol-1": protocol_1.check,
+    "protocol-2": protocol_2.check,
     "protocol-3": protocol_3.check,
+    "protocol-4": protocol_4.check,
+    "protocol-5": protocol_5.check,
 }
 
 

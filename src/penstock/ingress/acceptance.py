@@ -27,6 +27,7 @@ from penstock.smtp.server_events import MessageGiven
 
 RELAYING_DENIED: Final = reply(550, "5.7.1", "relaying not permitted")
 NEEDS_AUTH: Final = reply(550, "5.7.1", "relaying not permitted without authentication")
+_NO_HEADER: Final = reply(550, "5.6.0", "the message begins with white space, which would go on with the field before it")
 _LOOPS: Final = reply(554, "5.4.6", "the message has been through too many hosts; it loops")
 _MAY_NOT_NAME: Final = reply(550, "5.7.1", "this client may not name a tenant")
 _RECEIVED: Final = b"received"
@@ -52,7 +53,11 @@ class Authority(msgspec.Struct, frozen=True):
 def assign(
     content: bytes, queues: QueuesConfig, authority: Authority, max_received: int
 ) -> Assignment | Reply:  # hot: throughput
-    """The tenant and campaign that the header fields name; the reply that refuses a message that loops, or names what it may not."""
+    """The tenant and campaign that the header fields name; or the reply that refuses the message: it loops, names what it may not, or begins
+    in the middle of a field.
+    """
+    if content.startswith((b" ", b"\t")):
+        return _NO_HEADER  # our Received field goes before it
     headers = [name.encode("ascii") for name in (queues.tenant_header, queues.campaign_header) if name]
     found = find_fields(content, [_RECEIVED, *headers])
     if len(found.pop(_RECEIVED, ())) > max_received:

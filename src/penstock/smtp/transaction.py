@@ -59,6 +59,8 @@ class Transaction:
         if isinstance(kept, Reply):
             return kept
         content, is_canonical = kept
+        if len(content) > limits.max_message_size:  # line ends that were mended have made it longer
+            return replies.too_big(limits)
         # chunks need not end with a line (RFC 3030 2); mail data of DATA always does
         is_canonical = is_canonical and (not content or content.endswith(b"\r\n"))
         return MessageGiven(self.mail, tuple(self.recipients), content, is_canonical, self._asked())

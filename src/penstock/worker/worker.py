@@ -17,7 +17,7 @@ from penstock.ingress.budget import Budget
 from penstock.ingress.desk import Desk
 from penstock.ingress.listener import Listener
 from penstock.lane.lane import Lane
-from penstock.mail.configuration import Configuration, DnsConfig, NodeConfig, PathConfig, QueueConfig
+from penstock.mail.configuration import Configuration, DnsConfig, PathConfig, QueueConfig
 from penstock.mail.duration import ByteCount, Seconds
 from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock
@@ -30,6 +30,7 @@ from penstock.net.router import Router
 from penstock.net.static import StaticResolver
 from penstock.net.tls import ClientContexts, ServerContexts
 from penstock.policy import Policy, PolicyRunner
+from penstock.policy import dns as policy_dns
 from penstock.spool.memory import MemorySpool
 from penstock.worker import memory, report
 from penstock.worker.journal import Journal
@@ -97,7 +98,7 @@ class Worker:
             Budget(self.memory_limit, lambda: self.spool.held_bytes),
             configuration.queues,
             ServerContexts(clock),
-            _runner(policy, configuration.node),
+            _runner(policy, configuration),
             connections - outbound,
         )
         #: runners of policies that were replaced, until their last hook has ended
@@ -195,7 +196,7 @@ class Worker:
         old, self.configuration = self.configuration, new
         self.journal.use_epoch(new.epoch)
         self.desk.queues = new.queues
-        retiring, self.desk.policy = self.desk.policy, _runner(policy, new.node)
+        retiring, self.desk.policy = self.desk.policy, _runner(policy, new)
         if retiring is not None:
             task = self._loop.create_task(retiring.retire(), name="retire a policy")
             self._retiring.add(task)
@@ -233,8 +234,12 @@ def _own_names(configuration: Configuration) -> set[str]:
     return {configuration.node.hostname, *(listener.hostname for listener in configuration.smtp_listeners)}
 
 
-def _runner(policy: Policy | None, node: NodeConfig) -> PolicyRunner | None:
-    return PolicyRunner(policy, node.policy_timeout, node.policy_threads) if policy is not None else None
+def _runner(policy: Policy | None, configuration: Configuration) -> PolicyRunner | None:
+    if policy is None:
+        return None
+    node = configuration.node
+    policy_dns.use_nameservers(configuration.dns.nameservers)
+    return PolicyRunner(policy, node.policy_timeout, node.policy_threads)
 
 
 def _queue_config(configuration: Configuration) -> Callable[[QueueName], QueueConfig]:
