@@ -134,7 +134,7 @@ async def _measure(folder: Path, profile: cProfile.Profile | None) -> list[float
     budget = Budget(2**40, lambda: 0)
     desk = Desk(spool, lane, ids, clock, budget, QueuesConfig(), ServerContexts(clock), None, 10)
     config = SmtpListenerConfig((), "mta.test", max_messages_per_connection=2**30)
-    client = Listener(desk, config, [])._accept()
+    client = Listener(desk, config, []).protocol()
     assert isinstance(client, Connection)
     buffer = client.get_buffer(-1)
     client.connection_made(cast("asyncio.BaseTransport", FakeTransport()))

@@ -205,6 +205,8 @@ VALUES: Final = (
     _root("an EHLO keyword that nobody offers", "discard_ehlo_keywords[1]", '"CHUNKNG" is no EHLO keyword of ours', 'did you mean "CHUNKING"?',
           smtp='discard_ehlo_keywords = ["dsn", "CHUNKNG"]'),
     _root("a proxy by name", "listener.smtp[0].allow_proxy[0]", '"haproxy.example" is no IP address', smtp='allow_proxy = ["haproxy.example"]'),
+    _root("metadata that is too much with an address's own", "listener.smtp[0].meta", "has 2 names and 5002 octets", "4096 octets",
+          smtp='meta = {{ a = "{}" }}\n[listener.smtp.via."10.0.0.0/8"]\nmeta = {{ b = "{}" }}'.format("x" * 3000, "y" * 2000)),
     _root("metadata that is no text", 'listener.smtp[0].meta."floor"', "expected a text, found an integer (3)", "in quotes",
           smtp="meta = { floor = 3 }"),
     _root("a network that is none", "listener.smtp[0].via.office", '"office" is no IP address', rest="[listener.smtp.via.office]"),

@@ -1,4 +1,4 @@
-"""protocol-1: every attack of the list on the core, cut at every offset, and over sockets; and that mistakes put in are found."""
+"""protocol-1: every attack of ``tests.hostile`` on the core, cut at every offset, and over sockets; and that mistakes put in are found."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.hostile.scenes import SCENES
 from tests.hostile.server import serving
 from tests.hostile.table import CASES, WAITING
 
-#: The list's codes. The bullets of 2.E and 2.M have none there and are numbered.
+#: The codes of the table, each a kind of attack.
 GROUPS: Final[dict[str, str]] = {
     "A1": "twenty sequences in mail data",
     "A2": "the same in a message that is refused",
@@ -91,7 +91,7 @@ class _Tally:
 
 
 def check(report: Report, arguments: Sequence[str]) -> None:
-    """Every row of hostile.md 2.A to 2.F holds: on the core, however its octets arrive; over sockets, with real TLS; what waits is listed.
+    """Every row of ``tests.hostile`` holds: on the core, however its octets arrive; over sockets, with real TLS; what waits is listed.
 
     ``arguments``: beginnings of codes, to play some rows only.
     """

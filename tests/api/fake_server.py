@@ -69,6 +69,8 @@ def snapshot() -> Snapshot:
         tls_handshakes=25,
         tls_handshakes_failed=26,
         policy={"on_rcpt": PolicyCounts(61, 62, 63, 64, 65.5)},
+        policy_lost_threads=27,
+        policy_waiting_calls=28,
     )
 
 

@@ -12,6 +12,7 @@ from penstock.mail.records import (
     MessageRecord,
     Outcome,
     Peer,
+    PolicyErrorRecord,
     Reception,
     RejectionRecord,
     Verdict,
@@ -108,6 +109,13 @@ def expiration(*recipients: int, of: MessageRecord | None = None, attempts: int 
         recipients=recipients or (0,),
         reply=reply(551, "5.4.7", "Penstock internal: the message expired"),
     )
+
+
+def policy_error(
+    answer: Reply | None = None, error: str = "on_rcpt raised KeyError", came: Reception | None = None
+) -> PolicyErrorRecord:
+    """A hook that has failed, and what the client was told for it."""
+    return PolicyErrorRecord(ID, CREATED, came or reception(), "on_rcpt", error, answer)
 
 
 def rejection(

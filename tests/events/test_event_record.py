@@ -13,14 +13,33 @@ from hypothesis import strategies as st
 
 from penstock.events.event import Event, EventType
 from penstock.events.record import CONTENT_LIMIT, derive, encode
-from penstock.mail.records import INTERNAL, SpoolRecord, Verdict
+from penstock.mail.records import INTERNAL, POLICY_ERROR_LIMIT, SpoolRecord, Verdict
 from penstock.mail.reply import Reply, reply
+from penstock.mail.tls import TlsFacts
 
-from .samples import CREATED, ID, attempt, expiration, message, outcome, peer, reception, rejection
+from .samples import (
+    CREATED,
+    ID,
+    attempt,
+    expiration,
+    message,
+    outcome,
+    peer,
+    policy_error,
+    reception,
+    rejection,
+)
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "events.md"
 
-#: hostile.md 2.M: what a stranger may put wherever a stranger has a say.
+TLS = TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384", "CN=them", is_verified=True)
+ENCRYPTED = {
+    "tls_cipher": "TLS_AES_256_GCM_SHA384",
+    "tls_protocol_version": "TLSv1.3",
+    "tls_peer_subject_name": "CN=them",
+}
+
+#: What a stranger may put wherever a stranger has a say.
 HOSTILE = {
     "line feed": '\n{"type":"Delivery","id":"fake"}',
     "carriage return": "\r2026-11-20 fake",
@@ -104,6 +123,70 @@ def test_delivery_says_by_whom_from_where_and_with_which_reply() -> None:
     assert "is_uncertain" not in event
 
 
+def test_delivery_has_every_field() -> None:
+    """Each at its name, with TLS, and what is left out otherwise too."""
+    to = msgspec.structs.replace(peer(), tls=TLS, protocol="ESMTPSA")
+    sent = msgspec.structs.replace(message(), meta={"entrance": "front"})
+    [event] = lines(attempt(outcome(Verdict.DEFERRED, is_uncertain=True), of=sent, to=to))
+    assert event == {
+        "type": "TransientFailure",
+        "id": ID,
+        "sender": "sender@send.example",
+        "recipient": "one@dest.example",
+        "queue": "spring:acme@dest.example",
+        "site": "unspecified->mx.dest.example@smtp_client",
+        "size": 5,
+        "response": {
+            "code": 451,
+            "enhanced_code": {"class": 4, "subject": 7, "detail": 1},
+            "content": "later",
+            "command": ".",
+        },
+        "peer_address": {"name": "mx.dest.example", "addr": "198.51.100.7"},
+        "timestamp": 1763668801,
+        "event_time": "2025-11-20T20:00:01.250000Z",
+        "created": 1763668800,
+        "created_time": "2025-11-20T20:00:00.250000Z",
+        "num_attempts": 1,
+        "bounce_classification": "Uncategorized",
+        "egress_pool": "unspecified",
+        "egress_source": "unspecified",
+        "source_address": {"address": "192.0.2.1:50123"},
+        "feedback_report": None,
+        "meta": {"entrance": "front"},
+        "headers": {},
+        "delivery_protocol": "ESMTPSA",
+        "reception_protocol": "ESMTP",
+        "nodeid": "mta.example",
+        "tenant": "acme",
+        "campaign": "spring",
+        "event_id": f"{ID}-0-1-TransientFailure-1763668801250000",
+        "config_epoch": 7,
+        "sequence": 3,
+        "session_id": "session-out",
+        "is_uncertain": True,
+        **ENCRYPTED,
+    }
+
+
+@pytest.mark.parametrize("make", [message, rejection, policy_error])
+def test_events_of_a_client_say_how_it_came(make: Any) -> None:
+    """TLS, who authenticated and for whom, and the proxy that passed it on; in a message's Reception and in what is no message."""
+    identity = {
+        "authentication_id": "app7",
+        "authorization_id": "acme",
+        "proxy_address": "192.0.2.99",
+    }
+    came = msgspec.structs.replace(reception(), protocol="ESMTPSA", tls=TLS, **identity)
+    [event] = lines(make(came=came))
+    assert {name: event[name] for name in (*ENCRYPTED, *identity)} == {**ENCRYPTED, **identity}
+    assert event["reception_protocol"] == "ESMTPSA"
+    [plain] = lines(make())
+    assert not {*ENCRYPTED, *identity} & set(plain)
+    [passed_on] = lines(make(came=msgspec.structs.replace(reception(), proxy_address="192.0.2.99")))
+    assert set(passed_on) - set(plain) == {"proxy_address"}
+
+
 def test_several_recipients_are_an_array_in_the_reception_and_one_each_afterwards() -> None:
     """One Reception names them all; each outcome is an event of its own, with the type of its verdict."""
     sent = message("a", "b", "c")
@@ -162,6 +245,27 @@ def test_rejection_is_of_no_message() -> None:
     assert event["peer_address"] == {"name": "client.example", "addr": "192.0.2.10"}
     assert event["response"]["command"] == "RCPT"
     assert event["session_id"] == "session-in"
+
+
+def test_policy_error_says_what_the_client_was_told() -> None:
+    """The code of the reply, or 0 where nothing was refused; ``command`` is the hook, ``content`` the error."""
+    [event] = lines(policy_error(reply(451, "4.3.0", "policy error; try again later")))
+    assert event["type"] == "PolicyError"
+    assert event["response"] == {
+        "code": 451,
+        "enhanced_code": {"class": 4, "subject": 3, "detail": 0},
+        "content": "on_rcpt raised KeyError",
+        "command": "on_rcpt",
+    }
+    [event] = lines(policy_error(None))
+    assert (event["response"]["code"], event["response"]["enhanced_code"]) == (0, None)
+
+
+def test_a_traceback_keeps_its_length() -> None:
+    """What a policy's runner keeps of an error fits its place in an event."""
+    error = "x" * POLICY_ERROR_LIMIT
+    [event] = lines(policy_error(error=error))
+    assert event["response"]["content"] == error
 
 
 def test_null_reverse_path_is_an_empty_sender() -> None:
@@ -236,6 +340,7 @@ def test_strangers_text_stays_in_its_place(text: str) -> None:
         message(came=reception(text)),
         attempt(outcome(Verdict.FAILED, answer=answer, command=text), to=peer(text), site=text),
         rejection(answer, text, text, text, reception(text)),
+        rejection(came=msgspec.structs.replace(reception(), authentication_id=text, authorization_id=text)),
     ]
     for record in records:
         encoded = encode(derive(record, node="mta.example", epoch=1))

@@ -1,6 +1,6 @@
 """What a row of the table is: a listener, a dialogue, and what must come of it.
 
-A row expects the least that is safe. Where the list of attacks leaves a choice, ``answers`` name every acceptable reply. Some things are
+A row expects the least that is safe. Where standards leave a choice, ``answers`` name every acceptable reply. Some things are
 expected of every row, and not repeated in any: replies are whole lines of printable ASCII; nothing is stored but ``stores``; a session
 that goes on answers QUIT with 221; no secret is in an event.
 """
@@ -114,7 +114,7 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def group(self) -> str:
-        """The list's code."""
+        """The kind of attack: the code up to its first dash."""
         return self.code.partition("-")[0]
 
 
@@ -127,7 +127,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
     @property
     def group(self) -> str:
-        """The list's code."""
+        """The kind of attack: the code up to its first dash."""
         return self.code.partition("-")[0]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from penstock.ingress.dialogue import Dialogue
+from penstock.ingress.policy_view import PolicyView
 from penstock.smtp import chunk, command, server, transmission
 from penstock.smtp.auth import Credentials
 from penstock.smtp.chunk import ChunkReader
@@ -167,7 +168,7 @@ def errors_are_not_counted(patch: pytest.MonkeyPatch) -> None:
 
 def anybody_relays(patch: pytest.MonkeyPatch) -> None:
     """An open relay."""
-    patch.setattr(Dialogue, "_may_relay", lambda self: True)
+    patch.setattr(PolicyView, "may_relay", True)
 
 
 def the_proxy_is_the_client(patch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The table itself: every code of the list has rows, every row has a name of its own, and what waits says for what."""
+"""The table itself: every kind of attack has rows, every row has a name of its own, and what waits says for what."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.hostile.scenes import SCENES
 from tests.hostile.table import CASES, WAITING
 from tests.hostile.table.dialogue import row
 
-#: Section 2.A to 2.F, and of 2.M; the bullets of 2.E and 2.M have no codes there and are numbered here.
-LIST = (
+#: The kinds of attack, by the codes that rows begin with.
+KINDS = (
     *(f"A{number}" for number in range(1, 9)),
     *(f"B{number}" for number in range(1, 5)),
     *(f"C{number}" for number in range(1, 7)),
@@ -28,9 +28,9 @@ LIST = (
 ROWS: tuple[Case | Scene | Waiting, ...] = (*CASES, *SCENES, *WAITING)
 
 
-def test_every_code_of_the_list_has_rows() -> None:
+def test_every_kind_of_attack_has_rows() -> None:
     """Rows that are played, or rows that wait; none is silently absent."""
-    assert {row.group for row in ROWS} == set(LIST)
+    assert {row.group for row in ROWS} == set(KINDS)
 
 
 def test_every_row_has_a_name_of_its_own() -> None:
@@ -41,7 +41,7 @@ def test_every_row_has_a_name_of_its_own() -> None:
 
 
 def test_what_waits_says_for_what() -> None:
-    """By the name of the issue or the part that it waits for."""
+    """By the name of the part that it waits for."""
     assert all(len(row.waits_for) > 5 for row in WAITING)
 
 

@@ -36,7 +36,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
 class FakeTransport(asyncio.Transport):
     """Keeps what is written; closing it ends the connection in the loop's next turn."""
 
-    def __init__(self, peer: tuple[str, int], local: tuple[str, int]) -> None:
+    def __init__(self, peer: tuple[str, int] | None, local: tuple[str, int] | None) -> None:
         super().__init__({"peername": peer, "sockname": local})
         self.written = b""
         self.is_reading = True
@@ -74,10 +74,10 @@ class FakeTransport(asyncio.Transport):
 class Client:
     """One client of the room."""
 
-    def __init__(self, room: Room, peer: tuple[str, int], local: tuple[str, int]) -> None:
+    def __init__(self, room: Room, peer: tuple[str, int] | None, local: tuple[str, int] | None) -> None:
         self.transport = FakeTransport(peer, local)
         self._room = room
-        connection = room.listener._accept()
+        connection = room.listener.protocol()
         assert isinstance(connection, Connection)
         self.connection = connection
         self.transport.connection = connection
@@ -130,8 +130,10 @@ class Room:
         """See Deliverer."""
         self.submitted += [record for _, record in stored]
 
-    def client(self, peer: str = "192.0.2.1", *, local: str = "198.51.100.25") -> Client:
-        """A client that has just connected."""
+    def client(self, peer: str = "192.0.2.1", *, local: str = "198.51.100.25", known: bool = True) -> Client:
+        """A client that has just connected; not ``known`` if it was reset before anybody looked."""
+        if not known:
+            return Client(self, None, None)
         return Client(self, (peer, 40000), (local, 25))
 
     async def greeted(self, peer: str = "192.0.2.1") -> Client:

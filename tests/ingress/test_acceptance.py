@@ -110,7 +110,7 @@ def test_mail_that_names_no_tenant_is_the_default_ones() -> None:
     ],
 )
 def test_a_tenant_that_is_settled_is_the_only_one(named: str, authority: Authority, outcome: str) -> None:
-    """A field says whose mail it is only where its client is trusted, and never against the session (hostile.md D5)."""
+    """A field says whose mail it is only where its client is trusted, and never against the session."""
     queues = msgspec.structs.replace(QUEUES, default_tenant="default")
     content = (f"X-Tenant: {named}\r\n" if named else "").encode() + b"\r\nx\r\n"
     found = assign(content, queues, authority, 100)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from penstock.net.tls import TlsChannel
 from penstock.policy import PolicyRunner, load
 
 from .room import EHLO, Client, Room, in_room
+from .tls import client_channel, shake, speak
 
 EVERYBODY = (ip_network("0.0.0.0/0"),)
 ENVELOPE = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n"
@@ -26,7 +26,7 @@ async def quiet(client: Client) -> bool:
 
 
 def test_a_command_has_to_come_whole_in_time() -> None:
-    """An octet now and then does not help (hostile.md 2.E: slowloris)."""
+    """An octet now and then does not help (slowloris)."""
 
     async def test(room: Room) -> None:
         client = await room.greeted()
@@ -210,7 +210,7 @@ def test_a_proxy_without_a_header_is_closed_without_a_word() -> None:
 
 
 def test_a_header_from_a_stranger_is_a_bad_command() -> None:
-    """It cannot say who it is (hostile.md D3)."""
+    """It cannot say who it is."""
 
     async def test(room: Room) -> None:
         client = room.client()
@@ -288,34 +288,6 @@ def test_extensions_can_be_taken_away() -> None:
 # -- TLS
 
 
-def client_channel() -> TlsChannel:
-    """The client's side; it takes any certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return TlsChannel(context, server_side=False)
-
-
-async def shake(client: Client, channel: TlsChannel) -> bytes:
-    """The handshake; what the server said in it."""
-    said = channel.feed(b"")
-    for _ in range(5):
-        said += channel.feed(await client.say(channel.take_output()))
-        if channel.is_ready and not (rest := channel.take_output()):
-            break
-        if channel.is_ready:
-            said += channel.feed(await client.say(rest))
-            break
-    assert channel.is_ready
-    return said
-
-
-async def speak(client: Client, channel: TlsChannel, octets: bytes) -> bytes:
-    """Say something through TLS; what was answered."""
-    channel.write(octets)
-    return channel.feed(await client.say(channel.take_output()))
-
-
 def test_starttls_makes_the_rest_of_the_session_secret() -> None:
     """And begins it anew."""
 
@@ -354,7 +326,7 @@ def test_tls_from_the_first_octet_greets_within() -> None:
 
 
 def test_plain_text_instead_of_a_handshake_is_never_read() -> None:
-    """The connection is closed; no command of it is answered in the clear (hostile.md C2)."""
+    """The connection is closed; no command of it is answered in the clear (RFC 3207 6)."""
 
     async def test(room: Room) -> None:
         client = await room.greeted()
@@ -469,7 +441,7 @@ def test_a_policy_decides_about_credentials_recipients_and_messages(tmp_path: Pa
 
 
 def test_a_client_acts_for_whom_the_policy_says_and_nobody_else(tmp_path: Path) -> None:
-    """An authorization identity that a hook did not grant is refused (hostile.md D2)."""
+    """An authorization identity that a hook did not grant is refused (RFC 4954 4)."""
 
     async def test(room: Room) -> None:
         client, channel = await secure(room)

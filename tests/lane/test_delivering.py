@@ -64,6 +64,7 @@ def test_mail_goes_encrypted_and_authenticated(tmp_path: Path, via: str) -> None
                 assert not message.irregularities
             for event in here.events("Delivery"):
                 assert event["tls_protocol_version"] == "TLSv1.3"
+                assert event["delivery_protocol"] == "ESMTPSA"
                 assert "pa55word" not in str(event)
 
     uvloop.run(scenario())
@@ -99,6 +100,6 @@ def test_lmtp_is_delivery_too(tmp_path: Path, via: str) -> None:
             (message,) = here.accepted()
             assert message.via == via
             assert len(message.replies) == 3
-            assert len(here.events("Delivery")) == 3
+            assert [event["delivery_protocol"] for event in here.events("Delivery")] == ["LMTP"] * 3
 
     uvloop.run(scenario())

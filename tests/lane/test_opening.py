@@ -206,7 +206,7 @@ CASES: dict[str, tuple[str, dict[str, str], dict[EnableTls, str]]] = {
 def test_mail_goes_as_the_policy_allows_and_never_with_less(
     tmp_path: FilePath, kind: str, script: dict[str, str], expected: dict[EnableTls, str], policy: EnableTls
 ) -> None:
-    """hostile.md 2.C C4; in clear only where STARTTLS is not offered, or where the policy says so, and then on a connection of its own."""
+    """CVE-2016-0772; in clear only where STARTTLS is not offered, or where the policy says so, and then on a connection of its own."""
 
     async def scenario() -> None:
         async with world(tmp_path, kind, script) as here:
@@ -297,7 +297,7 @@ def test_both_sides_say_that_they_close(tmp_path: FilePath) -> None:
     "words", [CUT, CLOSE, FAREWELL], ids=["within a reply", "without one", "with a farewell, the socket open"]
 )
 def test_an_end_of_tls_is_an_end(tmp_path: FilePath, words: str) -> None:
-    """hostile.md 2.K: what was cut off is not taken for whole; and nobody waits for more behind a farewell."""
+    """What was cut off is not taken for whole; and nobody waits for more behind a farewell."""
 
     async def scenario() -> None:
         async with world(tmp_path, script={"tls EHLO": words}) as here:
@@ -315,7 +315,7 @@ def test_an_end_of_tls_is_an_end(tmp_path: FilePath, words: str) -> None:
     ids=["no reply", "no handshake"],
 )
 def test_starttls_has_a_deadline(tmp_path: FilePath, script: dict[str, str], policy: EnableTls) -> None:
-    """hostile.md 2.C C4, 2.K: a handshake that stalls; octets of it win no time."""
+    """A handshake that stalls; octets of it win no time."""
 
     async def scenario() -> None:
         async with world(tmp_path, script=script) as here:

@@ -333,7 +333,7 @@ def test_a_field_is_added_where_the_header_section_ends(content: bytes, becomes:
     ],
 )
 def test_a_value_with_a_line_end_is_refused(char: str) -> None:
-    """It would be another field: hostile.md 2.G."""
+    """It would be another field, or another message."""
     headers = Headers(CONTENT)
     for edit in (headers.add, headers.prepend, headers.replace):
         with pytest.raises(ValueError, match="line end or control character"):

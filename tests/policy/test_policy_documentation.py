@@ -92,7 +92,6 @@ def test_every_hook_and_every_public_name_is_described() -> None:
         if name not in (
             "Asking",
             "Decision",
-            "HookCounts",
             "Policy",
             "PolicyRunner",
             "Verdict",
@@ -119,7 +118,7 @@ def test_every_attribute_of_what_hooks_are_given_is_described() -> None:
 
 
 def test_every_event_of_others_has_a_row() -> None:
-    """The names of formats.md 1.1, whether or not there is something like them."""
+    """KumoMTA's names, whether or not there is something like them."""
     for name in (
         "smtp_server_connection_accepted", "smtp_server_get_dynamic_parameters", "smtp_server_ehlo", "smtp_server_auth_plain",
         "smtp_server_mail_from", "get_listener_domain", "smtp_server_rcpt_to", "smtp_server_data", "smtp_server_split_transaction",

@@ -146,7 +146,7 @@ def octet_by_octet(octets: bytes) -> list[bytes]:
 
 
 def cuts(octets: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """The three ways of hostile.md 2: whole, octet by octet, and split in two at every offset; each with its name."""
+    """The three ways in which octets arrive: whole, octet by octet, and split in two at every offset; each with its name."""
     yield "whole", [octets]
     yield "octet by octet", octet_by_octet(octets)
     for offset in range(1, len(octets)):

@@ -62,7 +62,7 @@ def test_login_asks_for_a_name_and_a_password() -> None:
 
 
 def test_a_nul_in_a_login_is_nobodys() -> None:
-    """It could cut a name short for whoever looks it up (hostile.md D2)."""
+    """It could cut a name short for whoever looks it up."""
     exchange, _ = begin(b"LOGIN")
     exchange.take(b64encode(b"user\0x"))
     exchange.take(b64encode(b"secret"))

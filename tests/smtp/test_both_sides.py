@@ -176,7 +176,7 @@ def test_what_a_server_called_canonical_can_be_sent_on_as_it_is(
 def test_no_sequence_smuggles_through_a_lenient_listener_and_our_client(
     name: str, mode: LineEndings, way: ServerLimits
 ) -> None:
-    """hostile.md 2.B B1: in by Fix or Allow, out by our client, and the next server has one message."""
+    """Smuggling through us: in by Fix or Allow, out by our client, and the next server has one message."""
     drive = Drive(msgspec.structs.replace(WIDE, invalid_line_endings=mode))
     drive.feed(b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n")
     drive.feed(b"x" + SEQUENCES[name] + b"MAIL FROM:<smuggled@b>\r\nRCPT TO:<c@d>\r\nDATA\r\ny\r\n.\r\n")

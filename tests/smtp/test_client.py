@@ -151,7 +151,7 @@ def test_every_recipient_gets_the_reply_that_decided_about_it(
     is_reusable: bool,
     keywords: tuple[str, ...],
 ) -> None:
-    """hostile.md 2.J, the verdict table: at each stage 4yz, 5yz, 421, and an end without a word."""
+    """The table of verdicts: at each stage 4yz, 5yz, 421, and an end without a word."""
     session = introduced(*keywords)
     finished = transact(session, Peer(script))
     assert results(finished) == expected
@@ -164,7 +164,7 @@ def test_every_recipient_gets_the_reply_that_decided_about_it(
 def test_replies_that_come_octet_by_octet_mean_the_same(
     script: dict[str, str], keywords: tuple[str, ...]
 ) -> None:
-    """hostile.md 2.J: a reply per octet."""
+    """A reply is one however it is cut."""
     whole, cut = introduced(*keywords), introduced(*keywords)
     whole.send(MESSAGE)
     cut.send(MESSAGE)
@@ -211,7 +211,7 @@ def test_a_transaction_that_is_still_open_is_reset_before_the_next(
 @pytest.mark.parametrize("keywords", PIPELINING, ids=IDS)
 @pytest.mark.parametrize("answer", ["500 no", "451 no", "354 go", "221 bye"])
 def test_a_refused_rset_ends_the_session(answer: str, keywords: tuple[str, ...]) -> None:
-    """hostile.md 2.J: nobody knows what transaction is open then; this one has not begun."""
+    """Nobody knows what transaction is open then; this one has not begun."""
     session, peer = introduced(*keywords), Peer({"DATA": "451 no"})
     transact(session, peer)
     peer.script = {**Peer().script, "RSET": answer}
@@ -242,7 +242,7 @@ def test_many_messages_go_over_one_session(keywords: tuple[str, ...]) -> None:
     "octets", [b"221 bye\r\n", b"250 ok\r\n", b"500 what\r\n", b"421 bye\r\n", b"bogus\r\n"]
 )
 def test_whatever_is_said_to_quit_the_session_is_over(octets: bytes) -> None:
-    """hostile.md 2.J: errors of QUIT change nothing."""
+    """Errors of QUIT change nothing."""
     session = introduced()
     session.quit()
     assert not [event for event in session.receive(octets) if isinstance(event, Finished)]
@@ -323,7 +323,7 @@ def test_a_message_for_nobody_is_finished() -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "a\r\nMAIL FROM:<>", "é", "x" * 300])
 def test_a_name_of_ours_that_is_more_than_a_word_is_a_mistake(name: str) -> None:
-    """hostile.md 2.B B4: EHLO is a command too."""
+    """EHLO is a command too."""
     with pytest.raises(ValueError, match="name"):
         SessionOptions(name)
 

@@ -101,7 +101,7 @@ def test_a_transaction_that_is_still_open_is_reset_before_the_next(
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("keywords", CHUNKED, ids=IDS)
 def test_stray_replies_confirm_nothing(keywords: tuple[str, ...], count: int, stray: bytes) -> None:
-    """hostile.md 2.J: where replies have been shifted, what comes for the chunk is the reply to a recipient, and says so.
+    """Where replies have been shifted, what comes for the chunk is the reply to a recipient, and says so.
 
     Strays that are not like replies to an envelope have DATA asked for instead, and meet its 354.
     """
@@ -171,7 +171,7 @@ def test_without_enhanced_codes_the_envelope_ends_with_data() -> None:
     [b"", b".\r\n", b".\r\n" * 1000, b"a\r\n.\r\nMAIL FROM:<x@y>\r\n", b"no end", b"bare\nfeed", b"bare\rreturn", b"\r", b"x" * 100_000],
 )  # fmt: skip
 def test_a_chunk_has_just_the_octets_that_it_says(content: bytes) -> None:
-    """hostile.md 2.B B3: no dots are added, line ends are mended as for DATA, and the number is right."""
+    """RFC 3030 2: no dots are added, line ends are mended as for DATA, and the number is right."""
     peer = Peer()
     transact(introduced(*CHUNKING), peer, changed(content=content))
     (command,) = [line for line in peer.log if line.startswith("BDAT")]
@@ -299,7 +299,7 @@ def test_where_dsn_is_not_offered_nothing_of_it_is_said() -> None:
 
 
 def test_a_parameter_that_could_be_read_as_more_fails_whom_it_is_of() -> None:
-    """hostile.md 2.B B4: nothing above makes such a one; the last place before the wire looks again."""
+    """Nothing above makes such a one; the last place before the wire looks again."""
     bad = EnvelopeDsn(
         "",
         "",

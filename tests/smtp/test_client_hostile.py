@@ -1,4 +1,4 @@
-"""A client session with peers that do not keep to the protocol: hostile.md 2.J. No crash, no loss, no success that was none."""
+"""A client session with peers that do not keep to the protocol. No crash, no loss, no success that was none."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_an_end_or_a_deadline_without_a_reply_is_temporary(stage: str, keywords:
 
 
 def test_550_and_then_close_is_permanent() -> None:
-    """hostile.md 2.J: in a pipelined group, what was said before the end counts, for those it was said about."""
+    """In a pipelined group, what was said before the end counts, for those it was said about."""
     session = introduced(*ALL_KEYWORDS)
     session.send(MESSAGE)
     session.take_output()
@@ -215,7 +215,7 @@ def test_more_replies_than_commands_end_the_session_and_nothing_is_sent(octets: 
 
 
 def test_garbage_cannot_shift_a_later_reply_to_the_dot() -> None:
-    """hostile.md 2.J: the loss that Postfix's comment documents. QUIT is not there to be answered, and 221 is no 250."""
+    """The loss that Postfix's comment documents. QUIT is not there to be answered, and 221 is no 250."""
     session = introduced(*ALL_KEYWORDS)
     peer = Peer({".": "oops\r\n250 taken\r\n221 bye"})
     assert results(transact(session, peer)) == UNCERTAIN

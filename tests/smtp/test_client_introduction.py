@@ -71,7 +71,7 @@ def test_where_starttls_is_offered_it_is_used(policy: EnableTls) -> None:
 
 
 def test_what_was_offered_in_clear_is_forgotten() -> None:
-    """hostile.md 2.C C3: capabilities come from the EHLO behind the handshake alone (CVE-2021-38371)."""
+    """Capabilities come from the EHLO behind the handshake alone (CVE-2021-38371)."""
     session = encrypted()
     assert not session.peer.pipelining
     assert session.receive(ehlo("STARTTLS", "DSN")) == [Introduced()]
@@ -114,7 +114,7 @@ def test_disabled_is_disabled() -> None:
 @pytest.mark.parametrize("policy", WANTED)
 @pytest.mark.parametrize("answer", [b"454 not now\r\n", b"502 what\r\n", b"421 bye\r\n", b"250 ok\r\n", b"354 go\r\n", b"221 bye\r\n"])  # fmt: skip
 def test_whatever_is_no_220_refuses_the_session(answer: bytes, policy: EnableTls) -> None:
-    """hostile.md 2.C C4: on this connection nothing goes in clear (CVE-2016-0772)."""
+    """On this connection nothing goes in clear (CVE-2016-0772)."""
     session = new_session(enable_tls=policy)
     (event,) = talk(session, (BANNER, EHLO), (OFFERS, STARTTLS), (answer, b""))
     assert isinstance(event, SessionRefused)
@@ -135,7 +135,7 @@ INJECTIONS = [
 @pytest.mark.parametrize("go", [b"220 go\r\n", b"220-one\r\n220 go\r\n"])
 @pytest.mark.parametrize("behind", INJECTIONS, ids=repr)
 def test_what_comes_in_clear_behind_the_220_breaks_the_session(go: bytes, behind: bytes) -> None:
-    """hostile.md 2.C C3: in the same segment or a later one; no handshake is begun, or it is not to go on."""
+    """RFC 3207 6: in the same segment or a later one; no handshake is begun, or it is not to go on."""
     for cut, segments in cuts(go + behind):
         session = new_session()
         talk(session, (BANNER, EHLO), (OFFERS, STARTTLS))
@@ -148,7 +148,7 @@ def test_what_comes_in_clear_behind_the_220_breaks_the_session(go: bytes, behind
 
 @pytest.mark.parametrize("go", [b"220 go\r\n", b"220-one\r\n220 go\r\n", b"220\r\n"])
 def test_a_220_may_come_in_pieces_and_lines(go: bytes) -> None:
-    """hostile.md 2.C C3."""
+    """RFC 5321 4.2.1: it is one reply, and the handshake begins once, when it is whole."""
     for cut, segments in cuts(go):
         session = new_session()
         talk(session, (BANNER, EHLO), (OFFERS, STARTTLS))
@@ -191,6 +191,40 @@ def test_plain_text_that_comes_with_the_end_of_the_handshake_breaks_the_session(
     session.secured(VERIFIED)
     (event,) = session.receive(ehlo("PIPELINING"))
     assert isinstance(event, Broken)
+
+
+# -- what is spoken
+
+
+@pytest.mark.parametrize(
+    ("first", "is_lmtp", "expected"),
+    [(ehlo("SIZE"), False, "ESMTP"), (ehlo("SIZE"), True, "LMTP"), (b"502 what\r\n", False, "SMTP")],
+)
+def test_the_protocol_is_named_as_it_went(first: bytes, is_lmtp: bool, expected: str) -> None:
+    """RFC 3848: by what the peer knew."""
+    session = new_session(is_lmtp=is_lmtp)
+    session.receive(BANNER)
+    session.take_output()
+    session.receive(first)
+    if expected == "SMTP":
+        assert session.take_output() == b"HELO mta.example\r\n"
+        session.receive(b"250 d.example\r\n")
+    assert session.is_idle
+    assert session.protocol == expected
+
+
+@pytest.mark.parametrize("is_lmtp", [False, True])
+def test_the_protocol_says_tls_and_auth(is_lmtp: bool) -> None:
+    """RFC 3848: S for TLS and A for AUTH, once there is either."""
+    name = "LMTP" if is_lmtp else "ESMTP"
+    hello = b"LHLO mta.example\r\n" if is_lmtp else EHLO
+    session = new_session(credentials=ME, is_lmtp=is_lmtp)
+    talk(session, (BANNER, hello), (OFFERS, STARTTLS), (b"220 go\r\n", b""))
+    session.secured(VERIFIED)
+    talk(session, (b"", hello), (ehlo("AUTH PLAIN"), PLAIN))
+    assert session.protocol == f"{name}S"
+    session.receive(b"235 2.7.0 yes\r\n")
+    assert session.protocol == f"{name}SA"
 
 
 # -- AUTH
@@ -299,7 +333,7 @@ WITHOUT: dict[str, tuple[dict[str, object], TlsFacts | None, str, bool]] = {
 def test_credentials_go_only_where_they_may(
     options: dict[str, object], facts: TlsFacts | None, keyword: str, is_sent: bool
 ) -> None:
-    """hostile.md 2.D D1, from the client's side; without AUTH there is no mail either."""
+    """RFC 4954 4, from the client's side; without AUTH there is no mail either."""
     options = {"enable_tls": EnableTls.OPPORTUNISTIC_INSECURE, "credentials": ME, **options}
     if facts is None:
         session = new_session(**options)

@@ -82,7 +82,7 @@ def test_dots_at_every_buffer_border_are_kept(border: int) -> None:
 
 
 def test_a_megabyte_of_dots_is_a_megabyte_of_dots() -> None:
-    """hostile.md 2.B B2: lines that are a dot each, and one line of nothing but dots."""
+    """Lines that are a dot each, and one line of nothing but dots."""
     for content in (b".\r\n" * 350_000, b"." * 1_000_000 + b"\r\n"):
         reader, _ = read(in_pieces(stuffed(content), [65_536] * 40), limit=2_000_000)
         assert reader.content() == content
@@ -130,7 +130,7 @@ def test_past_the_limit_nothing_is_kept_and_the_end_is_found() -> None:
 
 
 def test_octets_that_come_one_by_one_take_no_more_memory_than_in_one_piece() -> None:
-    """hostile.md 2.E: a client that sends tiny segments must not multiply what it costs."""
+    """A client that sends tiny segments must not multiply what it costs."""
     octets = [b"ab", b"cd", b"ef"]
     reader = DataReader(10_000_000)
     tracemalloc.start()

@@ -82,7 +82,7 @@ def test_a_reply_is_read_however_it_is_cut(octets: bytes, replies: list[Reply]) 
 
 @pytest.mark.parametrize("octets", MALFORMED.values(), ids=MALFORMED.keys())
 def test_what_is_no_reply_is_a_violation_and_ends_the_reading(octets: bytes) -> None:
-    """hostile.md 2.J: nothing is guessed, and nothing after it is believed."""
+    """Nothing is guessed, and nothing after it is believed."""
     for segments in ([octets], octet_by_octet(octets), in_pieces(octets, [3] * 200)):
         replies, violation = read([b"220 whole\r\n", *segments, b"\r\n250 ok\r\n"])
         assert replies[0] == reply(220, None, "whole")

@@ -1,4 +1,4 @@
-"""What a server session withstands: lines without end, floods, lists of bad addresses; in bounded memory and linear time (hostile.md 2.E)."""
+"""What a server session withstands: lines without end, floods, lists of bad addresses; in bounded memory and linear time."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def said(seen: Seen) -> tuple[object, ...]:
 def test_replies_and_events_do_not_depend_on_how_octets_are_cut(
     stream: bytes, sizes: list[int], mode: LineEndings
 ) -> None:
-    """Whole, in random pieces, octet by octet (hostile.md 2)."""
+    """Whole, in random pieces, octet by octet."""
     limits = msgspec.structs.replace(LIMITS, invalid_line_endings=mode)
     whole = parts(stream)
     expected = said(serve(whole, limits))

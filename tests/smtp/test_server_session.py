@@ -98,7 +98,7 @@ def test_every_reply_can_be_reviewed_before_it_is_said() -> None:
 
 
 def test_a_client_that_talks_before_the_greeting_is_sent_away() -> None:
-    """RFC 5321 4.3.1; hostile.md A7."""
+    """RFC 5321 4.3.1, RFC 2920 3.1."""
     session = ServerSession(LIMITS)
     session.feed(EHLO)
     assert session.next_event() is None

@@ -1,4 +1,4 @@
-"""SMTP smuggling, inbound: hostile.md 2.A, whole, octet by octet, and split at every offset, with positive controls."""
+"""SMTP smuggling, inbound (CVE-2023-51764 and its kin): whole, octet by octet, and split at every offset, with positive controls."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ before anything is read. Every answer but the metrics' text is JSON, an error as
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import IPv6Address, ip_address
 
 import msgspec
 from starlette.applications import Starlette
@@ -20,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from penstock.api.exposition import TEXT_TYPE, to_json, to_text
 from penstock.api.ports import MetricsSource, StatusSource
-from penstock.mail.configuration import Network
+from penstock.mail.network import Network, is_within
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _Endpoint = Callable[[Request], Awaitable[Response]]
@@ -83,13 +82,7 @@ def _without_bodies(app: ASGIApp) -> ASGIApp:
 
 def _require_trusted(request: Request, trusted_hosts: Sequence[Network]) -> None:
     """403 unless the peer of the connection is in ``trusted_hosts``. IPv4 through an IPv6 socket counts as IPv4."""
-    try:
-        address = ip_address((request.client.host if request.client else "").partition("%")[0])
-    except ValueError:
-        address = None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if address is None or not any(address in network for network in trusted_hosts):
+    if not is_within(request.client.host if request.client else "", trusted_hosts):
         raise HTTPException(403, "metrics are for the trusted_hosts of this listener")
 
 

@@ -127,6 +127,8 @@ METRICS: Final[tuple[Metric, ...]] = (
     _by_hook("policy_faults_total", "calls that failed: an exception, nonsense, or too late", lambda c: c.faults),
     _by_hook("policy_late_total", "calls that were too late", lambda c: c.late),
     _by_hook("policy_seconds_total", "seconds between question and answer", lambda c: c.seconds),
+    _plain(_GAUGE, "policy_waiting_calls", "calls of plain functions that wait for a thread", lambda s: s.policy_waiting_calls),
+    _plain(_GAUGE, "policy_lost_threads", "threads held by calls that were too late and have not ended", lambda s: s.policy_lost_threads),
     _by_tenant(_COUNTER, "total_messages_received_by_tenant", "recipients accepted for delivery", lambda c: c.received),
     _by_tenant(_COUNTER, "total_messages_delivered_by_tenant", "recipients delivered", lambda c: c.delivered),
     _by_tenant(_COUNTER, "total_messages_transfail_by_tenant", "attempts that failed for now", lambda c: c.deferred),

@@ -13,6 +13,7 @@ from penstock.config.refusal import Refused, printable, quote
 from penstock.config.suggestion import suggest
 from penstock.config.tree import Place, Tree
 from penstock.mail.configuration import EnableTls, Endpoint, TlsMode
+from penstock.mail.meta import NAMES_LIMIT, SIZE_LIMIT
 from penstock.mail.problem import Problem
 
 
@@ -23,6 +24,7 @@ def check(root: Tree, queues: Tree, shaping: Tree) -> Iterator[Problem]:
         yield from _listener(listener)
     yield from _default_tenant(queues)
     yield from _header_names(queues)
+    yield from _metadata(root)
     yield from _credentials(shaping.tables["default"])
 
 
@@ -77,6 +79,27 @@ def _default_tenant(queues: Tree) -> Iterator[Problem]:
     near = suggest(given.value, tenants.tables)
     hint = f"did you mean '{near}'?" if near else f"add [tenant.'{printable(given.value)}']"
     yield given.place.problem(f"there is no tenant {quote(given.value)}", hint)
+
+
+def _metadata(root: Tree) -> Iterator[Problem]:
+    """What a listener keeps with its messages has to fit together with the most that an address adds."""
+    for listener in root.tables["listener"].arrays["smtp"]:
+        largest = [_metadata_size(listener)]
+        for kind in ("via", "peer"):
+            tables = listener.tables[kind].tables.values()
+            largest.append(max(map(_metadata_size, tables), default=(0, 0)))
+        names, size = (sum(numbers) for numbers in zip(*largest, strict=True))
+        if names > NAMES_LIMIT or size > SIZE_LIMIT:
+            what = f"has {names} names and {size} octets, with the largest of via and of peer"
+            yield listener.place.child("meta").problem(
+                what, f"write at most {NAMES_LIMIT} names and {SIZE_LIMIT} octets"
+            )
+
+
+def _metadata_size(table: Tree) -> tuple[int, int]:
+    """Names, and octets of names and values."""
+    meta = table.value("meta", {})
+    return len(meta), sum(len(name) + len(value.encode()) for name, value in meta.items())
 
 
 def _header_names(queues: Tree) -> Iterator[Problem]:

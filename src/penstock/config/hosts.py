@@ -14,7 +14,8 @@ from typing import Final
 from penstock.config.kinds import Kind
 from penstock.config.refusal import quote, refused, unexpected
 from penstock.mail.address import DOMAIN_LIMIT, AddressError, parse_domain
-from penstock.mail.configuration import Endpoint, Network
+from penstock.mail.configuration import Endpoint
+from penstock.mail.network import Network
 
 _PORT_MOST: Final = 65535
 # address [":" port]; an IPv6 address with a port is in brackets

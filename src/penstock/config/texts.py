@@ -10,6 +10,7 @@ from penstock.config.kinds import Kind
 from penstock.config.refusal import Fault, Refused, describe, quote, refused, unexpected
 from penstock.config.suggestion import suggest
 from penstock.mail.configuration import Secret
+from penstock.mail.meta import NAME_EXPECTED, NAMES_LIMIT, SIZE_LIMIT, is_name
 from penstock.mail.queue_name import is_label
 from penstock.smtp import extension
 
@@ -21,9 +22,6 @@ _BANNER_LIMIT: Final = 200
 _FIELD_NAME_LIMIT: Final = 77
 #: RFC 4616 2 has to be taken by servers up to 255 octets; tokens that stand for passwords are longer.
 _CREDENTIAL_LIMIT: Final = 1024
-#: Metadata goes with every message, and into its events.
-_META_NAMES: Final = 64
-_META_LIMIT: Final = 1024
 #: XCLIENT is offered to those whom ``allow_xclient`` names, and to nobody else.
 KEYWORDS: Final = tuple(keyword for keyword in extension.ORDER if keyword != extension.XCLIENT)
 # RFC 5322 3.6.8: field-name = 1*ftext; ftext = %d33-57 / %d59-126
@@ -109,8 +107,8 @@ def _credential(value: object) -> Secret:
 def _meta(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise unexpected("a table", value)
-    if len(value) > _META_NAMES:
-        raise refused(f"has {len(value)} names", f"write at most {_META_NAMES}")
+    if len(value) > NAMES_LIMIT:
+        raise refused(f"has {len(value)} names", f"write at most {NAMES_LIMIT}")
     faults = [
         Fault(what, hint, f".{quote(str(name))}")
         for name, item in value.items()
@@ -122,12 +120,12 @@ def _meta(value: object) -> dict[str, str]:
 
 
 def _bad_meta(name: str, value: object) -> Iterator[tuple[str, str]]:
-    if not is_label(name):
-        yield "is no name of metadata", "use 1 to 128 printable ASCII characters, no space and none of : @ !"
+    if not is_name(name):
+        yield "is no name of metadata", f"use {NAME_EXPECTED}"
     if not isinstance(value, str):
         yield f"expected a text, found {describe(value)}", "write it in quotes"
-    elif len(value) > _META_LIMIT:
-        yield f"has {len(value)} characters", f"write at most {_META_LIMIT}"
+    elif len(value.encode("utf-8", "replace")) > SIZE_LIMIT:
+        yield f"has {len(value)} characters", f"names and values have at most {SIZE_LIMIT} octets together"
 
 
 #: A path of this machine; relative ones are relative to the file that says them.

@@ -76,3 +76,6 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     tls_cipher: str | None = None
     tls_protocol_version: str | None = None
     tls_peer_subject_name: str | None = None
+    authentication_id: str = ""
+    authorization_id: str = ""
+    proxy_address: str = ""

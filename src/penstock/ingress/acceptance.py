@@ -22,17 +22,26 @@ from penstock.mail.records import MessageRecord, MetaValue, Reception
 from penstock.mail.reply import Reply, reply
 from penstock.mail.trace import received_field, received_prefix
 from penstock.policy import Decision
-from penstock.smtp.data import has_dot_line
+from penstock.smtp import extension
+from penstock.smtp.data import has_bare_line_end, has_dot_line, with_crlf
 from penstock.smtp.server_events import MessageGiven
 
 RELAYING_DENIED: Final = reply(550, "5.7.1", "relaying not permitted")
 NEEDS_AUTH: Final = reply(550, "5.7.1", "relaying not permitted without authentication")
-_NO_HEADER: Final = reply(550, "5.6.0", "the message begins with white space, which would go on with the field before it")
+_NO_HEADER: Final = reply(
+    550, "5.6.0", "the message begins with white space, which would go on with the field before it"
+)
 _LOOPS: Final = reply(554, "5.4.6", "the message has been through too many hosts; it loops")
 _MAY_NOT_NAME: Final = reply(550, "5.7.1", "this client may not name a tenant")
 _RECEIVED: Final = b"received"
 #: Ids in one line of the reply: the line keeps within 512 octets (RFC 5321 4.5.3.1.5).
 _IDS_IN_LINE: Final = 13
+
+
+def in_lines(given: MessageGiven) -> bytes:  # hot: throughput
+    """The content with CRLF for every line end, as it will be sent: no field hides behind another kind of line end."""
+    content = given.content
+    return with_crlf(content) if not given.is_canonical and has_bare_line_end(content) else content
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -41,6 +50,11 @@ class Assignment(msgspec.Struct, frozen=True):
     tenant: str | None
     campaign: str | None
     content: bytes
+
+
+def relaying_denied(extensions: frozenset[str], *, is_known: bool) -> Reply:
+    """What a client is told that may not relay; ``extensions`` are those that it could use, ``is_known`` says that AUTH was done."""
+    return NEEDS_AUTH if extension.AUTH in extensions and not is_known else RELAYING_DENIED
 
 
 class Authority(msgspec.Struct, frozen=True):

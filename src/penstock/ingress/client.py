@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from penstock.ingress.terms import Terms
+from penstock.mail.configuration import Endpoint
 from penstock.mail.ids import SessionId
 from penstock.mail.records import Reception
 from penstock.mail.tls import TlsFacts
 from penstock.policy import SessionFacts
+from penstock.smtp.xclient import Xclient
 
 
 class Client:
@@ -30,12 +32,17 @@ class Client:
     )
 
     def __init__(
-        self, peer: tuple[str, int], local: tuple[str, int], session_id: SessionId, terms: Terms
+        self,
+        peer: tuple[str, int],
+        local: tuple[str, int],
+        listener: Endpoint,
+        session_id: SessionId,
+        terms: Terms,
     ) -> None:
         self.peer_address, self.peer_port = peer
         self.local_address, self.local_port = local
-        #: where it connected to, whatever a proxy says
-        self.listener = written(local)
+        #: our end of the connection, whatever a proxy says
+        self.listener = str(listener)
         self.session_id = session_id
         self.terms = terms
         self.proxy_address = ""
@@ -47,6 +54,15 @@ class Client:
         self.ehlo_name = self.authentication_id = self.authorization_id = ""
         self.is_extended = False
         self._reception: Reception | None = None
+
+    def becomes(self, given: Xclient) -> None:
+        """A trusted proxy speaks for somebody else from here on."""
+        self.forget()
+        self.proxy_address = self.proxy_address or self.peer_address
+        # "" is nobody's address: whom the proxy does not know has no right that an address gives
+        self.peer_address, self.peer_port = given.address, given.port
+        self.local_address = given.destination_address or self.local_address
+        self.local_port = given.destination_port or self.local_port
 
     def introduced(self, name: str, *, is_extended: bool) -> None:
         """It has said EHLO or HELO."""
@@ -97,9 +113,3 @@ class Client:
             authorization_id=self.authorization_id,
             proxy_address=self.proxy_address,
         )
-
-
-def written(address: tuple[str, int]) -> str:
-    """``address:port``, an IPv6 address in brackets."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

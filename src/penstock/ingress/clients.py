@@ -7,9 +7,10 @@ back are forgotten, then the oldest.
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 from typing import Final
 
+from penstock.mail.network import parse_ip
 from penstock.mail.ports import Clock
 from penstock.mail.rate import Rate
 from penstock.mail.reply import reply
@@ -27,13 +28,11 @@ _PREFIX: Final = 64
 def client_key(address: str) -> str:
     """Who is counted as one: an IPv4 address, or an IPv6 /64."""
     try:
-        parsed = ip_address(address.partition("%")[0])
+        parsed = parse_ip(address)
     except ValueError:
         return address
     if not isinstance(parsed, IPv6Address):
         return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
     return str(IPv6Address(int(parsed) >> _PREFIX << _PREFIX)) + "/64"
 
 

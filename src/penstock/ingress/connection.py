@@ -10,17 +10,18 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
+from penstock.ingress import admission
 from penstock.ingress.client import Client
-from penstock.ingress.clients import TOO_MANY_CONNECTIONS, TOO_MANY_FAILURES
 from penstock.ingress.deadlines import Deadlines
 from penstock.ingress.desk import Desk
 from penstock.ingress.dialogue import Dialogue
+from penstock.ingress.passage import Impassable, Passage
 from penstock.ingress.terms import Terms
-from penstock.mail.configuration import TlsMode
+from penstock.mail.configuration import Endpoint, TlsMode
 from penstock.mail.ids import SessionId
-from penstock.mail.reply import Reply, reply
-from penstock.net.tls import TlsChannel, TlsError
-from penstock.smtp.proxy import ProxyError, ProxyReader
+from penstock.mail.reply import reply
+from penstock.mail.tls import TlsFacts
+from penstock.net.tls import TlsError
 from penstock.smtp.server import ServerSession
 
 #: Events handled before others have their turn.
@@ -47,7 +48,6 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_admitted",
         "_buffer",
-        "_channel",
         "_client",
         "_counted",
         "_deadlines",
@@ -61,11 +61,14 @@ class Connection(asyncio.BufferedProtocol):
         "_is_scheduled",
         "_is_working",
         "_loop",
+        "_name",
         "_on_end",
-        "_proxy",
+        "_passage",
         "_rules",
         "_session",
+        "_timed_by",
         "_timer",
+        "_timer_at",
         "_transport",
     )
 
@@ -78,9 +81,9 @@ class Connection(asyncio.BufferedProtocol):
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._channel: TlsChannel | None = None
-        self._proxy: ProxyReader | None = None
+        self._passage = Passage()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._deadlines = Deadlines(self._loop.time())
         self._counted = 0
         #: the address that it is counted under, "" while it is not
@@ -97,15 +100,19 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for what has to come first, or greet."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are of no common class
-        peer = transport.get_extra_info("peername") or ("", 0)
-        name = transport.get_extra_info("sockname") or ("", 0)
+        # neither is known of a connection that was reset before we looked
+        gone = ("0.0.0.0", 0)
+        peer = transport.get_extra_info("peername") or gone
+        name = transport.get_extra_info("sockname") or gone
         self._host = peer[0]
-        self._meet((peer[0], peer[1]), (name[0], name[1]))
+        self._name = (name[0], name[1])
+        self._meet((peer[0], peer[1]), self._name)
+        self._timed_by = self._client.terms
         expects_proxy = self._rules.expects_proxy(self._host)
-        if expects_proxy is None:
+        if expects_proxy is None or peer is gone:
             self._transport.abort()
         elif expects_proxy:
-            self._proxy = ProxyReader()
+            self._passage.expect_header()
         else:
             self._admit()
         self._on_timer()
@@ -114,7 +121,8 @@ class Connection(asyncio.BufferedProtocol):
         """Make the session for a client at these addresses."""
         desk, host = self._desk, self._host
         terms = self._rules.terms(local[0], peer[0], host=host)
-        self._client = Client(peer, local, SessionId(desk.ids.next(desk.clock.wall())), terms)
+        session_id = SessionId(desk.ids.next(desk.clock.wall()))
+        self._client = Client(peer, local, Endpoint(*self._name), session_id, terms)
         self._session = ServerSession(terms.limits, is_secure=terms.config.tls is TlsMode.IMPLICIT)
         self._dialogue = Dialogue(
             desk,
@@ -127,33 +135,29 @@ class Connection(asyncio.BufferedProtocol):
     def _admit(self) -> None:
         """Turn away a client that has too much already; else begin."""
         clients, client = self._desk.clients, self._client
-        config = client.terms.config
-        if not client.terms.is_trusted:
-            address = client.peer_address
-            if clients.connections(address) >= config.max_connections_per_client:
-                self._turn_away(TOO_MANY_CONNECTIONS)
-                return
-            if not clients.may_fail(address, config.max_failures_per_client):
-                self._turn_away(TOO_MANY_FAILURES)
-                return
+        is_implicit = client.terms.config.tls is TlsMode.IMPLICIT
+        negative = admission.refusal(clients, client)
+        if negative is not None:
+            # where TLS has to come first there is nobody to be told
+            self._send(b"" if is_implicit else negative.to_bytes())
+            self._close()
+            return
         self._admitted = client.peer_address
         clients.connected(self._admitted)
-        if config.tls is not TlsMode.IMPLICIT:
-            self._dialogue.begin()
-            self._flush()
+        if not is_implicit:
+            self._begin()
             return
         try:
-            self._channel = TlsChannel(self._desk.contexts.context_for(config), server_side=True)
+            self._passage.begin_tls(self._desk.contexts.context_for(client.terms.config))
         except TlsError:
             self._desk.handshakes_failed += 1
-            self._abort()
+            self.abort()
 
-    def _turn_away(self, negative: Reply) -> None:
-        transport = self._transport
-        if transport is not None and self._client.terms.config.tls is not TlsMode.IMPLICIT:
-            transport.write(negative.to_bytes())
-        if transport is not None:
-            transport.close()
+    def _begin(self) -> None:
+        self._dialogue.begin()
+        self._flush()
+        if self._session.has_more:
+            self._schedule()
 
     # -- the transport's calls
 
@@ -165,73 +169,69 @@ class Connection(asyncio.BufferedProtocol):
         """Hand octets to the session and act on what they mean."""
         self._deadlines.received_at = self._loop.time()
         octets = bytes(self._buffer[:nbytes])
-        if self._proxy is not None:
-            octets = self._read_proxy(self._proxy, octets)
-        if self._channel is not None:
-            octets = self._decrypt(self._channel, octets)
-        if not octets:
-            return
+        if not self._passage.is_plain:
+            octets = self._pass_in(octets)
+            if not octets:
+                return
         session = self._session
         session.feed(octets)
-        if session.is_waiting or self._is_blocked or self._is_scheduled:
+        if session.is_waiting or self._is_blocked or self._is_scheduled or not session.is_greeted:
             # what came is kept, and no more is read until it has been handled
             self._pause()
         else:
             self._work()
-        if self._counted or session.has_input or session.is_receiving_data:
+        if self._counted or session.has_input or session.is_receiving_data or session.is_waiting:
             self._count()
 
-    def _read_proxy(self, proxy: ProxyReader, octets: bytes) -> bytes:
-        """Take octets of a PROXY header; what came behind it."""
+    def _pass_in(self, octets: bytes) -> bytes:
+        """The session's octets in those that came with a PROXY header, or through TLS."""
+        passage = self._passage
         try:
-            header = proxy.feed(octets)
-        except ProxyError:
-            self._abort()
+            if passage.is_headed:
+                octets = self._read_header(octets)
+            if passage.has_tls:
+                octets = passage.inward(octets)
+        except Impassable as end:
+            self._desk.handshakes_failed += end.is_handshake
+            self._send(passage.left_over())
+            self._close()
             return b""
-        if header is None:
+        self._send(passage.left_over())
+        facts = passage.just_secured()
+        if facts is not None:
+            self._secured(facts)
+        if passage.has_ended:
+            self._has_ended_input = True
+            self._loop.call_soon(self._close_if_done)
+        return octets
+
+    def _read_header(self, octets: bytes) -> bytes:
+        """Take octets of a PROXY header; what came behind it."""
+        found = self._passage.read_header(octets)
+        if found is None:
             return b""
-        self._proxy = None
+        header, rest = found
         if not header.is_local:
             self._meet(
                 (header.source_address, header.source_port),
                 (header.destination_address, header.destination_port),
             )
             self._client.proxy_address = self._host
-        if proxy.rest and self._channel is None and self._client.terms.config.tls is not TlsMode.IMPLICIT:
-            self._session.feed(proxy.rest)  # before the greeting: it is told so
-            proxy.rest = b""
+        if self._client.terms.config.tls is not TlsMode.IMPLICIT:
+            self._session.feed(rest)  # before the greeting: it is told so
+            rest = b""
         self._admit()
-        return proxy.rest
+        return rest
 
-    def _decrypt(self, channel: TlsChannel, octets: bytes) -> bytes:
-        """Take octets of TLS; the plain ones in them."""
-        was_ready = channel.is_ready
-        try:
-            plain = channel.feed(octets) if octets else b""
-        except TlsError:
-            if not was_ready:
-                self._desk.handshakes_failed += 1
-            self._send(channel.take_output())
-            self._abort_soon()
-            return b""
-        self._send(channel.take_output())
-        if channel.is_ready and not was_ready:
-            self._secured(channel)
-        if channel.has_ended:
-            self._has_ended_input = True
-            self._loop.call_soon(self._close_if_done)
-        return plain
-
-    def _secured(self, channel: TlsChannel) -> None:
+    def _secured(self, facts: TlsFacts) -> None:
         """The handshake is done."""
         self._desk.handshakes += 1
         self._deadlines.active_at = self._loop.time()
         if self._client.terms.config.tls is TlsMode.IMPLICIT:
-            self._client.tls = channel.facts()
-            self._dialogue.begin()
+            self._client.tls = facts
+            self._begin()
         else:
-            self._dialogue.secured(channel.facts())
-        self._flush()
+            self._dialogue.secured(facts)
 
     def eof_received(self) -> bool:
         """The client will send no more; what it has sent is still answered."""
@@ -280,14 +280,15 @@ class Connection(asyncio.BufferedProtocol):
                 break
         self._is_working = False
         self._flush()
+        if self._counted:
+            self._count()
         if self._is_blocked or session.is_waiting:
             return
         if session.has_more and session.has_work:
             self._schedule()
-        elif self._is_paused:
+        elif self._is_paused and session.is_greeted:
             self._is_paused = False
             transport.resume_reading()
-            self._count()
 
     def _resume(self) -> None:
         """An event was answered later than at once."""
@@ -304,44 +305,40 @@ class Connection(asyncio.BufferedProtocol):
         if session.refusals:
             self._note_refusals()
         self._deadlines.follow(session)
+        if self._client.terms is not self._timed_by or session.is_waiting:
+            self._hurry()
         transport = self._transport
         output = session.take_output()
         if transport is None:
             return
         if output:
-            self._write(transport, output)
+            if self._passage.has_tls:
+                output = self._pass_out(output)
+            transport.write(output)
         if session.is_closed:
-            self._close(transport)
-        elif session.is_starting_tls and self._channel is None and self._dialogue.context is not None:
-            self._channel = TlsChannel(self._dialogue.context, server_side=True)
+            self._close()
+        elif session.is_starting_tls and self._dialogue.context is not None and not self._passage.has_tls:
+            self._passage.begin_tls(self._dialogue.context)
         elif self._has_ended_input:
             self._close_if_done()
 
-    def _write(self, transport: asyncio.Transport, output: bytes) -> None:  # hot: throughput
-        channel = self._channel
-        if channel is not None:
-            try:
-                channel.write(output)
-            except TlsError:  # the client has ended TLS, and hears nothing any more
-                transport.abort()
-                return
-            output = channel.take_output()
-        transport.write(output)
+    def _pass_out(self, output: bytes) -> bytes:
+        try:
+            return self._passage.outward(output)
+        except Impassable:
+            self.abort()
+            return b""
 
     def _send(self, octets: bytes) -> None:
         if octets and self._transport is not None and not self._transport.is_closing():
             self._transport.write(octets)
 
     def _note_refusals(self) -> None:
-        client = self._client
-        count = self._dialogue.note_refusals()
-        if client.terms.is_trusted:
-            return
-        rate = client.terms.config.max_failures_per_client
-        for _ in range(count):
-            self._desk.clients.failed(client.peer_address, rate)
-        if not self._desk.clients.may_fail(client.peer_address, rate) and not self._session.is_waiting:
-            self._session.close(TOO_MANY_FAILURES)
+        """Write them down, and send the client away if it was refused too often."""
+        refused = self._dialogue.storing.note_refusals()
+        farewell = admission.dismissal(self._desk.clients, self._client, refused)
+        if farewell is not None and not self._session.is_waiting:
+            self._session.close(farewell)
 
     def _count(self) -> None:  # hot: throughput
         """Report the memory that the session holds, and let go of mail data if there is too much of it everywhere."""
@@ -356,15 +353,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def _close_if_done(self) -> None:
         session = self._session
-        if self._transport is not None and not session.is_waiting and not session.has_work:
-            self._close(self._transport)
+        if not session.is_waiting and not session.has_work:
+            self._close()
 
-    def _close(self, transport: asyncio.Transport) -> None:
-        channel = self._channel
-        if channel is not None and not transport.is_closing():
-            channel.close()
-            self._send(channel.take_output())
-        transport.close()
+    def _close(self) -> None:
+        """Close once what was written has gone."""
+        transport = self._transport
+        if transport is not None:
+            self._send(self._passage.closed())
+            transport.close()
 
     def _pause(self) -> None:
         transport = self._transport
@@ -380,6 +377,13 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- deadlines
 
+    def _hurry(self) -> None:
+        """The deadline may have become an earlier one."""
+        deadline, _ = self._deadlines.due(self._session, self._client.terms.config)
+        if self._timer is not None and deadline < self._timer_at:
+            self._timer.cancel()
+            self._on_timer()
+
     def _on_timer(self) -> None:
         """Look whether the deadline has really passed."""
         transport, session, deadlines = self._transport, self._session, self._deadlines
@@ -387,47 +391,37 @@ class Connection(asyncio.BufferedProtocol):
             return
         now = self._loop.time()
         deadline, farewell = deadlines.due(session, self._client.terms.config)
+        self._timed_by = self._client.terms
         if now < deadline:
+            self._timer_at = deadline
             self._timer = self._loop.call_at(deadline, self._on_timer)
-        elif transport.is_closing() or self._is_blocked or session.is_waiting or not self._is_open:
+        elif transport.is_closing() or self._is_blocked or session.is_waiting or not self._passage.is_open:
             # a message that may yet be stored is not refused: no reply is better than a false one
             transport.abort()
         else:
             session.close(farewell)
             self._flush()
             deadlines.restart(now)
-            self._timer = self._loop.call_later(self._client.terms.config.client_timeout, self._on_timer)
-
-    @property
-    def _is_open(self) -> bool:
-        """Whether the session can be written to: what has to come first has come."""
-        return self._proxy is None and (self._channel is None or self._channel.is_ready)
+            self._timer_at = now + self._client.terms.config.client_timeout
+            self._timer = self._loop.call_at(self._timer_at, self._on_timer)
 
     # -- the end
 
     def leave(self) -> None:
         """Say goodbye as soon as no transaction is receiving or storing mail data."""
         self._is_leaving = True
-        if self._is_open:
+        if self._passage.is_open:
             self._flush()
         else:
-            self._abort()
+            self.abort()
 
     def dismiss(self) -> None:
         """Say goodbye now, unless a message is being stored: mail data that is still coming in is not kept."""
-        if not self._session.is_waiting and self._is_open:
+        if not self._session.is_waiting and self._passage.is_open:
             self._session.close(SHUTTING_DOWN)
             self._flush()
 
     def abort(self) -> None:
         """End at once, without a word."""
-        self._abort()
-
-    def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
-
-    def _abort_soon(self) -> None:
-        """Close once what was written, such as an alert, has gone."""
-        if self._transport is not None:
-            self._transport.close()

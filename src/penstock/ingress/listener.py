@@ -11,10 +11,11 @@ from typing import Final, cast
 
 from penstock.ingress.connection import Connection
 from penstock.ingress.desk import Desk
-from penstock.ingress.terms import Terms, is_within, terms
+from penstock.ingress.terms import Terms, terms
 from penstock.mail.configuration import SmtpListenerConfig, TlsMode
+from penstock.mail.network import is_within
 from penstock.mail.reply import reply
-from penstock.net.listening import BACKLOG
+from penstock.net.listening import BACKLOG, endpoint_of
 
 _TOO_MANY: Final = reply(421, "4.3.2", "too many connections; try again later").to_bytes()
 #: Client addresses whose terms are remembered.
@@ -48,7 +49,7 @@ class Listener:
         self._empty = asyncio.Event()
         self._empty.set()
         #: where it listens, as bound
-        self.addresses = tuple(_written(sock) for sock in sockets)
+        self.addresses = tuple(str(endpoint_of(sock)) for sock in sockets)
         self.total = 0
         self.denied = 0
         self.configure(config)
@@ -84,9 +85,10 @@ class Listener:
         """Accept from now on."""
         loop = asyncio.get_running_loop()
         for sock in self._sockets:
-            self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=BACKLOG))
+            self._servers.append(await loop.create_server(self.protocol, sock=sock, backlog=BACKLOG))
 
-    def _accept(self) -> asyncio.BaseProtocol:
+    def protocol(self) -> asyncio.BaseProtocol:
+        """The protocol of a connection that has just come."""
         desk = self._desk
         if len(self._connections) >= self.config.max_connections or desk.connections >= desk.connection_limit:
             self.denied += 1
@@ -114,8 +116,3 @@ class Listener:
             with suppress(TimeoutError):
                 async with asyncio.timeout(grace if farewell is Connection.leave else _GOODBYE):
                     await self._empty.wait()
-
-
-def _written(sock: socket.socket) -> str:
-    name = sock.getsockname()
-    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"

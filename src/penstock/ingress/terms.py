@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
-from penstock.mail.configuration import LineEndings, Network, SmtpListenerConfig, TlsMode
+from penstock.mail.configuration import LineEndings, SmtpListenerConfig, TlsMode
+from penstock.mail.network import is_within
 from penstock.smtp import extension
 from penstock.smtp.server_events import ServerLimits
-
-
-def is_within(address: str, networks: Sequence[Network]) -> bool:
-    """Whether an address is in one of the networks. IPv4 in IPv6 counts as IPv4."""
-    parsed = ip_address(address.partition("%")[0])
-    mapped = getattr(parsed, "ipv4_mapped", None) or parsed
-    return any(mapped.version == network.version and mapped in network for network in networks)
 
 
 class Terms(msgspec.Struct, frozen=True):

@@ -238,6 +238,7 @@ class LaneConnection(asyncio.Protocol):
                     delivery.withdraw()
             elif isinstance(event, Introduced):
                 self.is_introduced = True
+                self._peer = msgspec.structs.replace(self._peer, protocol=self.session.protocol)
                 if not self.introduced.done():
                     self.introduced.set_result(None)
             elif isinstance(event, TlsGranted):

@@ -7,15 +7,14 @@ wrong with them. Durations are seconds, sizes octets.
 from __future__ import annotations
 
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 import msgspec
 
 from penstock.mail.duration import ByteCount, Seconds
+from penstock.mail.network import Network, parse_ip
 from penstock.mail.rate import Rate
-
-Network = IPv4Network | IPv6Network
 
 LOOPBACK: Final[tuple[Network, ...]] = (IPv4Network("127.0.0.1/32"), IPv6Network("::1/128"))
 #: Never connected to, unless the operator says otherwise: ourselves and "this network".
@@ -164,7 +163,7 @@ class SmtpListenerConfig(msgspec.Struct, frozen=True):
     def for_connection(self, local_address: str, peer_address: str) -> SmtpListenerConfig:
         """What holds for a connection from ``peer_address`` to ``local_address``: of ``via`` the most specific network's, over it of ``peer``.
 
-        An IPv4 address in IPv6 (``::ffff:192.0.2.1``) is the IPv4 address. ``meta`` is laid over key by key. ValueError if an address is none.
+        An IPv4 address in IPv6 (``::ffff:192.0.2.1``) is the IPv4 address. ``meta`` is laid over key by key.
         """
         if not self.via and not self.peer:
             return self
@@ -179,9 +178,10 @@ class SmtpListenerConfig(msgspec.Struct, frozen=True):
 
 
 def _most_specific(overrides: tuple[ListenerOverride, ...], address: str) -> ListenerOverride | None:
-    given: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
-    if isinstance(given, IPv6Address) and given.ipv4_mapped is not None:
-        given = given.ipv4_mapped
+    try:
+        given = parse_ip(address)
+    except ValueError:  # a proxy does not know its client's
+        return None
     matching = [override for override in overrides if given in override.network]
     return max(matching, key=lambda override: override.network.prefixlen, default=None)
 

@@ -16,6 +16,8 @@ _XTEXT: Final = rb"(?:[!-*,-<>-~]|\+[0-9A-F]{2})"
 _ORIGINAL_RECIPIENT: Final = re.compile(rb"[A-Za-z0-9-]{1,60};" + _XTEXT + rb"{1,440}")
 # ENVID has at most 100 characters (RFC 3461 4.4)
 _ENVELOPE_ID: Final = re.compile(_XTEXT + rb"{1,100}")
+# EmbeddedUnicodeChar = %x5C.78 "{" HEXPOINT "}" (RFC 6533 3), of the address type utf-8
+_EMBEDDED: Final = re.compile(rb"\\x\{([0-9A-Fa-f]{1,8})\}")
 _DECODED: Final = re.compile(rb"\+([0-9A-F]{2})")
 
 
@@ -56,7 +58,14 @@ def is_original_recipient(wire: bytes) -> bool:
 
     It may stand for UTF-8: Postfix writes the addresses of SMTPUTF8 so, under the type rfc822.
     """
+    if not _ORIGINAL_RECIPIENT.fullmatch(wire):
+        return False
     decoded = decoded_xtext(wire)
-    return _ORIGINAL_RECIPIENT.fullmatch(wire) is not None and all(
-        octet >= 0x20 and octet != 0x7F for octet in decoded
-    )
+    if any(octet < 0x20 or octet == 0x7F for octet in decoded):
+        return False
+    return not any(_is_control(int(match[1], 16)) for match in _EMBEDDED.finditer(decoded))
+
+
+def _is_control(code_point: int) -> bool:
+    """C0, C1, DEL, or no character at all."""
+    return code_point < 0x20 or 0x7F <= code_point < 0xA0 or code_point > 0x10FFFF

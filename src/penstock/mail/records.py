@@ -7,6 +7,7 @@ the same ids. Outcomes are of one recipient in one attempt: Accepted, Deferred o
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 import msgspec
 
@@ -19,7 +20,7 @@ from penstock.mail.reply import Reply
 from penstock.mail.tls import TlsFacts
 
 #: The beginning of every reply text that is ours and not a peer's; rules recognise it.
-INTERNAL = "Penstock internal: "
+INTERNAL: Final = "Penstock internal: "
 
 
 class Reception(msgspec.Struct, frozen=True):
@@ -100,7 +101,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """The other side of a delivery: its host name as the MX plan has it, its address and port, our address, and the session's id."""
+    """The other side of a delivery: its host name as the MX plan has it, its address and port, our address, and the session's id.
+
+    ``protocol`` is ``LMTP``, ``ESMTP``, or ``SMTP`` where EHLO was not known; the first two with S for TLS and A for AUTH (RFC 3848).
+    """
 
     name: str
     address: str
@@ -108,6 +112,7 @@ class Peer(msgspec.Struct, frozen=True):
     source_address: str
     session_id: SessionId
     tls: TlsFacts | None = None
+    protocol: str = "ESMTP"
 
 
 class AttemptRecord(msgspec.Struct, frozen=True):
@@ -150,14 +155,23 @@ class RejectionRecord(msgspec.Struct, frozen=True):
     recipient: str
 
 
+#: Characters of a policy's error, traceback and all.
+POLICY_ERROR_LIMIT: Final = 8192
+
+
 class PolicyErrorRecord(msgspec.Struct, frozen=True):
-    """A hook of the policy that raised, was late, or returned nonsense: a note. ``error`` says what, with the traceback where there is one."""
+    """A hook of the policy that raised, was late, or returned nonsense: a note.
+
+    ``error`` says what, with the traceback where there is one, in POLICY_ERROR_LIMIT characters. ``reply`` is what the client was told for it, None
+    where nothing was refused.
+    """
 
     id: MessageId
     time: WallTime
     reception: Reception
     hook: str
     error: str
+    reply: Reply | None = None
 
 
 #: What is no message.

@@ -119,8 +119,11 @@ class Histogram(msgspec.Struct):
         self.sum += value
 
 
-class PolicyCounts(msgspec.Struct):
-    """One hook of the policy since it was loaded: how often it was asked, refused, failed, was late among that; and the seconds of all."""
+class PolicyCounts(msgspec.Struct, gc=False):
+    """One hook of the policy since it was loaded: how often it was asked, refused, failed, and of that was late.
+
+    ``seconds`` are those from question to verdict of all.
+    """
 
     calls: int = 0
     refusals: int = 0
@@ -183,7 +186,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     ``messages`` are stored, ``scheduled`` of them wait in ``scheduled_queues`` queues, the others are in ready queues and in flight.
     ``ready`` is by path, written ``source->site_name``; ``scheduled_by_domain`` and ``ready`` may hold any number of names, the largest
-    are shown. ``policy`` is by hook. ``loop_lag`` is the most that the event loop ran late within the last minute. Totals count since the start.
+    are shown. ``policy`` is by hook; ``policy_lost_threads`` have a hook that was late and has not ended, ``policy_waiting_calls``
+    wait for a thread. ``loop_lag`` is the most that the event loop ran late within the last minute. Totals count since the start.
     """
 
     started: WallTime
@@ -209,6 +213,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     tls_handshakes: int = 0
     tls_handshakes_failed: int = 0
     policy: Mapping[str, PolicyCounts] = {}
+    policy_lost_threads: int = 0
+    policy_waiting_calls: int = 0
 
 
 class ListenerStatus(msgspec.Struct, frozen=True):

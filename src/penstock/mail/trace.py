@@ -23,8 +23,10 @@ def date_time(seconds: int) -> str:
 
 
 def address_literal(address: str) -> str:
-    """An IP address as RFC 5321 4.1.3 writes it, which has no place for the zone of a link-local one."""
+    """An IP address as RFC 5321 4.1.3 writes it, which has no place for the zone of a link-local one; ``unknown`` for ""."""
     address = address.partition("%")[0]
+    if not address:
+        return "unknown"
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 

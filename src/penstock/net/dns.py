@@ -44,7 +44,7 @@ from penstock.routing.answer import (
 
 LOG = logging.getLogger(__name__)
 
-#: formats.md 4.1: a lookup may take 5 s.
+#: What a lookup may take, as in KumoMTA.
 LIFETIME: Final = Seconds(5.0)
 #: For one nameserver to answer before the next is asked: two dead ones before a live one still leave time.
 TRY: Final = Seconds(1.5)

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, ip_address
 
 from penstock.mail.configuration import Endpoint
+from penstock.mail.network import unwrapped
 from penstock.routing.answer import IPAddress
-from penstock.routing.targets import unwrapped
 
 
 class OwnEndpoints:

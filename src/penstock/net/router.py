@@ -34,7 +34,7 @@ from penstock.routing.targets import Target, connection_plan
 
 LOG = logging.getLogger(__name__)
 
-#: formats.md 4.1: domains looked up at once, and the seconds that one of them may take.
+#: Domains looked up at once, and the seconds that one of them may take: KumoMTA's numbers.
 DOMAINS_AT_ONCE: Final = 128
 LOOKUP_TIMEOUT: Final = Seconds(5.0)
 #: Hosts of one domain looked up at once: with the above, at most 2,048 questions (each two sockets) however hostile the domains.

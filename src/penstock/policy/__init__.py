@@ -14,16 +14,17 @@ from penstock.mail.tls import TlsFacts
 from penstock.policy.cached import cached
 from penstock.policy.hooks import inline
 from penstock.policy.loading import Policy, load
-from penstock.policy.message import Decision, Message
+from penstock.policy.message import NO_RECIPIENT, Decision, Message
 from penstock.policy.mime import Part
 from penstock.policy.refusal import Disconnect, LimitExceeded, Reject, checked_reply
 from penstock.policy.runner import Asking, PolicyRunner
 from penstock.policy.scope import wait
 from penstock.policy.session import Credentials, Extensions, Granted, Session, SessionFacts
 from penstock.policy.transaction import Recipient, Recipients, Transaction
-from penstock.policy.verdict import HookCounts, Verdict
+from penstock.policy.verdict import Verdict
 
 __all__ = [
+    "NO_RECIPIENT",
     "Address",
     "Asking",
     "Credentials",
@@ -32,7 +33,6 @@ __all__ = [
     "EnhancedCode",
     "Extensions",
     "Granted",
-    "HookCounts",
     "LimitExceeded",
     "Message",
     "Part",

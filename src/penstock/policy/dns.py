@@ -22,6 +22,7 @@ import dns.resolver
 import dns.reversename
 
 from penstock.mail.configuration import Endpoint
+from penstock.mail.network import parse_ip
 from penstock.mail.reply import printable
 
 #: Seconds for one question, its repetitions included, and for one nameserver to answer before the next is asked.
@@ -101,9 +102,7 @@ async def rbl(address: str, zone: str) -> tuple[str, ...] | None:
 
     ValueError for what is no address. LookupFailed where the list answers nobody, or not us, or with something that is no code.
     """
-    listed = ip_address(address.partition("%")[0])
-    mapped = getattr(listed, "ipv4_mapped", None) or listed
-    labels = mapped.reverse_pointer.removesuffix(".in-addr.arpa").removesuffix(".ip6.arpa")
+    labels = parse_ip(address).reverse_pointer.removesuffix(".in-addr.arpa").removesuffix(".ip6.arpa")
     codes = await a(f"{labels}.{zone.rstrip('.')}")
     for code in codes:
         if ip_address(code) not in _LOOPBACK:

@@ -8,9 +8,8 @@ from types import FrameType, TracebackType
 from typing import Final
 
 from penstock.mail.duration import Seconds
+from penstock.mail.records import POLICY_ERROR_LIMIT
 
-#: Characters of the text. What is cut is cut from the middle: the beginning says which hook, the end what happened.
-TEXT_LIMIT: Final = 8192
 #: Frames of a traceback, and of the place where a late hook is.
 FRAMES_LIMIT: Final = 20
 #: Credentials pass through this hook, and exceptions repeat what they fail on: ``KeyError('secret')``.
@@ -86,8 +85,9 @@ def _without_ours(begin: TracebackType | None) -> TracebackType | None:
 
 
 def _cut(text: str) -> str:
+    """Within POLICY_ERROR_LIMIT. What is cut is cut from the middle: the beginning says which hook, the end what happened."""
     text = text.rstrip("\n")
-    if len(text) <= TEXT_LIMIT:
+    if len(text) <= POLICY_ERROR_LIMIT:
         return text
-    half = (TEXT_LIMIT - 7) // 2
+    half = (POLICY_ERROR_LIMIT - 7) // 2
     return f"{text[:half]}\n[...]\n{text[-half:]}"

@@ -43,9 +43,9 @@ class Message:
         "_content",
         "_headers",
         "_mime",
+        "_recipients",
         "_reverse_path",
         "_tenant",
-        "recipients",
         "transaction",
     )
 
@@ -59,8 +59,7 @@ class Message:
         campaign: str | None = None,
     ) -> None:
         self.transaction = transaction
-        #: where it goes; can be added to, removed from and replaced
-        self.recipients = Recipients(transaction.recipients if recipients is None else recipients)
+        self._recipients = Recipients(transaction.recipients if recipients is None else recipients)
         self._content = content
         self._reverse_path = transaction.reverse_path
         self._tenant = checked_label(tenant, "tenant") if tenant is not None else transaction.tenant
@@ -72,6 +71,11 @@ class Message:
     def session(self) -> Session:
         """The client's session."""
         return self.transaction.session
+
+    @property
+    def recipients(self) -> Recipients:
+        """Where it goes: can be added to, removed from and replaced."""
+        return self._recipients
 
     @property
     def meta(self) -> Meta:

@@ -6,16 +6,12 @@ A name is 1 to 64 printable ASCII characters without spaces; a value is text, a 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Final
 
+from penstock.mail.meta import NAMES_LIMIT, SIZE_LIMIT, is_name
 from penstock.mail.records import MetaValue
 
-NAMES_LIMIT: Final = 64
-#: Octets of all names and values together.
-SIZE_LIMIT: Final = 4096
-_NAME: Final = re.compile(r"[!-~]{1,64}")
 #: What a number costs of the bound: it is written with at most so many characters.
 _NUMBER_SIZE: Final = 24
 #: Integers that JSON readers keep whole (RFC 8259 6 has no bound; 64 bits are what stores have).
@@ -37,7 +33,7 @@ class Meta(MutableMapping[str, MetaValue]):
         return self._values[name]
 
     def __setitem__(self, name: str, value: MetaValue) -> None:
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             raise ValueError(
                 f"a name in meta is 1 to 64 printable ASCII characters without spaces, not {name!r:.80}"
             )

@@ -21,12 +21,13 @@ from contextvars import Context, copy_context
 from typing import Any, Final, Protocol
 
 from penstock.mail.duration import MonotonicTime, Seconds
+from penstock.mail.status import PolicyCounts
 from penstock.policy import fault
 from penstock.policy.hooks import Hook, Runs
 from penstock.policy.loading import Policy
 from penstock.policy.scope import SCOPE, Scope
 from penstock.policy.threads import Interrupted, Job, Threads
-from penstock.policy.verdict import BUSY, CLOSED, LATE, HookCounts, Verdict, failed, judged
+from penstock.policy.verdict import BUSY, CLOSED, LATE, Verdict, failed, judged
 from penstock.policy.watch import Watch
 
 LOG = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ class PolicyRunner:
         self._timeout = timeout
         self._timers: Timers = timers if timers is not None else _LoopTimers(self._loop)
         #: by hook, those that the policy has
-        self.counts = {name: HookCounts() for name in policy.hooks}
+        self.counts = {name: PolicyCounts() for name in policy.hooks}
         self._scope = Scope(self._loop)
         self._context: Context = copy_context()
         self._context.run(SCOPE.set, self._scope)

@@ -50,7 +50,7 @@ class Session:
     listener (``relay_hosts``, or authenticated). ``override`` is what applies listener options, None to only remember them.
     """
 
-    __slots__ = ("_may_relay", "_override", "_tenant", "facts", "meta", "overrides")
+    __slots__ = ("_may_relay", "_meta", "_override", "_tenant", "facts", "overrides")
 
     def __init__(
         self,
@@ -63,13 +63,17 @@ class Session:
     ) -> None:
         #: for the server, which replaces it
         self.facts = facts or SessionFacts()
-        #: the policy's own, copied to every transaction; begins with the listener's ``meta``
-        self.meta = Meta(meta)
+        self._meta = Meta(meta)
         #: every option that ``override`` was given so far
         self.overrides: dict[str, object] = {}
         self._tenant = checked_label(tenant, "tenant")
         self._may_relay = may_relay
         self._override = override
+
+    @property
+    def meta(self) -> Meta:
+        """The policy's own, copied to every transaction; begins with the listener's ``meta``."""
+        return self._meta
 
     @property
     def peer_address(self) -> str:

@@ -64,13 +64,13 @@ class Transaction:
 
     __slots__ = (
         "_campaign",
+        "_meta",
         "_recipients",
+        "_reverse_path",
         "_tenant",
         "eight_bit",
         "envelope_id",
-        "meta",
         "ret",
-        "reverse_path",
         "session",
         "size",
         "smtputf8",
@@ -88,17 +88,30 @@ class Transaction:
         envelope_id: str = "",
     ) -> None:
         self.session = session
-        self.reverse_path = reverse_path
+        self._reverse_path = reverse_path
         self.size = size
         self.eight_bit = eight_bit
         self.smtputf8 = smtputf8
         self.ret = ret
         self.envelope_id = envelope_id
-        #: kept with the messages; begins as a copy of the session's
-        self.meta = Meta(session.meta)
+        self._meta = Meta(session.meta)
         self._recipients: list[Recipient] = []
         self._tenant: str | None = None
         self._campaign: str | None = None
+
+    @property
+    def reverse_path(self) -> ReversePath:
+        """Where notifications go, None for nowhere. Settable, with text, an Address or None; ValueError for what is no address."""
+        return self._reverse_path
+
+    @reverse_path.setter
+    def reverse_path(self, value: Address | str | None) -> None:
+        self._reverse_path = checked_address(value) if value is not None and value != "" else None
+
+    @property
+    def meta(self) -> Meta:
+        """Kept with the messages; begins as a copy of the session's."""
+        return self._meta
 
     @property
     def recipients(self) -> tuple[Recipient, ...]:

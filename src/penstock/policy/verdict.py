@@ -35,16 +35,6 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 ALLOWED: Final = Verdict()
 
 
-class HookCounts(msgspec.Struct, gc=False):
-    """How often a hook was asked, refused, failed (lateness included), was late, and the seconds from question to verdict of all."""
-
-    calls: int = 0
-    refusals: int = 0
-    faults: int = 0
-    late: int = 0
-    seconds: float = 0.0
-
-
 def failed(hook: str, refusal: Reply, text: str) -> Verdict:
     """The verdict where a hook has failed. ``on_reply`` refuses nothing: a message may be stored already, and its reply says so."""
     return Verdict(refusal=None if hook == "on_reply" else refusal, fault=text)

@@ -148,5 +148,5 @@ def lookup_failed(what: str, result: LookupFailed, now: MonotonicTime, failures:
 
 
 def no_hosts(domain: str, now: MonotonicTime, keep: Seconds) -> Unroutable:
-    """The temporary refusal where no MX host has an address (formats.md 2.6)."""
+    """The temporary refusal where no MX host has an address."""
     return refusal(451, "4.4.4", f"no MX host of {domain} has an address", now, keep)

@@ -10,14 +10,13 @@ Invariants: no target is prohibited, ours, or behind us in preference; no addres
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv6Address
 from itertools import groupby, zip_longest
 from typing import Final, TypeVar
 
 import msgspec
 
-from penstock.mail.configuration import Network
 from penstock.mail.duration import MonotonicTime
+from penstock.mail.network import Network, unwrapped
 from penstock.mail.ports import Draw
 from penstock.routing import lifetime
 from penstock.routing.answer import AddressAnswer, AddressResult, Exchange, IPAddress, LookupFailed
@@ -99,12 +98,6 @@ def _addresses_of(host: str, addresses: Mapping[str, AddressResult]) -> Sequence
     if not isinstance(result, AddressAnswer):
         return ()
     return tuple(dict.fromkeys(unwrapped(address) for address in result.addresses))
-
-
-def unwrapped(address: IPAddress) -> IPAddress:
-    """The IPv4 address in an IPv4-mapped IPv6 one (RFC 4291 2.5.5.2), which is where a connection would go; any other as it is."""
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return address if mapped is None else mapped
 
 
 def _before_ourselves(

@@ -105,6 +105,11 @@ class ClientSession:
         return self._introduction.peer
 
     @property
+    def protocol(self) -> str:
+        """What is spoken once it is introduced, as RFC 3848 has it: ``ESMTPS``, ``LMTP``."""
+        return self._introduction.protocol
+
+    @property
     def tls(self) -> TlsFacts | None:
         """What is known of the encryption; None in clear."""
         return self._introduction.tls

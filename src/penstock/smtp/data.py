@@ -12,52 +12,32 @@ from typing import Final
 
 from penstock.mail.configuration import LineEndings
 from penstock.mail.reply import Reply, reply
+from penstock.smtp.pieces import Pieces
 
 _END: Final = b"\r\n.\r\n"
-#: Segments below this are put together: as objects of their own, octets that come one by one would take forty times their room.
-_SMALL: Final = 4096
 
 BARE_LINE_END: Final = reply(
     550, "5.5.2", "mail data has a bare CR or LF; lines end with CRLF (RFC 5321 2.3.8)"
 )
 
 
-class DataReader:
+class DataReader(Pieces):
     """Collects the mail data of one transaction, up to ``size_limit`` octets without the dots that transparency added (RFC 1870 3).
 
-    ``size`` is how many octets it holds, ``received`` how many came. ``is_over``: there were more than the limit. ``is_endless``: there was
-    a line of more than ``line_limit``; not every such line is seen here, but none is held in memory beyond the segments that it came in.
-    ``is_starved`` is for whoever calls ``drop`` to say that it was for want of memory.
+    ``is_endless``: there was a line of more than ``line_limit``; not every such line is seen here, but none is held in memory beyond the
+    segments that it came in.
     """
 
-    __slots__ = (
-        "_chunks",
-        "_dots",
-        "_is_dropping",
-        "_limit",
-        "_line",
-        "_line_limit",
-        "_tail",
-        "is_endless",
-        "is_over",
-        "is_starved",
-        "received",
-        "size",
-    )
+    __slots__ = ("_dots", "_limit", "_line", "_line_limit", "_tail", "is_endless")
 
     def __init__(self, size_limit: int, line_limit: int = 1 << 62) -> None:
-        self._chunks: list[bytes | bytearray] = []
+        super().__init__()
         self._tail = b"\r\n"  # the CRLF of DATA itself: "." CRLF right after it is the end of empty mail data
         self._limit = size_limit
         self._dots = 0  # lines that began with a dot so far
-        self.received = 0
         self._line_limit = line_limit + 1  # with the dot that transparency may have added
         self._line = 0  # octets since the last line end
-        self._is_dropping = False
-        self.size = 0
-        self.is_over = False
         self.is_endless = False
-        self.is_starved = False
 
     def feed(self, data: bytes) -> int:  # hot: micro_smtp
         """Take octets; the number of them up to and with the end of data, or -1 if the end is not among them."""
@@ -75,15 +55,15 @@ class DataReader:
             if end + 2 < len(tail):
                 self._dots -= 1  # the dot of the end itself, which came before its CRLF
             used = end + len(_END) - len(tail)
-            self._keep(data if used == len(data) else data[:used])
-            if self.received - 3 - self._dots > self._limit:
-                self.is_over = True
-                self.drop()
-            return used
-        self._tail = window[-4:]
-        self._follow_line(data)
-        self._keep(data)
-        return -1
+            self.take(data if used == len(data) else data[:used])
+        else:
+            used = -1
+            self._tail = window[-4:]
+            self._follow_line(data)
+            self.take(data)
+        if self.received - self._dots > self._limit + 3:  # three for the end
+            self.overflow()
+        return used
 
     def _follow_line(self, data: bytes) -> None:
         """Note how long the last line has become, a bare CR or LF being an end too."""
@@ -97,35 +77,9 @@ class DataReader:
         """Count the lines that begin with a dot, of those whose dot is new, up to the end."""
         self._dots += window.count(b"\r\n.", max(tail - 2, 0), end if end >= 0 else len(window))
 
-    def _keep(self, data: bytes) -> None:
-        self.received += len(data)
-        if self.received - self._dots > self._limit + 3:  # three for the end
-            self.is_over = True
-            self.drop()
-        if self._is_dropping:
-            return
-        chunks = self._chunks
-        self.size += len(data)
-        if len(data) >= _SMALL or not chunks:
-            chunks.append(data)
-        else:
-            last = chunks[-1]
-            if isinstance(last, bytearray):
-                last += data
-            else:
-                chunks.append(bytearray(data))
-
-    def drop(self) -> None:
-        """Keep nothing of this transaction any more; its end will still be found."""
-        self._is_dropping = True
-        self._chunks.clear()
-        self.size = 0
-
     def content(self) -> bytes:  # hot: micro_smtp
         """The mail data without its end and the dots that transparency added (RFC 5321 4.5.2). After the end only, and if none was dropped."""
-        chunks = self._chunks
-        data = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
-        data = data[:-3]
+        data = self.joined()[:-3]
         if not self._dots:
             return data
         if data.startswith(b"."):

@@ -34,15 +34,34 @@ _NOT_VERIFIED: Final = reply(
 class Introduction:
     """One introduction on a dialogue. ``peer`` is what is offered, as far as is known; ``greeting`` the name in the banner; ``tls`` None in clear."""
 
-    __slots__ = ("_auth", "_dialogue", "_options", "greeting", "peer", "tls")
+    __slots__ = (
+        "_auth",
+        "_dialogue",
+        "_is_authenticated",
+        "_is_extended",
+        "_options",
+        "greeting",
+        "peer",
+        "tls",
+    )
 
     def __init__(self, dialogue: Dialogue, options: SessionOptions) -> None:
         self._dialogue = dialogue
         self._options = options
         self._auth: AuthExchange | None = None
+        self._is_authenticated = False
+        self._is_extended = False
         self.peer = Capabilities()
         self.greeting = ""
         self.tls: TlsFacts | None = None
+
+    @property
+    def protocol(self) -> str:
+        """LMTP, ESMTP, or SMTP where EHLO is not known; the first two with S for TLS and A for AUTH (RFC 3848)."""
+        if not self._is_extended:
+            return "SMTP"
+        name = "LMTP" if self._options.is_lmtp else "ESMTP"
+        return f"{name}{'S' if self.tls is not None else ''}{'A' if self._is_authenticated else ''}"
 
     def on_reply(self, stage: Stage, answer: Reply) -> ClientEvent | None:
         """Take the reply to ``stage``; the event that it makes, if any. ProtocolViolation if it is none that this stage can have."""
@@ -57,7 +76,8 @@ class Introduction:
             self._dialogue.begin_handshake()
             return TlsGranted()
         elif stage in (Stage.EHLO, Stage.LHLO, Stage.HELO) and answer.code == 250:
-            if stage is not Stage.HELO:
+            self._is_extended = stage is not Stage.HELO
+            if self._is_extended:
                 self.peer = capabilities(answer, enable_pipelining=self._options.enable_pipelining)
             return self._go_on(stage)
         elif stage is Stage.TLS:
@@ -123,6 +143,7 @@ class Introduction:
             return None
         self._auth = None
         if answer.is_positive:
+            self._is_authenticated = True
             return Introduced()
         return self._refuse(Stage.AUTH, exchange.without_secrets(answer))
 

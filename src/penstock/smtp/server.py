@@ -16,9 +16,8 @@ from typing import Final
 from penstock.mail.reply import Reply, reply
 from penstock.smtp import auth, chunk, command, extension, replies
 from penstock.smtp.check import Standing, begin_auth, check
-from penstock.smtp.chunk import ChunkReader
 from penstock.smtp.command import COMMAND_LINE_LIMIT, ERROR_LIMIT, Refusal
-from penstock.smtp.data import DataReader
+from penstock.smtp.intake import Intake, Read
 from penstock.smtp.lines import BadLine, LineBuffer
 from penstock.smtp.outbox import Outbox
 from penstock.smtp.phase import EXPECTED, TRANSITIONS, Phase, Verb
@@ -64,7 +63,6 @@ _NAMES: Final[dict[type, str]] = {
     MailGiven: "MAIL",
     RecipientGiven: "RCPT",
     DataAsked: "DATA",
-    MessageGiven: "DATA",
 }
 
 
@@ -76,8 +74,8 @@ class ServerSession:
         "_errors",
         "_event",
         "_exchange",
+        "_intake",
         "_is_data_refused",
-        "_late_chunk",
         "_lines",
         "_outbox",
         "_phase",
@@ -91,8 +89,7 @@ class ServerSession:
         self._lines = LineBuffer()
         self._phase = Phase.CONNECTED
         self._event: ServerEvent | None = None
-        #: a chunk that came out of order: read to its end, then answered 503
-        self._late_chunk: ChunkReader | None = None
+        self._intake = Intake()
         self._exchange: auth.Exchange | None = None
         self._auth_failures = 0
         self._errors = 0
@@ -114,6 +111,11 @@ class ServerSession:
         return self._phase is Phase.CLOSED and not self._outbox.waiting
 
     @property
+    def is_greeted(self) -> bool:
+        """Whether the client was told something, be it that it is not welcome."""
+        return self._phase is not Phase.CONNECTED
+
+    @property
     def is_starting_tls(self) -> bool:
         """Whether the handshake is to follow once the output is written."""
         return self._phase is Phase.TLS and not self._outbox.waiting
@@ -131,9 +133,7 @@ class ServerSession:
     @property
     def received(self) -> int:
         """Octets so far of the mail data that is being read."""
-        transaction = self._standing.transaction
-        reader = (transaction.data or transaction.chunks) if transaction is not None else self._late_chunk
-        return reader.received if reader is not None else 0
+        return self._intake.received(self._standing.transaction)
 
     @property
     def is_waiting(self) -> bool:
@@ -152,9 +152,10 @@ class ServerSession:
 
     @property
     def buffered(self) -> int:
-        """Octets held in memory: input not yet read, and the mail data so far."""
-        transaction = self._standing.transaction
-        return len(self._lines) + (transaction.held if transaction is not None else 0)
+        """Octets held in memory: input not yet read, the mail data so far, and a message that waits for its answer."""
+        transaction, event = self._standing.transaction, self._event
+        held = len(self._lines) + (transaction.held if transaction is not None else 0)
+        return held + len(event.content) if isinstance(event, MessageGiven) else held
 
     @property
     def has_work(self) -> bool:
@@ -163,7 +164,7 @@ class ServerSession:
             return False
         if self._outbox.waiting:
             return True
-        if self._phase is Phase.DATA or self._current_chunk() is not None:
+        if self._phase is Phase.DATA or self._intake.is_within_chunk(self._standing.transaction):
             return self.has_input
         return bool(TRANSITIONS[self._phase]) and self._lines.has_line(self._line_limit)
 
@@ -211,6 +212,7 @@ class ServerSession:
 
     def secured(self) -> None:
         """The handshake is done: nothing of what was said before counts any more (RFC 3207 4.2)."""
+        self._lines = LineBuffer()
         self._standing.is_secure = True
         self._standing.begin_anew()
         self._phase = Phase.START
@@ -226,11 +228,15 @@ class ServerSession:
         self._phase = Phase.CLOSED
         self._lines.take()
         self._event = None
-        self._standing.transaction = self._exchange = self._late_chunk = None
+        self._standing.transaction = self._exchange = None
+        self._intake.stop()
 
     def feed(self, data: bytes) -> None:
         """Give it octets from the client."""
-        if self._phase is not Phase.CLOSED:
+        if self._phase is Phase.TLS:
+            # in the clear, and before the client can have read our 220: see _accept_session
+            self.close(replies.TALKS_BEHIND_STARTTLS)
+        elif self._phase is not Phase.CLOSED:
             self._lines.feed(data)
 
     def drop_data(self) -> None:
@@ -252,7 +258,7 @@ class ServerSession:
             elif self._phase is Phase.DATA:
                 if not self._read_data():
                     return None
-            elif self._current_chunk() is not None:
+            elif self._intake.is_within_chunk(self._standing.transaction):
                 if not self._read_chunk():
                     return None
             elif not TRANSITIONS[self._phase] or not self._read_line():
@@ -332,7 +338,7 @@ class ServerSession:
         if verb is Verb.RSET:
             self._standing.transaction = None
         self._outbox.say_ready(replies.SIMPLE[verb], verb.name)
-        self._phase = TRANSITIONS[self._phase][verb]
+        self._move(verb)
 
     # -- mail data
 
@@ -340,14 +346,8 @@ class ServerSession:
         """Handle mail data; False if its end has not come yet."""
         transaction = self._standing.transaction
         assert transaction is not None  # noqa: S101 -- mail data comes in a transaction only
-        assert transaction.data is not None  # noqa: S101 -- and after DATA
-        buffer = self._lines.take()
-        if not buffer:
+        if self._intake.read_data(transaction, self._lines) is Read.MORE:
             return False
-        used = transaction.data.feed(buffer)
-        if used < 0:
-            return False
-        self._lines.put_back(buffer, used)
         self._end_of_data(transaction, "DATA")
         return True
 
@@ -362,54 +362,39 @@ class ServerSession:
             self._refuse(given, name)
             self._standing.transaction = None
 
-    def _current_chunk(self) -> ChunkReader | None:
-        """The reader of a chunk that has not been answered."""
-        transaction = self._standing.transaction
-        reader = self._late_chunk or (transaction.chunks if transaction is not None else None)
-        return reader if reader is not None and reader.chunk is not None else None
-
     def _on_bdat(self, argument: bytes) -> None:
         """A chunk is to come, and is read whatever is said to it: what cannot be told from commands ends the session."""
-        if extension.CHUNKING not in self._standing.offered:
+        standing = self._standing
+        if extension.CHUNKING not in standing.offered:
             raise Refusal(chunk.NOT_OFFERED, ERROR_LIMIT)
         given = chunk.parse_bdat(argument)
-        transaction = self._standing.transaction
-        if transaction is None or Verb.BDAT not in TRANSITIONS[self._phase]:
-            self._late_chunk = ChunkReader(0)
-            self._late_chunk.begin(given)
-            return
-        if transaction.chunks is None:
-            transaction.chunks = ChunkReader(self._standing.limits.max_message_size)
-        transaction.chunks.begin(given)
-        self._phase = Phase.CHUNKS
+        if Verb.BDAT in TRANSITIONS[self._phase]:
+            self._intake.begin_chunk(standing.transaction, given, standing.limits)
+            self._move(Verb.BDAT)
+        else:
+            self._intake.begin_chunk(None, given, standing.limits)
 
     def _read_chunk(self) -> bool:
         """Handle octets of a chunk; False if its end has not come yet."""
-        reader, transaction = self._current_chunk(), self._standing.transaction
-        assert reader is not None  # noqa: S101 -- called for a chunk only
-        buffer = self._lines.take()
-        self._lines.put_back(buffer, reader.feed(buffer))
-        if not reader.is_complete:
+        transaction = self._standing.transaction
+        read = self._intake.read_chunk(transaction, self._lines)
+        if read is Read.MORE:
             return False
-        given = reader.end()
-        if reader is self._late_chunk or transaction is None:
-            self.progress += 1
-            self._late_chunk = None
-            self._violate(self._out_of_order(Verb.BDAT), Verb.BDAT)
-        elif given.is_last:
+        if read is Read.MESSAGE and transaction is not None:
             self._end_of_data(transaction, "BDAT")
+            return True
+        self.progress += 1
+        if read is Read.LATE_CHUNK:
+            self._violate(self._out_of_order(Verb.BDAT), Verb.BDAT)
+        elif transaction is not None and (refusal := transaction.refusal(self._standing.limits)) is not None:
+            self._refuse(refusal, "BDAT")
         else:
-            self.progress += 1
-            self._answer_chunk(reader, given.size)
+            self._outbox.say(replies.chunk_received(self._intake.chunk.size), "BDAT")
         return True
 
-    def _answer_chunk(self, reader: ChunkReader, size: int) -> None:
-        if reader.is_starved:
-            self._refuse(replies.STARVED, "BDAT")
-        elif reader.is_over:
-            self._refuse(replies.too_big(self._standing.limits), "BDAT")
-        else:
-            self._outbox.say(replies.chunk_received(size), "BDAT")
+    def _move(self, verb: Verb) -> None:
+        """To the phase after a positive reply."""
+        self._phase = TRANSITIONS[self._phase][verb]
 
     # -- answers
 
@@ -421,17 +406,17 @@ class ServerSession:
         standing = self._standing
         if isinstance(event, MailGiven):
             standing.transaction = Transaction(event.command)
-            self._phase = Phase.MAIL
+            self._move(Verb.MAIL)
             self._outbox.say_ready(replies.MAIL_OK, "MAIL")
         elif isinstance(event, RecipientGiven):
             assert standing.transaction is not None  # noqa: S101 -- nothing is read while an event waits
             standing.transaction.add(event.forward_path, event.dsn)
-            self._phase = Phase.RCPT
+            self._move(Verb.RCPT)
             self._outbox.say_ready(replies.RCPT_OK, "RCPT")
         elif isinstance(event, DataAsked):
             self._begin_data()
         elif isinstance(event, MessageGiven):
-            self._outbox.say(positive or reply(250, "2.0.0", "OK"), "DATA")
+            self._outbox.say(positive or reply(250, "2.0.0", "OK"), event.command)
             standing.messages += 1
             self._errors = 0
             standing.transaction = None
@@ -452,7 +437,7 @@ class ServerSession:
         standing = self._standing
         standing.offered = frozenset(event.offered).intersection(offered)
         standing.transaction = None
-        self._phase = Phase.READY
+        self._move(Verb.EHLO)
         self._outbox.say(replies.hello(standing.limits, offered), "EHLO" if event.is_extended else "HELO")
 
     def _accept_session(self, event: ServerEvent) -> None:
@@ -466,7 +451,7 @@ class ServerSession:
             self._outbox.say(replies.AUTH_OK, "AUTH")
         elif isinstance(event, XclientGiven):
             standing.begin_anew()
-            self._phase = Phase.START
+            self._move(Verb.XCLIENT)
             self._outbox.say(replies.banner(standing.limits), "XCLIENT")
         elif not isinstance(event, TlsAsked):
             raise TypeError(f"{type(event).__name__} is answered by say")
@@ -475,7 +460,7 @@ class ServerSession:
             self._refuse(replies.TALKS_BEHIND_STARTTLS, "STARTTLS")
             self._shut()
         else:
-            self._phase = Phase.TLS
+            self._move(Verb.STARTTLS)
             self._outbox.say(replies.TLS_GO, "STARTTLS")
 
     def _begin_data(self) -> None:
@@ -485,8 +470,8 @@ class ServerSession:
             self._refuse(replies.TALKS_EARLY, "DATA")
             self._shut()
             return
-        self._phase = Phase.DATA
-        transaction.data = DataReader(limits.max_message_size, limits.line_length_hard_limit)
+        self._move(Verb.DATA)
+        self._intake.begin_data(transaction, limits)
         self._outbox.say_ready(replies.DATA_GO, "DATA")
 
     def refuse(self, negative: Reply, *, is_final: bool = False) -> None:
@@ -504,6 +489,8 @@ class ServerSession:
             recipient = str(event.forward_path)
         elif isinstance(event, MailGiven):
             sender = str(event.command.reverse_path or "")
+        elif isinstance(event, MessageGiven):
+            name = event.command
         self._is_data_refused = isinstance(event, DataAsked)
         self._refuse(negative, name, recipient, sender)
         if isinstance(event, MessageGiven):

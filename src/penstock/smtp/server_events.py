@@ -78,7 +78,7 @@ class MessageGiven(msgspec.Struct, frozen=True):
     """The end of mail data: the transaction is complete; ``accept`` takes the reply with its ids.
 
     ``content`` is the mail data without transparency; its line ends are as the listener wants them. ``is_canonical``: every line ends with
-    CRLF and none begins with a dot. ``dsn`` None: nothing was asked about notifications.
+    CRLF and none begins with a dot. ``dsn`` None: nothing was asked about notifications. ``command`` is what brought it, DATA or BDAT.
     """
 
     mail: MailCommand
@@ -86,6 +86,7 @@ class MessageGiven(msgspec.Struct, frozen=True):
     content: bytes
     is_canonical: bool
     dsn: EnvelopeDsn | None = None
+    command: str = "DATA"
 
 
 class Replying(msgspec.Struct, frozen=True):

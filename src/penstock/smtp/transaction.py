@@ -43,14 +43,21 @@ class Transaction:
             reader.drop()
             reader.is_starved = True
 
+    def refusal(self, limits: ServerLimits) -> Reply | None:
+        """The reply to mail data of which nothing is kept any more; None while there is no such reason."""
+        reader = self.data or self.chunks
+        assert reader is not None  # noqa: S101 -- called while mail data comes in
+        if reader.is_starved:
+            return replies.STARVED
+        return replies.too_big(limits) if reader.is_over else None
+
     def given(self, limits: ServerLimits) -> MessageGiven | Reply:
         """The message, once all of its data has come, or the reply that refuses it."""
         reader = self.data or self.chunks
         assert reader is not None  # noqa: S101 -- called at the end of mail data
-        if reader.is_starved:
-            return replies.STARVED
-        if reader.is_over:
-            return replies.too_big(limits)
+        refusal = self.refusal(limits)
+        if refusal is not None:
+            return refusal
         longest = limits.line_length_hard_limit
         if self.data is not None and self.data.is_endless:
             return line_too_long(longest)
@@ -63,7 +70,8 @@ class Transaction:
             return replies.too_big(limits)
         # chunks need not end with a line (RFC 3030 2); mail data of DATA always does
         is_canonical = is_canonical and (not content or content.endswith(b"\r\n"))
-        return MessageGiven(self.mail, tuple(self.recipients), content, is_canonical, self._asked())
+        command = "DATA" if self.chunks is None else "BDAT"
+        return MessageGiven(self.mail, tuple(self.recipients), content, is_canonical, self._asked(), command)
 
     def _asked(self) -> EnvelopeDsn | None:
         mail = self.mail

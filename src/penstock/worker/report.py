@@ -11,7 +11,6 @@ from penstock.mail.duration import WallTime
 from penstock.mail.status import (
     ListenerStatus,
     PathStatus,
-    PolicyCounts,
     QueueStatus,
     Snapshot,
     Status,
@@ -58,16 +57,6 @@ def _path(path: Path) -> PathStatus:
     )
 
 
-def _policy(worker: Worker) -> dict[str, PolicyCounts]:
-    runner = worker.desk.policy
-    if runner is None:
-        return {}
-    return {
-        hook: PolicyCounts(counts.calls, counts.refusals, counts.faults, counts.late, counts.seconds)
-        for hook, counts in runner.counts.items()
-    }
-
-
 def snapshot(worker: Worker) -> Snapshot:
     """The numbers now."""
     scheduler = worker.lane.scheduler
@@ -79,6 +68,7 @@ def snapshot(worker: Worker) -> Snapshot:
             domain = queue.name.domain
             by_domain[domain] = by_domain.get(domain, 0) + queue.waiting
     tally = worker.journal.tally
+    policy = worker.desk.policy
     return Snapshot(
         started=worker.started,
         epoch=worker.configuration.epoch,
@@ -102,7 +92,9 @@ def snapshot(worker: Worker) -> Snapshot:
         dns_misses=worker.lane.route_misses,
         tls_handshakes=worker.desk.handshakes,
         tls_handshakes_failed=worker.desk.handshakes_failed,
-        policy=_policy(worker),
+        policy=policy.counts if policy is not None else {},
+        policy_lost_threads=policy.lost_threads if policy is not None else 0,
+        policy_waiting_calls=policy.waiting_calls if policy is not None else 0,
     )
 
 

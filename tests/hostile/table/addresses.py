@@ -1,4 +1,4 @@
-"""2.E, addresses: what RFC 5321 4.1.2 and its limits allow, in MAIL and in RCPT, and everything beside it."""
+"""E, addresses: what RFC 5321 4.1.2 and its limits allow, in MAIL and in RCPT, and everything beside it."""
 
 from __future__ import annotations
 

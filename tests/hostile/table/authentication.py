@@ -1,4 +1,4 @@
-"""2.D, 1 and 2: AUTH (RFC 4954, RFC 4616): when it is offered, what may be given to it, and how often."""
+"""D1 and D2: AUTH (RFC 4954, RFC 4616): when it is offered, what may be given to it, and how often."""
 
 from __future__ import annotations
 

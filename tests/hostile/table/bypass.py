@@ -1,4 +1,4 @@
-"""2.D, 3: ways around AUTH and around the client's own address (RFC 4954 3; Postfix's XCLIENT; HAProxy's PROXY protocol)."""
+"""D3: ways around AUTH and around the client's own address (RFC 4954 3; Postfix's XCLIENT; HAProxy's PROXY protocol)."""
 
 from __future__ import annotations
 

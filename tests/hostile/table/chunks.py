@@ -1,4 +1,4 @@
-"""2.F, 3: mail data in chunks (RFC 3030). What follows BDAT is octets, whatever is said to it; what cannot be counted ends the session."""
+"""F3: mail data in chunks (RFC 3030). What follows BDAT is octets, whatever is said to it; what cannot be counted ends the session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""2.E: command lines and limits. A command is what the grammar says, or is refused; memory stays flat.
+"""E: command lines and limits. A command is what the grammar says, or is refused; memory stays flat.
 
 The list gives these bullets no codes; here E1 is line lengths, E2 addresses (``addresses``), E3 octets that no command holds, E4 parameters
 (``parameters``), E5 floods, E6 slowness (``tests.hostile.scenes``), E7 UTF-8 without SMTPUTF8.

@@ -1,4 +1,4 @@
-"""2.F, 1 and 2: 8-bit mail and UTF-8 addresses (RFC 6152, RFC 6531)."""
+"""F1 and F2: 8-bit mail and UTF-8 addresses (RFC 6152, RFC 6531)."""
 
 from __future__ import annotations
 

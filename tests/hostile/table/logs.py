@@ -1,4 +1,4 @@
-"""2.M, as far as it exists: strangers' texts in events, logs and metrics. One JSON object a line, printable, bounded, without secrets.
+"""M, as far as it exists: strangers' texts in events, logs and metrics. One JSON object a line, printable, bounded, without secrets.
 
 Rows send what ends up in records; both drivers look at every record that a row leaves, and ``socket_driver`` at the files.
 """

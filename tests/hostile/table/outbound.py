@@ -1,4 +1,4 @@
-"""2.B: smuggling outwards. Whatever was taken in, what goes out is one message: every driver looks at the octets of every message it sees.
+"""B: smuggling outwards. Whatever was taken in, what goes out is one message: every driver looks at the octets of every message it sees.
 
 Rows bring in contents that are dangerous on their way out; ``core_driver`` writes each as mail data, ``socket_driver`` sees what a next hop got.
 """

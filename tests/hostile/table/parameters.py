@@ -1,4 +1,4 @@
-"""2.E, parameters of MAIL and RCPT: SIZE, BODY, SMTPUTF8, and those of DSN (RFC 1870, 6152, 6531, 3461; CVE-2020-28021, CVE-2020-28026)."""
+"""E, parameters of MAIL and RCPT: SIZE, BODY, SMTPUTF8, and those of DSN (RFC 1870, 6152, 6531, 3461; CVE-2020-28021, CVE-2020-28026)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""2.D, 4 to 9: no open relay under any form of address; whose mail it is; what belongs to issues that are still to come."""
+"""D4 to D9: no open relay under any form of address; whose mail it is; what belongs to parts that are still to come."""
 
 from __future__ import annotations
 

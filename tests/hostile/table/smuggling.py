@@ -1,4 +1,4 @@
-"""2.A: smuggling inwards. Only CRLF "." CRLF ends mail data (RFC 5321 4.1.1.4), only CRLF ends a command (2.3.7, 2.3.8)."""
+"""A: smuggling inwards. Only CRLF "." CRLF ends mail data (RFC 5321 4.1.1.4), only CRLF ends a command (2.3.7, 2.3.8)."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _a4() -> Iterator[Case]:
         "dot-cr-dot": (b".\r.\r\n.\r\n", None),
         "dots": (b"..\r\n..\r\n..\r\n.\r\n", b".\r\n.\r\n.\r\n"),
         "inner": (b"x\r\n.y\r\n.\r\n", b"x\r\ny\r\n"),
-        "space": (b" .\r\n.\r\n", b" .\r\n"),
+        "space": (b"x\r\n .\r\n.\r\n", b"x\r\n .\r\n"),
         "header-only": (b"Subject: x\r\n.\r\n", b"Subject: x\r\n"),
     }
     for what, (sent, content) in rows.items():

@@ -1,4 +1,4 @@
-"""2.C: STARTTLS. What came in plain text is forgotten on both sides of it (RFC 3207 4.2, 6; CVE-2011-0411, CVE-2024-34083)."""
+"""C: STARTTLS. What came in plain text is forgotten on both sides of it (RFC 3207 4.2, 6; CVE-2011-0411, CVE-2024-34083)."""
 
 from __future__ import annotations
 

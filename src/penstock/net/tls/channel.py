@@ -4,7 +4,7 @@ What is fed is worked off at once: the library's buffers hold at most one record
 slice by slice (a memory BIO keeps the size that it once had). A peer can make a channel neither grow nor run for nothing: handshakes are
 bounded in octets, and so is what comes after one without any plain text (KeyUpdate, tickets, attempts to renegotiate, empty records).
 
-Nothing is plain text that came after close_notify (RFC 8446 6.1; hostile.md 2.C C5), after a fault, or after our own ``close``.
+Nothing is plain text that came after close_notify (RFC 8446 6.1; CVE-2026-45185), after a fault, or after our own ``close``.
 """
 
 from __future__ import annotations

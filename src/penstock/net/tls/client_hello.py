@@ -1,7 +1,7 @@
 """Which protocols a client asks for in its ClientHello (ALPN, RFC 7301).
 
 OpenSSL by way of Python goes on where no protocol is common to both sides. RFC 7301 3.2 has it refused, and so do we: a browser that was led
-here (ALPACA, hostile.md 2.C C6) offers HTTP, and must not get as far as sending anything. Clients that offer nothing, as most mail servers,
+here (ALPACA) offers HTTP, and must not get as far as sending anything. Clients that offer nothing, as most mail servers,
 are not concerned. Only what is needed to find the extension is parsed; whatever is not a ClientHello is left to OpenSSL to refuse.
 """
 

@@ -1,0 +1,78 @@
+"""What a session leaves behind: messages given to the spool and the lane, and notes of what was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from penstock.ingress.acceptance import Envelope, accepted, messages, unknown_tenant
+from penstock.ingress.client import Client
+from penstock.ingress.desk import Desk
+from penstock.mail.ports import SpoolError
+from penstock.mail.records import MessageRecord, RejectionRecord
+from penstock.mail.reply import reply
+from penstock.smtp.server import ServerSession
+
+_NOT_STORED: Final = reply(451, "4.3.0", "the message could not be stored; try again later")
+
+
+class Storing:
+    """``resume`` is called when the spool has answered: the session has gone on by then."""
+
+    __slots__ = ("_client", "_desk", "_resume", "_session")
+
+    def __init__(
+        self, desk: Desk, client: Client, session: ServerSession, resume: Callable[[], None]
+    ) -> None:
+        self._desk = desk
+        self._client = client
+        self._session = session
+        self._resume = resume
+
+    def store(self, whole: Envelope) -> None:  # hot: throughput
+        """Answer the message that the session has given, once it is stored, or is not."""
+        desk = self._desk
+        refusal = unknown_tenant(whole.tenant, desk.queues)
+        if refusal is not None:
+            self._session.refuse(refusal)
+            return
+        records = messages(whole, self._client.reception(), desk.ids, desk.clock.wall())
+        spool = desk.spool
+        try:
+            stored = [(spool.append(record), record) for record in records]
+            spool.commit(lambda fault: self._stored(stored, fault))
+        except SpoolError:
+            self._session.refuse(_NOT_STORED)
+
+    def _stored(self, stored: Sequence[tuple[int, MessageRecord]], fault: SpoolError | None) -> None:
+        """The spool has, or has not. What it has is delivered even if the client is gone and cannot be told."""
+        if fault is None:
+            self._desk.lane.submit(stored)
+        session = self._session
+        if not session.is_waiting:
+            return
+        if fault is None:
+            session.accept(accepted([record for _, record in stored]))
+        else:
+            session.refuse(_NOT_STORED)
+        self._resume()
+
+    def note_refusals(self) -> int:
+        """Write down what the session has refused since the last call; how many."""
+        desk = self._desk
+        refusals = self._session.take_refusals()
+        now = desk.clock.wall()
+        reception = self._client.reception()
+        for refused in refusals:
+            desk.spool.note(
+                RejectionRecord(
+                    id=desk.ids.next(now),
+                    time=now,
+                    reception=reception,
+                    reply=refused.reply,
+                    command=refused.command,
+                    reverse_path=refused.reverse_path,
+                    recipient=refused.recipient,
+                )
+            )
+        return len(refusals)
