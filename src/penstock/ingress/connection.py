@@ -7,6 +7,7 @@ read its replies is not read from either. Nothing is read while an event waits f
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
@@ -23,6 +24,8 @@ from penstock.mail.reply import reply
 from penstock.mail.tls import TlsFacts
 from penstock.net.tls import TlsError
 from penstock.smtp.server import ServerSession
+
+LOG = logging.getLogger(__name__)
 
 #: Events handled before others have their turn.
 _SLICE: Final = 50
@@ -109,7 +112,10 @@ class Connection(asyncio.BufferedProtocol):
         self._meet((peer[0], peer[1]), self._name)
         self._timed_by = self._client.terms
         expects_proxy = self._rules.expects_proxy(self._host)
-        if expects_proxy is None or peer is gone:
+        if expects_proxy is None:
+            self._refuse_header("it is not in allow_proxy, and this listener is for proxies only")
+            self._transport.abort()
+        elif peer is gone:
             self._transport.abort()
         elif expects_proxy:
             self._passage.expect_header()
@@ -192,7 +198,11 @@ class Connection(asyncio.BufferedProtocol):
             if passage.has_tls:
                 octets = passage.inward(octets)
         except Impassable as end:
-            self._desk.handshakes_failed += end.is_handshake
+            if end.is_handshake:
+                self._desk.handshakes_failed += 1
+                LOG.info("no TLS session with %s: %s", self._host, end)
+            elif not passage.has_tls:
+                self._refuse_header(str(end))
             self._send(passage.left_over())
             self._close()
             return b""
@@ -204,6 +214,10 @@ class Connection(asyncio.BufferedProtocol):
             self._has_ended_input = True
             self._loop.call_soon(self._close_if_done)
         return octets
+
+    def _refuse_header(self, why: str) -> None:
+        self._desk.headers_failed += 1
+        LOG.info("connection from %s closed: %s", self._host, why)
 
     def _read_header(self, octets: bytes) -> bytes:
         """Take octets of a PROXY header; what came behind it."""
@@ -335,7 +349,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _note_refusals(self) -> None:
         """Write them down, and send the client away if it was refused too often."""
-        refused = self._dialogue.storing.note_refusals()
+        refused = self._dialogue.note_refusals()
         farewell = admission.dismissal(self._desk.clients, self._client, refused)
         if farewell is not None and not self._session.is_waiting:
             self._session.close(farewell)

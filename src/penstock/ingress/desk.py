@@ -29,6 +29,7 @@ class Desk:
     """
 
     __slots__ = (
+        "auth_failures",
         "budget",
         "clients",
         "clock",
@@ -37,6 +38,7 @@ class Desk:
         "contexts",
         "handshakes",
         "handshakes_failed",
+        "headers_failed",
         "ids",
         "lane",
         "policy",
@@ -70,6 +72,10 @@ class Desk:
         #: TLS sessions that were made, and those that failed
         self.handshakes = 0
         self.handshakes_failed = 0
+        #: AUTH commands with credentials that were wrong
+        self.auth_failures = 0
+        #: connections that were closed for want of a right PROXY header
+        self.headers_failed = 0
 
     def asks(self, hook: str) -> bool:
         """Whether the policy has this hook."""

@@ -7,6 +7,7 @@ deadlines are the connection's.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable
 from typing import Final
@@ -57,6 +58,8 @@ from penstock.smtp.server_events import (
     XclientGiven,
 )
 
+LOG = logging.getLogger(__name__)
+
 _NEW_POLICY: Final = reply(451, "4.3.2", "a policy came into force within this transaction; try again")
 _NO_TLS: Final = reply(454, "4.7.0", "TLS is not available now; try again later")
 
@@ -76,11 +79,11 @@ class Dialogue:
         "_desk",
         "_questions",
         "_resume",
+        "_storing",
         "_terms_for",
         "_view",
         "context",
         "session",
-        "storing",
     )
 
     def __init__(
@@ -94,7 +97,7 @@ class Dialogue:
         self.session = session
         #: what the handshake is to be made with, once STARTTLS was accepted
         self.context: ssl.SSLContext | None = None
-        self.storing = Storing(desk, client, session, resume)
+        self._storing = Storing(desk, client, session, resume)
         self._desk = desk
         self._client = client
         self._terms_for = terms_for
@@ -120,6 +123,10 @@ class Dialogue:
         self._client.tls = facts
         self._view.forget()
         self.session.secured()
+
+    def note_refusals(self) -> int:
+        """Write down what was refused since the last call; how many."""
+        return self._storing.note_refusals(self._view.tenant)
 
     def end(self) -> None:
         """The connection is over: nobody waits for an answer any more."""
@@ -230,6 +237,8 @@ class Dialogue:
         desk, client = self._desk, self._client
         config = client.terms.config
         desk.clients.auth_failed(client.peer_address, user, config.max_auth_failures)
+        desk.auth_failures += 1
+        LOG.info("authentication failed: %s from %s", user or "nobody's name", client.peer_address)
 
         def refuse() -> None:
             self._delay = None
@@ -305,7 +314,7 @@ class Dialogue:
             return
         whole = envelope(event, assignment)
         if transaction is None:
-            self.storing.store(whole)
+            self._storing.store(whole)
             return
         message = Message(
             transaction,
@@ -318,6 +327,6 @@ class Dialogue:
     def _decide(self, whole: Envelope, message: Message) -> None:
         whole = decided(whole, message.decision())
         if whole.recipients:
-            self.storing.store(whole)
+            self._storing.store(whole)
         else:
             self.session.refuse(NO_RECIPIENT)

@@ -13,10 +13,10 @@ from penstock.smtp.proxy import ProxyError, ProxyHeader, ProxyReader
 
 
 class Impassable(Exception):
-    """Nothing more comes through in either direction. ``is_handshake``: TLS was not up yet."""
+    """Nothing more comes through in either direction; ``str()`` of it says why. ``is_handshake``: TLS was not up yet."""
 
-    def __init__(self, *, is_handshake: bool = False) -> None:
-        super().__init__(is_handshake)
+    def __init__(self, why: object, *, is_handshake: bool = False) -> None:
+        super().__init__(str(why))
         self.is_handshake = is_handshake
 
 
@@ -55,8 +55,8 @@ class Passage:
         assert proxy is not None  # noqa: S101 -- called while a header is waited for
         try:
             header = proxy.feed(octets)
-        except ProxyError:
-            raise Impassable from None
+        except ProxyError as error:
+            raise Impassable(error) from None
         if header is None:
             return None
         self._proxy = None
@@ -78,8 +78,8 @@ class Passage:
             return octets
         try:
             return channel.feed(octets) if octets else b""
-        except TlsError:
-            raise Impassable(is_handshake=not self._was_ready) from None
+        except TlsError as error:
+            raise Impassable(error, is_handshake=not self._was_ready) from None
 
     def just_secured(self) -> TlsFacts | None:
         """The facts of a handshake that has been done since the last call."""
@@ -101,8 +101,8 @@ class Passage:
             return octets
         try:
             channel.write(octets)
-        except TlsError:
-            raise Impassable from None
+        except TlsError as error:
+            raise Impassable(error) from None
         return channel.take_output()
 
     def left_over(self) -> bytes:

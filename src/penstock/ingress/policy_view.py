@@ -69,6 +69,13 @@ class PolicyView:
         session = self._session
         return session.may_relay if session is not None else self._kept.may_relay
 
+    @property
+    def tenant(self) -> str | None:
+        """Whose mail this is, as far as it is settled."""
+        if self.transaction is not None:
+            return self.transaction.tenant
+        return self._session.tenant if self._session is not None else self._kept.tenant
+
     def keep(self) -> None:
         """``on_connect`` has decided: this holds of the connection from here on."""
         session = self._session

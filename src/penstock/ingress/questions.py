@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from penstock.ingress.client import Client
 from penstock.ingress.desk import Desk
@@ -16,6 +17,8 @@ from penstock.smtp.server import ServerSession
 
 LOG = logging.getLogger(__name__)
 
+#: Characters of a fault in the diagnostic log; its event has the traceback.
+_LOGGED: Final = 300
 #: The arguments of a hook, made only if there is one to ask.
 Arguments = Callable[[], tuple[object, ...]]
 
@@ -78,9 +81,8 @@ class Questions:
     def _go_on(self, hook: str, then: Callable[[object], None], value: object) -> None:
         try:
             then(value)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it becomes an event and a 451
             # what the hook has left behind cannot be used: its fault, and no reason to leave the client without an answer
-            LOG.exception("what hook %s has set cannot be used", hook)
             said = f"{hook}: what it has set cannot be used: {type(error).__name__}: {error}"
             self._note(hook, said[:POLICY_ERROR_LIMIT], FAULT)
             self._refuse(hook, FAULT, is_final=False)
@@ -96,6 +98,7 @@ class Questions:
     def _note(self, hook: str, fault: str, said: Reply | None) -> None:
         desk = self._desk
         now = desk.clock.wall()
+        LOG.warning("policy: %s", fault.partition("\n")[0][:_LOGGED])
         reception = self._client.reception()
         desk.spool.note(PolicyErrorRecord(desk.ids.next(now), now, reception, hook, fault, said))
 

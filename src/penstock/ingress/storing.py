@@ -57,8 +57,8 @@ class Storing:
             session.refuse(_NOT_STORED)
         self._resume()
 
-    def note_refusals(self) -> int:
-        """Write down what the session has refused since the last call; how many."""
+    def note_refusals(self, tenant: str | None) -> int:
+        """Write down what the session has refused since the last call, to somebody who sends for ``tenant``; how many."""
         desk = self._desk
         refusals = self._session.take_refusals()
         now = desk.clock.wall()
@@ -73,6 +73,7 @@ class Storing:
                     command=refused.command,
                     reverse_path=refused.reverse_path,
                     recipient=refused.recipient,
+                    tenant=tenant,
                 )
             )
         return len(refusals)

@@ -144,7 +144,10 @@ class ExpirationRecord(msgspec.Struct, frozen=True):
 
 
 class RejectionRecord(msgspec.Struct, frozen=True):
-    """A 4yz or 5yz that we gave to a client: a note, for there is no message. Addresses are as far as the transaction had come."""
+    """A 4yz or 5yz that we gave to a client: a note, for there is no message. Addresses are as far as the transaction had come.
+
+    ``tenant`` is whom the session or the transaction was for, None where nobody had said.
+    """
 
     id: MessageId
     time: WallTime
@@ -153,6 +156,7 @@ class RejectionRecord(msgspec.Struct, frozen=True):
     command: str
     reverse_path: str
     recipient: str
+    tenant: str | None = None
 
 
 #: Characters of a policy's error, traceback and all.

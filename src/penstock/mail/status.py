@@ -3,7 +3,7 @@
 All of it is values. The process that runs the server fills them on demand; the HTTP endpoints and the command line show them.
 
 Counts of mail are of recipients, so that they add up: ``queued`` at any quiet moment is what was queued at the start, plus ``received``,
-less ``delivered``, ``failed`` and ``expired``, overall and per tenant. Rejections are of replies, and belong to no tenant.
+less ``delivered``, ``failed`` and ``expired``, overall and per tenant. Rejections are of replies; those to whom no tenant is known belong to none.
 Every collection here is bounded: what is past the bound is counted under OTHER, never left out.
 """
 
@@ -79,7 +79,7 @@ class Tally:
                 counts.expired += gone
                 counts.queued -= gone
         elif isinstance(record, RejectionRecord):
-            for counts in (self.total, self._tenant(None)):
+            for counts in (self.total, self._tenant(record.tenant)):
                 counts.rejected += 1
 
     @staticmethod

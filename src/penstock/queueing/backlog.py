@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from collections import deque
 
+import msgspec
+
+from penstock.mail.configuration import PathConfig
 from penstock.queueing.places import Places
 from penstock.queueing.queues import Hop, Path
 from penstock.queueing.rows import NONE
+
+
+def _connects_otherwise(before: PathConfig, after: PathConfig) -> bool:
+    """Whether a connection that could not be made may be made now: anything but their number has changed."""
+    return msgspec.structs.replace(before, connection_limit=after.connection_limit) != after
 
 
 class Backlog:
@@ -62,7 +70,9 @@ class Backlog:
         del paths[-size:]
         for path in due:
             if not path.is_dropped:
-                path.config = places.path_config(path.site)
+                before, path.config = path.config, places.path_config(path.site)
+                if path.hold is not None and _connects_otherwise(before, path.config):
+                    places.supply.try_again(path, now)
                 places.supply.serve(path, now)
         return len(due)
 

@@ -81,6 +81,11 @@ class Supply:
         if path.offered < path.idle:
             self._offer(path)
 
+    def try_again(self, path: Path, now: int) -> None:
+        """What the path is held for may be mended: one attempt is made, now."""
+        if path.hold is not None:
+            self._hold(path, path.hold.reason, now, now)
+
     def _hold(self, path: Path, reason: str, now: int, until: int) -> None:
         path.hold = Hold("connection", reason, path.hold.since if path.hold is not None else now, until)
         self._timers.set(path, until)
