@@ -25,6 +25,7 @@ def held() -> Scheduler:
     assert isinstance(resolve, Resolve)
     route = Route("mx.a.test", (Exchange(10, "mx.a.test"),), MonotonicTime(10.0**6))
     scheduler.route_found(resolve.hop, route, WallTime(NOW + 10.0**6), NOW)
+    scheduler.tick(NOW)
     (path,) = scheduler.paths.values()
     for seconds in (0.0, 2.0):
         scheduler.tick(WallTime(NOW + seconds))
