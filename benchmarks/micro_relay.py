@@ -150,9 +150,7 @@ async def _measure(folder: Path, profile: cProfile.Profile | None) -> list[float
 
     def connect(path: Any) -> None:
         target = Target("mx.to.test", "127.0.0.1", 25)
-        connection = LaneConnection(
-            lane, path, target, SessionOptions("mta.test"), SessionId("s"), contexts
-        )
+        connection = LaneConnection(lane, path, target, SessionOptions("mta.test"), SessionId("s"), contexts)
         transport = FakeTransport()
         connection.connection_made(cast("asyncio.BaseTransport", transport))
         connection.data_received(b"220 peer ESMTP\r\n")

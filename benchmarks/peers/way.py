@@ -23,7 +23,7 @@ LOGIN: Final = Login("penstock", "open sesame")
 CLEAR: Final = frozenset(Use) - {Use.TLS, Use.AUTH}
 #: What events have to say of mail that came, or went, with TLS and AUTH.
 RECEIVED: Final = "ESMTPSA TLSv1.3"
-DELIVERED: Final = "ESMTP TLSv1.3"
+DELIVERED: Final = RECEIVED
 #: The name by which peers know Penstock, and those by which it knows them.
 NAMES: Final = ("mta.test", *(f"mx.{domain}" for domain in LETTER_DOMAINS))
 POLICY: Final = f"""\

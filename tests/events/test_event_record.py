@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -170,7 +171,7 @@ def test_delivery_has_every_field() -> None:
 
 
 @pytest.mark.parametrize("make", [message, rejection, policy_error])
-def test_events_of_a_client_say_how_it_came(make: Any) -> None:
+def test_events_of_a_client_say_how_it_came(make: Callable[..., SpoolRecord]) -> None:
     """TLS, who authenticated and for whom, and the proxy that passed it on; in a message's Reception and in what is no message."""
     identity = {
         "authentication_id": "app7",

@@ -73,15 +73,20 @@ def early_data_is_taken(patch: pytest.MonkeyPatch) -> None:
 
 def starttls_keeps_the_buffer(patch: pytest.MonkeyPatch) -> None:
     """What came in plain text behind STARTTLS is read after the handshake (CVE-2011-0411)."""
-    original = ServerSession.accept
+    accept, secured = ServerSession.accept, ServerSession.secured
+    held: dict[int, bytes] = {}
 
     def mutated(self: ServerSession, *arguments: Any) -> None:
-        held = self._lines.take() if isinstance(self._event, TlsAsked) else b""
-        original(self, *arguments)
-        if held:
-            self._lines.feed(held)
+        if isinstance(self._event, TlsAsked):
+            held[id(self)] = self._lines.take()
+        accept(self, *arguments)
+
+    def reading_on(self: ServerSession) -> None:
+        secured(self)
+        self._lines.feed(held.pop(id(self), b""))
 
     patch.setattr(ServerSession, "accept", mutated)
+    patch.setattr(ServerSession, "secured", reading_on)
 
 
 def tls_keeps_the_session(patch: pytest.MonkeyPatch) -> None:

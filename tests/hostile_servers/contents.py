@@ -1,4 +1,4 @@
-"""2.B: what we send, whatever the message holds. The server behaves; its mail data is judged."""
+"""B: what we send, whatever the message holds. The server behaves; its mail data is judged."""
 
 from __future__ import annotations
 

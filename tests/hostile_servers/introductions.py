@@ -1,4 +1,4 @@
-"""2.J: banner and EHLO; 2.C3 and 2.C4: STARTTLS."""
+"""J: banner and EHLO; C3 and C4: STARTTLS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole table, what is not in it yet and why, and which rows of hostile.md 2.J its cases answer for."""
+"""The whole table, what is not in it yet and why, and which things that servers do its cases answer for."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ GROUPS: dict[str, list[Case]] = {
 }
 CASES: dict[str, Case] = {case.code: case for cases in GROUPS.values() for case in cases}
 
-#: Row of hostile.md -> the beginning of its cases' codes.
+#: What servers do -> the beginning of its cases' codes.
 ROWS: dict[str, tuple[str, ...]] = {
     "banner: none; bogus; 2200 x; 220 only; endless; 421; 521/554; 8-bit; 64 KB; LF-only; NULs; per byte; delayed": ("J-banner-",),
     "EHLO: mismatched codes; endless; 10 k keywords; duplicates; SIZE garbage; AUTH=; 502 to HELO; 250 then close; case; only before TLS": (
         "J-ehlo-", "J-helo-", "C3-capabilities-forgotten",
     ),
-    "AUTH (2.D, from the client's side)": ("J-auth-",),
+    "AUTH (D, from the client's side)": ("J-auth-",),
     "reply syntax": ("J-reply-",),
     "verdict table": ("J-verdict-", "J-banner-421", "J-ehlo-421"),
     "pipelining": ("J-pipelining-",),
     "stray": ("J-stray-", "J-lmtp-"),
     "resources": ("J-resources-",),
-    "2.C3 STARTTLS injection": ("C3-",),
-    "2.C4 STARTTLS refused, broken, or answered in plain text": ("C4-",),
-    "2.B1 smuggling sequences through SMTP-normalise": ("B1-",),
-    "2.B2 dots, line ends and places": ("B2-",),
-    "2.B3 BDAT out": ("J-bdat-", "B1-lf-dot-lf-bdat"),
+    "C3 STARTTLS injection": ("C3-",),
+    "C4 STARTTLS refused, broken, or answered in plain text": ("C4-",),
+    "B1 smuggling sequences through SMTP-normalise": ("B1-",),
+    "B2 dots, line ends and places": ("B2-",),
+    "B3 BDAT out": ("J-bdat-", "B1-lf-dot-lf-bdat"),
 }  # fmt: skip
 #: What cannot be tested yet: row -> what it waits for, or where else it is tested.
 NOT_YET: dict[str, str] = {

@@ -1,4 +1,4 @@
-"""2.J: reply syntax, the table of verdicts, pipelining, stray replies, LMTP, resources."""
+"""J: reply syntax, the table of verdicts, pipelining, stray replies, LMTP, resources."""
 
 from __future__ import annotations
 

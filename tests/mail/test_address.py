@@ -161,7 +161,7 @@ def test_octets_that_are_no_utf8_are_refused(wire: bytes) -> None:
 
 
 def test_u_labels_and_a_labels_are_one_domain() -> None:
-    """Mail for either form waits in one queue (hostile.md 2.F)."""
+    """Mail for either form waits in one queue (RFC 5890 2.3.2.1)."""
     assert parse_domain("Bücher.example") == parse_domain("xn--BCHER-kva.EXAMPLE") == "xn--bcher-kva.example"
 
 

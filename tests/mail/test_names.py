@@ -71,7 +71,7 @@ def test_two_sources_never_make_the_same() -> None:
     ],
 )
 def test_a_queue_name_is_written_and_read(written: str, name: QueueName) -> None:
-    """design.md 1: each part but the domain is optional."""
+    """Each part but the domain is optional."""
     assert str(name) == written
     assert parse_queue_name(written) == name
 

@@ -1,4 +1,4 @@
-"""Durations, sizes and rates: every spelling of formats.md 0.1 and 5, and nothing else."""
+"""Durations, sizes and rates: every spelling that KumoMTA has, and nothing else."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def test_plain_text_may_come_with_the_end_of_the_handshake(server: ssl.SSLContex
 def test_nothing_after_close_notify_is_plain_text(
     server: ssl.SSLContext, version: ssl.TLSVersion, apart: bool
 ) -> None:
-    """hostile.md 2.C C5: what stood before it counts, what comes after it is passed over, be it plain text, records or garbage."""
+    """CVE-2026-45185: what stood before it counts, what comes after it is passed over, be it plain text, records or garbage."""
     for after in (b"\n", b"RCPT TO:<a@b>\r\n", bytes.fromhex("170303000568656c6c6f"), b"\x16" * 500):
         wire = Wire(server, trusting(maximum_version=version)).shake_hands()
         wire.client.write(b"BDAT 100\r\n0123456789")
@@ -216,7 +216,7 @@ def test_anything_but_a_handshake_ends_it(server: ssl.SSLContext, sent: bytes) -
 
 
 def test_a_server_that_answers_in_plain_text_is_not_believed() -> None:
-    """hostile.md 2.C C4: ``220 go`` and then ``250 ok``."""
+    """RFC 3207 4: ``220 go`` and then ``250 ok``."""
     channel = TlsChannel(trusting(), server_side=False, server_name=HOST)
     with pytest.raises(TlsError, match="the peer sends something other than TLS"):
         channel.feed(b"250 ok\r\n")
@@ -255,7 +255,7 @@ def test_a_client_that_offers_smtp_or_nothing_is_served(server: ssl.SSLContext, 
 def test_a_client_that_wants_another_protocol_is_refused(
     server: ssl.SSLContext, version: ssl.TLSVersion, size: int
 ) -> None:
-    """RFC 7301 3.2, hostile.md 2.C C6: a browser that was led here learns so from an alert, before it can say anything."""
+    """RFC 7301 3.2, ALPACA: a browser that was led here learns so from an alert, before it can say anything."""
     context = trusting(maximum_version=version)
     context.set_alpn_protocols(["h2", "http/1.1"])
     wire = Wire(server, context, cut=pieces(size))

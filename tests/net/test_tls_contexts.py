@@ -203,7 +203,7 @@ def test_clients_have_to_show_a_certificate_where_an_authority_is_named(
 
 
 def test_subjects_are_text_that_can_be_shown() -> None:
-    """hostile.md: a subject is a stranger's words, and goes to logs and events."""
+    """A subject is a stranger's words, and goes to logs and events."""
     name = x509.Name([
         x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, 'A, "B"\x1b[2J\r\n250 ok\u2028'),
         x509.NameAttribute(x509.NameOID.COMMON_NAME, "x" * 60),

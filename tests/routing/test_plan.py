@@ -160,7 +160,7 @@ CONFIRMATIONS: dict[str, tuple[dict[str, AddressResult], str | None, float]] = {
     "best known": ({"a.example": FOUND}, None, 0),
     "backup known, best gone": ({"a.example": NoSuchDomain(), "b.example": FOUND}, None, 0),
     "backup known, best unknown": ({"a.example": LookupFailed("timeout"), "b.example": FOUND}, None, 0),
-    "formats.md 2.6: no hosts": (
+    "no MX host has an address": (
         {"a.example": NoSuchDomain(Seconds(60.0)), "b.example": NoData(Seconds(20.0))},
         "451 4.4.4 no MX host of d.example has an address",
         20,

@@ -234,7 +234,7 @@ def test_our_address_with_another_port_is_not_ourselves() -> None:
 
 
 def test_a_loop_is_named_as_one_even_if_our_address_is_prohibited() -> None:
-    """hostile.md H3: 5.4.6, mapped or not, and for a literal too."""
+    """We are the MX host: 5.4.6, mapped or not, and for a literal too."""
     own = ours("127.0.0.1")
     assert refusal(plan(route("10 a"), {"a": addresses("::ffff:127.0.0.1")}, own=own)).startswith(
         "554 5.4.6 "

@@ -56,7 +56,7 @@ def test_mail_data_without_a_line_end_is_held_up_to_the_size_limit_only() -> Non
 
 
 def test_a_session_that_has_read_everything_holds_nothing() -> None:
-    """Between commands, and while a message is being stored."""
+    """Between commands, and once a message has been answered."""
     drive = Drive(WIDE)
     drive.feed(ENVELOPE)
     session = drive.session
@@ -66,8 +66,10 @@ def test_a_session_that_has_read_everything_holds_nothing() -> None:
     assert session.buffered == 9000
     session.feed(b"\r\n.\r\n")
     assert isinstance(session.next_event(), MessageGiven)
-    assert session.buffered == 0
+    assert session.buffered == 9000
     assert not session.has_input
+    session.accept()
+    assert session.buffered == 0
 
 
 def test_a_segment_is_let_go_as_soon_as_it_has_been_read() -> None:

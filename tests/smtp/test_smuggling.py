@@ -9,7 +9,7 @@ import pytest
 
 from penstock.mail.configuration import LineEndings
 from penstock.sim.smuggling import SEQUENCES, UNIVERSAL_NEWLINES, attack_stream
-from penstock.smtp import server as server_module
+from penstock.smtp import intake
 from penstock.smtp.data import DataReader
 from penstock.smtp.server import ServerLimits
 
@@ -219,7 +219,7 @@ class Gullible(DataReader):
 
 def test_positive_control_a_gullible_reader_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the bug put in, the same attack stores a second message or is not refused, and these tests would fail."""
-    monkeypatch.setattr(server_module, "DataReader", Gullible)
+    monkeypatch.setattr(intake, "DataReader", Gullible)
     seen = dict(attack(SEQUENCES["LF . LF"]))["whole"]
     assert b"550 5.5.2" in seen.output
     assert len([event for event in seen.events if "smuggled" in repr(event)]) > 0

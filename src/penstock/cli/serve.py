@@ -20,7 +20,7 @@ from penstock.api.control import ControlError, ControlSocket
 from penstock.api.server import HttpServer
 from penstock.cli.checking import Prepared, complain, endpoints, prepared
 from penstock.config import find_config
-from penstock.mail.configuration import Configuration
+from penstock.mail.configuration import Configuration, SmtpListenerConfig, TlsMode
 from penstock.mail.duration import QuantityError, parse_duration
 from penstock.mail.problem import ConfigError
 from penstock.net.clock import SystemClock
@@ -85,6 +85,14 @@ def serve(
     except (ControlError, OSError) as error:
         print(f"penstock serve: {error}", file=sys.stderr)
         return 1
+
+
+def _encryption(config: SmtpListenerConfig) -> str:
+    """How a listener encrypts, for the log."""
+    if config.tls is TlsMode.OFF:
+        return "without TLS"
+    mode = "with STARTTLS" if config.tls is TlsMode.STARTTLS else "with TLS from the start"
+    return f"{mode}, {'its own' if config.tls_certificate else 'a self-signed'} certificate"
 
 
 class _Sockets:
@@ -153,7 +161,7 @@ class _Server:
     def _announce(self, worker: Worker) -> None:
         for listener in worker.listeners:
             for address in listener.addresses:
-                LOG.info("smtp: listening on %s", address)
+                LOG.info("smtp: listening on %s, %s", address, _encryption(listener.config))
         for group in self._sockets.http:
             for sock in group:
                 LOG.info("http: listening on %s:%s", *sock.getsockname()[:2])

@@ -1,5 +1,8 @@
-"""SMTP sessions that bring mail in.
+"""The way in: SMTP sessions of clients, from the accepted socket to the stored message.
 
-``acceptance`` decides: who may relay, what a transaction becomes (its tenant, campaign and parts). ``connection`` moves octets and keeps
-deadlines, ``listener`` keeps the connections of one listener within their limits.
+- ``listener``: sockets, and the terms (``terms``) of those who connect; ``admission`` and ``clients``: what one address may take
+- ``connection``: octets, through ``passage`` (PROXY header, TLS), and ``deadlines``
+- ``dialogue``: the answers to what a client asks for; ``questions`` to the policy, ``policy_view`` what it sees and sets, ``authentication``
+- ``acceptance``: what becomes of a transaction, as plain functions; ``storing``: given to the spool and the lane
+- ``client``: who is there; ``desk``: what connections share; ``budget``: memory for mail coming in
 """

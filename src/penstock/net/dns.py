@@ -1,4 +1,5 @@
-"""Questions to real nameservers, by dnspython (docs/decisions/0003-dns-library.md). The only module that knows dnspython.
+"""Questions to real nameservers, by dnspython (docs/decisions/0003-dns-library.md). What routing asks; hooks ask by
+``policy.dns``, and nothing else knows dnspython.
 
 A stub resolver (RFC 1034 5.3.1): nameservers do the recursion and follow aliases; we read the chain in their answer, and take the smallest TTL
 along it. UDP with EDNS and a payload of 1232 octets, which no path fragments (dnsflagday.net/2020), TCP where an answer is truncated. Answers

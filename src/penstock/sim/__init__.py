@@ -6,6 +6,7 @@
     tls           TLS of such servers
     certificates  an authority of our own, and what it issues
     resolver      a resolver whose answers are a script
+    file_system   a disk that loses power at any step, and fails at any
     clock, draw   time and chance that a test holds in its hand
     raw_client    a client that sends exactly the octets it is told to
     smuggling     twenty sequences that somebody takes for the end of mail data, and the attack made of them
