@@ -68,6 +68,8 @@ def snapshot() -> Snapshot:
         dns_misses=24,
         tls_handshakes=25,
         tls_handshakes_failed=26,
+        authentications_failed=27,
+        proxy_headers_failed=28,
         policy={"on_rcpt": PolicyCounts(61, 62, 63, 64, 65.5)},
         policy_lost_threads=27,
         policy_waiting_calls=28,

@@ -67,6 +67,8 @@ def test_text_has_every_number_at_its_place() -> None:
         ("smtp_server_rejections", service_in): 7,
         ("smtp_server_tls_handshakes_total", service_in): 25,
         ("smtp_server_tls_handshakes_failed_total", service_in): 26,
+        ("smtp_server_auth_failures_total", service_in): 27,
+        ("smtp_server_proxy_failures_total", service_in): 28,
         ("policy_calls_total", (("hook", "on_rcpt"),)): 61,
         ("policy_refusals_total", (("hook", "on_rcpt"),)): 62,
         ("policy_faults_total", (("hook", "on_rcpt"),)): 63,

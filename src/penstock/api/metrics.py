@@ -122,6 +122,8 @@ METRICS: Final[tuple[Metric, ...]] = (
     _incoming("smtp_server_rejections", "replies 4yz and 5yz given to clients", lambda s: s.mail.rejected),
     _incoming("smtp_server_tls_handshakes_total", "TLS sessions of clients", lambda s: s.tls_handshakes),
     _incoming("smtp_server_tls_handshakes_failed_total", "handshakes of clients that failed", lambda s: s.tls_handshakes_failed),
+    _incoming("smtp_server_auth_failures_total", "AUTH with credentials that were wrong", lambda s: s.authentications_failed),
+    _incoming("smtp_server_proxy_failures_total", "connections closed for want of a right PROXY header", lambda s: s.proxy_headers_failed),
     _by_hook("policy_calls_total", "calls of a hook of the policy", lambda c: c.calls),
     _by_hook("policy_refusals_total", "refusals by a hook", lambda c: c.refusals),
     _by_hook("policy_faults_total", "calls that failed: an exception, nonsense, or too late", lambda c: c.faults),

@@ -46,7 +46,7 @@ def prepared(path: Path, epoch: int = 1) -> Prepared:
         problems += check_authorities(outline.tls_ca_file, str(path))
     if outline.policy is not None:
         try:
-            loaded = policy.load(outline.policy)
+            loaded = policy.load(outline.policy, named_by="node.policy")
         except ConfigError as error:
             problems += error.problems
     if problems or examined.loaded is None:

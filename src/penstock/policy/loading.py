@@ -1,4 +1,4 @@
-"""Runs a policy file and says what is wrong with it: not there, no Python, or an exception while it runs, with the line.
+"""Runs a policy file and says what is wrong with it: not there, no Python, an exception while it runs, or no end to it, with the line.
 
 The octets are read once and compiled from memory: what is run is what an epoch keeps, and no ``__pycache__`` is left beside the operator's file.
 While and after it runs, the module is known to ``sys.modules`` by a private name, which dataclasses and pickles of the policy's own classes need.
@@ -16,12 +16,16 @@ from typing import Final
 
 import msgspec
 
+from penstock.mail.duration import Seconds
 from penstock.mail.problem import ConfigError, Problem
+from penstock.policy import bounded
 from penstock.policy.hooks import Hook, check_hooks, find_hooks
 
 MODULE_NAME: Final = "_penstock_policy"
 #: Far beyond any policy.
 _SIZE_LIMIT: Final = 16 * 1024 * 1024
+#: How long a file may run: enough to import what is slow to import, and to read a table.
+DEADLINE: Final = Seconds(10.0)
 #: How much of an exception's text, or of a line, is repeated, in characters.
 _SHOWN: Final = 200
 
@@ -49,18 +53,19 @@ class _Loader(importlib.abc.InspectLoader):
         return self.source_to_code(self.get_source(fullname), self._path)
 
 
-def load(path: str | Path) -> Policy:
+def load(path: str | Path, *, named_by: str = "", deadline: Seconds = DEADLINE) -> Policy:
     """Run the policy file at ``path``; ConfigError says why it cannot be used. KeyboardInterrupt passes, whatever else it raises is reported.
 
+    ``named_by`` is the option that names the file, "" if it was given by hand. A file that runs longer than ``deadline`` is ended.
     On an error the module of an earlier ``load`` stays the registered one.
     """
     file = str(path)
-    source = _read(file)
+    source = _read(file, f"{named_by} names it" if named_by else "give the right path")
     loader = _Loader(file, source)
     code = _compile(file, loader)
     before = sys.modules.get(MODULE_NAME)
     try:
-        module = _run(file, loader, code)
+        module = _run(file, loader, code, deadline)
         problems = check_hooks(file, vars(module))
         if problems:
             raise ConfigError(problems)
@@ -73,7 +78,7 @@ def load(path: str | Path) -> Policy:
     return Policy(file, source, module, find_hooks(vars(module)))
 
 
-def _read(file: str) -> bytes:
+def _read(file: str, hint: str) -> bytes:
     path = Path(file)
     try:
         if path.exists() and not path.is_file():
@@ -86,23 +91,26 @@ def _read(file: str) -> bytes:
         with path.open("rb") as opened:
             source = opened.read(_SIZE_LIMIT + 1)
     except FileNotFoundError as error:
-        raise _error(file, "", "does not exist", "node.policy names it") from error
+        raise _error(file, "", "does not exist", hint) from error
     except OSError as error:
         what = f"cannot be read: {(error.strerror or str(error)).lower()}"
-        raise _error(file, "", what, "node.policy names it") from error
+        raise _error(file, "", what, hint) from error
     if len(source) > _SIZE_LIMIT:
         raise _error(file, "", "is too big for a policy", f"a policy has at most {_SIZE_LIMIT >> 20} MiB")
     return source
 
 
-def _run(file: str, loader: _Loader, code: CodeType) -> ModuleType:
+def _run(file: str, loader: _Loader, code: CodeType, deadline: Seconds) -> ModuleType:
     module = importlib.util.module_from_spec(ModuleSpec(MODULE_NAME, loader, origin=file))
     module.__file__ = file
     sys.modules[MODULE_NAME] = module
     try:
-        exec(code, vars(module))  # noqa: S102 - the operator's own program is what this is for
+        # the operator's own program is what exec is for
+        bounded.call(lambda: exec(code, vars(module)), deadline)  # noqa: S102
     except KeyboardInterrupt:
         raise
+    except bounded.Late as late:
+        raise _endless(file, late, deadline) from None
     except BaseException as error:
         # SystemExit too: a policy never ends the server
         raise _raised(file, error) from error
@@ -130,6 +138,17 @@ def _raised(file: str, error: BaseException) -> ConfigError:
         hint = f"install {error.name.partition('.')[0]} for {sys.executable}"
     line = _last_line(file, error.__traceback__)
     return _error(file, f"line {line}" if line else "", what, hint)
+
+
+def _endless(file: str, late: bounded.Late, deadline: Seconds) -> ConfigError:
+    within = [
+        line
+        for frame, line in zip(late.frames, late.lines, strict=True)
+        if frame.f_code.co_filename == file
+    ]
+    what = f"was still running after {deadline:g} s"
+    hint = "a policy file is run once, to define its hooks; what takes long belongs into them"
+    return _error(file, f"line {within[-1]}" if within else "", what, hint)
 
 
 def _last_line(file: str, traceback: TracebackType | None) -> int | None:

@@ -110,7 +110,7 @@ class Asking:
 class PolicyRunner:
     """Runs the hooks of ``policy`` on the running event loop, each for ``timeout`` seconds at most, plain functions on ``threads`` threads.
 
-    ``timers`` None is the event loop's own time.
+    ``timers`` None is the event loop's own time. ``counts`` are those of a policy before, to be gone on with.
     """
 
     def __init__(
@@ -120,13 +120,16 @@ class PolicyRunner:
         threads: int = 4,
         *,
         timers: Timers | None = None,
+        counts: dict[str, PolicyCounts] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hooks = policy.hooks
         self._timeout = timeout
         self._timers: Timers = timers if timers is not None else _LoopTimers(self._loop)
-        #: by hook, those that the policy has
-        self.counts = {name: PolicyCounts() for name in policy.hooks}
+        #: by hook
+        self.counts = counts if counts is not None else {}
+        for name in policy.hooks:
+            self.counts.setdefault(name, PolicyCounts())
         self._scope = Scope(self._loop)
         self._context: Context = copy_context()
         self._context.run(SCOPE.set, self._scope)
@@ -376,5 +379,5 @@ class PolicyRunner:
         if self._watch is not None:
             self._watch.close()
         if left:
-            LOG.warning("policy: %d hooks did not stop when told to", left)
+            LOG.warning("policy: %d hook%s did not stop when told to", left, "s" if left > 1 else "")
         await self._scope.close()

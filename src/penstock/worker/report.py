@@ -92,7 +92,9 @@ def snapshot(worker: Worker) -> Snapshot:
         dns_misses=worker.lane.route_misses,
         tls_handshakes=worker.desk.handshakes,
         tls_handshakes_failed=worker.desk.handshakes_failed,
-        policy=policy.counts if policy is not None else {},
+        authentications_failed=worker.desk.auth_failures,
+        proxy_headers_failed=worker.desk.headers_failed,
+        policy=worker.policy_counts,
         policy_lost_threads=policy.lost_threads if policy is not None else 0,
         policy_waiting_calls=policy.waiting_calls if policy is not None else 0,
     )

@@ -23,7 +23,7 @@ from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock
 from penstock.mail.problem import Problem
 from penstock.mail.queue_name import QueueName
-from penstock.mail.status import Rates, RateWindow, Snapshot, Status
+from penstock.mail.status import PolicyCounts, Rates, RateWindow, Snapshot, Status
 from penstock.net.dns import DnsResolver
 from penstock.net.listening import endpoint_of
 from penstock.net.router import Router
@@ -90,6 +90,8 @@ class Worker:
             connection_limit=outbound,
             contexts=ClientContexts(configuration.node.tls_ca_file, clock),
         )
+        #: by hook, since the start
+        self.policy_counts: dict[str, PolicyCounts] = {}
         self.desk = Desk(
             self.spool,
             self.lane,
@@ -98,7 +100,7 @@ class Worker:
             Budget(self.memory_limit, lambda: self.spool.held_bytes),
             configuration.queues,
             ServerContexts(clock),
-            _runner(policy, configuration),
+            _runner(policy, configuration, self.policy_counts),
             connections - outbound,
         )
         #: runners of policies that were replaced, until their last hook has ended
@@ -196,7 +198,7 @@ class Worker:
         old, self.configuration = self.configuration, new
         self.journal.use_epoch(new.epoch)
         self.desk.queues = new.queues
-        retiring, self.desk.policy = self.desk.policy, _runner(policy, new)
+        retiring, self.desk.policy = self.desk.policy, _runner(policy, new, self.policy_counts)
         if retiring is not None:
             task = self._loop.create_task(retiring.retire(), name="retire a policy")
             self._retiring.add(task)
@@ -234,12 +236,14 @@ def _own_names(configuration: Configuration) -> set[str]:
     return {configuration.node.hostname, *(listener.hostname for listener in configuration.smtp_listeners)}
 
 
-def _runner(policy: Policy | None, configuration: Configuration) -> PolicyRunner | None:
+def _runner(
+    policy: Policy | None, configuration: Configuration, counts: dict[str, PolicyCounts]
+) -> PolicyRunner | None:
     if policy is None:
         return None
     node = configuration.node
     policy_dns.use_nameservers(configuration.dns.nameservers)
-    return PolicyRunner(policy, node.policy_timeout, node.policy_threads)
+    return PolicyRunner(policy, node.policy_timeout, node.policy_threads, counts=counts)
 
 
 def _queue_config(configuration: Configuration) -> Callable[[QueueName], QueueConfig]:
