@@ -12,6 +12,8 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from penstock.ingress.acceptance import (
     Authority,
     Envelope,
@@ -174,7 +176,7 @@ class Dialogue:
         self._questions.ask(
             "on_ehlo",
             lambda: (self._view.session(), extensions),
-            lambda _: self.session.accept_hello(tuple(extensions)),
+            lambda _: self.session.accept_as(msgspec.structs.replace(event, offered=tuple(extensions))),
         )
 
     def _on_reply(self, event: Replying) -> None:

@@ -41,6 +41,11 @@ class Standing:
         self.offered = frozenset()
         self.transaction = None
 
+    def sender(self) -> str:
+        """The reverse-path of the open transaction, "" for none."""
+        transaction = self.transaction
+        return str(transaction.mail.reverse_path or "") if transaction is not None else ""
+
     def offer(self) -> tuple[str, ...]:
         """The extensions that this client may use now, as EHLO lists them."""
         limits = self.limits
@@ -61,7 +66,8 @@ def check(verb: Verb, argument: bytes, standing: Standing) -> ServerEvent | None
             raise Refusal(command.SYNTAX)
         return DataAsked()
     if verb is Verb.EHLO:
-        return Hello(command.parse_hello(argument), is_extended=True, offered=standing.offer())
+        offered = standing.offer()
+        return Hello(command.parse_hello(argument), True, offered, frozenset(offered))
     if verb is Verb.HELO:
         return Hello(command.parse_hello(argument), is_extended=False)
     if verb is Verb.STARTTLS:

@@ -32,8 +32,9 @@ class Intake:
         self._late: ChunkReader | None = None
         self.chunk = Chunk(0, is_last=True)
 
-    def begin_data(self, transaction: Transaction, limits: ServerLimits) -> None:
+    def begin_data(self, transaction: Transaction | None, limits: ServerLimits) -> None:
         """Mail data comes next."""
+        assert transaction is not None  # noqa: S101 -- DATA is read in a transaction only
         transaction.data = DataReader(limits.max_message_size, limits.line_length_hard_limit)
 
     def begin_chunk(self, transaction: Transaction | None, chunk: Chunk, limits: ServerLimits) -> None:

@@ -22,19 +22,20 @@ class Ready(msgspec.Struct, frozen=True):
     octets: bytes
 
 
-def _ready(answer: Reply) -> Ready:
+def ready(answer: Reply) -> Ready:
+    """A reply with its octets."""
     return Ready(answer, answer.to_bytes())
 
 
-MAIL_OK: Final = _ready(reply(250, "2.1.0", "sender ok"))
-RCPT_OK: Final = _ready(reply(250, "2.1.5", "recipient ok"))
-DATA_GO: Final = _ready(reply(354, None, "send mail data; end with <CRLF>.<CRLF>"))
+MAIL_OK: Final = ready(reply(250, "2.1.0", "sender ok"))
+RCPT_OK: Final = ready(reply(250, "2.1.5", "recipient ok"))
+DATA_GO: Final = ready(reply(354, None, "send mail data; end with <CRLF>.<CRLF>"))
 #: To commands that change nothing but the transaction.
 SIMPLE: Final[dict[Verb, Ready]] = {
-    Verb.RSET: _ready(reply(250, "2.0.0", "flushed")),
-    Verb.NOOP: _ready(reply(250, "2.0.0", "ok")),
-    Verb.VRFY: _ready(reply(252, "2.5.0", "not verified here; send a message and see (RFC 5321 3.5.3)")),
-    Verb.HELP: _ready(
+    Verb.RSET: ready(reply(250, "2.0.0", "flushed")),
+    Verb.NOOP: ready(reply(250, "2.0.0", "ok")),
+    Verb.VRFY: ready(reply(252, "2.5.0", "not verified here; send a message and see (RFC 5321 3.5.3)")),
+    Verb.HELP: ready(
         reply(
             214,
             "2.0.0",

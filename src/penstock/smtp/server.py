@@ -10,11 +10,11 @@ plain octets in and out, and is told by ``secured`` that from there on they come
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from penstock.mail.reply import Reply, reply
 from penstock.smtp import auth, chunk, command, extension, replies
+from penstock.smtp.apply import apply, refused
 from penstock.smtp.check import Standing, begin_auth, check
 from penstock.smtp.command import COMMAND_LINE_LIMIT, ERROR_LIMIT, Refusal
 from penstock.smtp.intake import Intake, Read
@@ -55,15 +55,6 @@ __all__ = [
 
 #: Failed authentications of one session; RFC 4954 4 leaves the number to the server.
 AUTH_FAILURES: Final = 3
-#: What an event answers, as refusals name it.
-_NAMES: Final[dict[type, str]] = {
-    TlsAsked: "STARTTLS",
-    AuthGiven: "AUTH",
-    XclientGiven: "XCLIENT",
-    MailGiven: "MAIL",
-    RecipientGiven: "RCPT",
-    DataAsked: "DATA",
-}
 
 
 class ServerSession:
@@ -234,7 +225,7 @@ class ServerSession:
     def feed(self, data: bytes) -> None:
         """Give it octets from the client."""
         if self._phase is Phase.TLS:
-            # in the clear, and before the client can have read our 220: see _accept_session
+            # in the clear, and before the client can have read our 220: as in apply
             self.close(replies.TALKS_BEHIND_STARTTLS)
         elif self._phase is not Phase.CLOSED:
             self._lines.feed(data)
@@ -400,99 +391,41 @@ class ServerSession:
 
     def accept(self, positive: Reply | None = None) -> None:  # hot: micro_smtp
         """Answer the event positively and apply it. ``positive`` is needed for MessageGiven alone: the reply with its ids."""
-        event, self._event = self._event, None
-        if event is None:
-            raise RuntimeError("there is no event to answer")
-        standing = self._standing
-        if isinstance(event, MailGiven):
-            standing.transaction = Transaction(event.command)
-            self._move(Verb.MAIL)
-            self._outbox.say_ready(replies.MAIL_OK, "MAIL")
-        elif isinstance(event, RecipientGiven):
-            assert standing.transaction is not None  # noqa: S101 -- nothing is read while an event waits
-            standing.transaction.add(event.forward_path, event.dsn)
-            self._move(Verb.RCPT)
-            self._outbox.say_ready(replies.RCPT_OK, "RCPT")
-        elif isinstance(event, DataAsked):
-            self._begin_data()
-        elif isinstance(event, MessageGiven):
-            self._outbox.say(positive or reply(250, "2.0.0", "OK"), event.command)
-            standing.messages += 1
-            self._errors = 0
-            standing.transaction = None
+        event = self._answered()
+        applied = apply(event, self._standing, positive, has_input=self.has_input)
+        if applied.is_final:
+            self._refuse(applied.said.reply, applied.name)
+            self._shut()
+            return
+        if applied.verb is not None:
+            self._move(applied.verb)
+            if applied.verb is Verb.DATA:
+                self._intake.begin_data(self._standing.transaction, self._standing.limits)
         else:
-            self._accept_session(event)
+            self._errors = 0  # a message
+        self._outbox.say_ready(applied.said, applied.name)
 
-    def accept_as(self, event: MailGiven | RecipientGiven) -> None:
-        """Answer MailGiven or RecipientGiven with another of its kind in its place: what the policy has made of it."""
+    def accept_as(self, event: Hello | MailGiven | RecipientGiven) -> None:
+        """Answer an event with another of its kind in its place: what the policy has made of it."""
+        if type(event) is not type(self._event):
+            raise TypeError(f"there is no such event to answer, but {self._event}")
         self._event = event
         self.accept()
 
-    def accept_hello(self, keywords: Sequence[str]) -> None:
-        """Answer Hello, with these keywords as what is offered: of those that could be, none but these may be used."""
-        event, self._event = self._event, None
-        if not isinstance(event, Hello):
-            raise TypeError(f"there is no EHLO to answer, but {event}")
-        offered = keywords if event.is_extended else ()
-        standing = self._standing
-        standing.offered = frozenset(event.offered).intersection(offered)
-        standing.transaction = None
-        self._move(Verb.EHLO)
-        self._outbox.say(replies.hello(standing.limits, offered), "EHLO" if event.is_extended else "HELO")
-
-    def _accept_session(self, event: ServerEvent) -> None:
-        standing = self._standing
-        if isinstance(event, Hello):
-            self._event = event
-            self.accept_hello(event.offered)
-        elif isinstance(event, AuthGiven):
-            standing.is_authenticated = True
-            standing.offered -= {extension.AUTH}
-            self._outbox.say(replies.AUTH_OK, "AUTH")
-        elif isinstance(event, XclientGiven):
-            standing.begin_anew()
-            self._move(Verb.XCLIENT)
-            self._outbox.say(replies.banner(standing.limits), "XCLIENT")
-        elif not isinstance(event, TlsAsked):
-            raise TypeError(f"{type(event).__name__} is answered by say")
-        elif self.has_input:
-            # not even read: the handshake would make the client's octets of whoever put these here (CVE-2011-0411)
-            self._refuse(replies.TALKS_BEHIND_STARTTLS, "STARTTLS")
-            self._shut()
-        else:
-            self._move(Verb.STARTTLS)
-            self._outbox.say(replies.TLS_GO, "STARTTLS")
-
-    def _begin_data(self) -> None:
-        transaction, limits = self._standing.transaction, self._standing.limits
-        assert transaction is not None  # noqa: S101 -- DATA is read in a transaction only
-        if self.has_input:
-            self._refuse(replies.TALKS_EARLY, "DATA")
-            self._shut()
-            return
-        self._move(Verb.DATA)
-        self._intake.begin_data(transaction, limits)
-        self._outbox.say_ready(replies.DATA_GO, "DATA")
-
-    def refuse(self, negative: Reply, *, is_final: bool = False) -> None:
-        """Answer the event with a 4yz or 5yz; 421 closes the session after it, any other if it ``is_final``."""
+    def _answered(self) -> ServerEvent:
+        """The event that is answered now."""
         event, self._event = self._event, None
         if event is None:
             raise RuntimeError("there is no event to answer")
+        return event
+
+    def refuse(self, negative: Reply, *, is_final: bool = False) -> None:
+        """Answer the event with a 4yz or 5yz; 421 closes the session after it, any other if it ``is_final``."""
         if not (negative.is_temporary or negative.is_permanent):
             raise ValueError(f"a refusal is a 4yz or a 5yz, not {negative}")
-        name = _NAMES.get(type(event), "HELO")
-        recipient, sender = "", None
-        if isinstance(event, Hello):
-            name = "EHLO" if event.is_extended else "HELO"
-        elif isinstance(event, RecipientGiven):
-            recipient = str(event.forward_path)
-        elif isinstance(event, MailGiven):
-            sender = str(event.command.reverse_path or "")
-        elif isinstance(event, MessageGiven):
-            name = event.command
+        event = self._answered()
         self._is_data_refused = isinstance(event, DataAsked)
-        self._refuse(negative, name, recipient, sender)
+        self._outbox.refuse(refused(event, negative, self._standing))
         if isinstance(event, MessageGiven):
             self._standing.transaction = None
         elif isinstance(event, AuthGiven) and negative.is_permanent:
@@ -510,11 +443,8 @@ class ServerSession:
         self._event = None
         self._outbox.seen(answer)
 
-    def _refuse(self, negative: Reply, name: str, recipient: str = "", sender: str | None = None) -> None:
-        if sender is None:
-            transaction = self._standing.transaction
-            sender = str(transaction.mail.reverse_path or "") if transaction is not None else ""
-        self._outbox.refuse(Refused(negative, name, sender, recipient))
+    def _refuse(self, negative: Reply, name: str, recipient: str = "") -> None:
+        self._outbox.refuse(Refused(negative, name, self._standing.sender(), recipient))
 
     def _violate(self, refusal: Refusal, verb: Verb | None) -> None:
         """Refuse what is wrong by itself, and count it. What is no command, right behind a DATA that was refused, is mail data: the end.

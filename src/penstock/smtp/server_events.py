@@ -34,11 +34,16 @@ class ServerLimits(msgspec.Struct, frozen=True):
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """EHLO or HELO with the client's name. ``accept_hello`` answers it with what is offered: these keywords, or some of them."""
+    """EHLO or HELO with the client's name.
+
+    ``offered`` are the keywords that it is answered with, of which those in ``could_offer`` may then be used: ``accept_as`` with fewer keywords
+    takes their extensions away, with others only says them.
+    """
 
     name: str
     is_extended: bool
     offered: tuple[str, ...] = ()
+    could_offer: frozenset[str] = frozenset()
 
 
 class TlsAsked(msgspec.Struct, frozen=True):
