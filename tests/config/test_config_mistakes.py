@@ -24,7 +24,7 @@ def problems_of(root: Path) -> list[Problem]:
         problems += check_authorities(outline.tls_ca_file, str(root))
     if outline.policy is not None:
         try:
-            policy.load(outline.policy)
+            policy.load(outline.policy, named_by="node.policy")
         except ConfigError as error:
             problems += error.problems
     return problems

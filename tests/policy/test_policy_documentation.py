@@ -127,6 +127,16 @@ def test_every_event_of_others_has_a_row() -> None:
         assert f"| `{name}`" in PAGE
 
 
+def test_the_command_that_makes_a_hash_makes_that_of_the_example(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the password that the page tells."""
+    (program,) = re.findall(r"^python3 -c '(.*)'$", PAGE, flags=re.MULTILINE)
+    monkeypatch.setattr("getpass.getpass", lambda: "correct horse")
+    exec(program, {})
+    assert f'"{capsys.readouterr().out.strip()}"' in examples()["Tenant by login"]
+
+
 def refusal(verdict: Verdict) -> str:
     """A refusal as one line, "" for none."""
     assert not verdict.fault, verdict.fault

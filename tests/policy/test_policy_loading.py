@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from penstock import policy
+from penstock.mail.duration import Seconds
 from penstock.mail.problem import ConfigError
 from penstock.policy.hooks import KINDS, NOT_YET, HookKind
 from penstock.policy.loading import MODULE_NAME
@@ -140,6 +143,44 @@ def test_an_interrupt_from_the_keyboard_ends_the_program_and_not_the_policy(tmp_
     assert MODULE_NAME not in sys.modules
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("x = 1\nwhile True:\n    pass\n", ("line 2", "line 3")),
+        ("import json\ndef spin():\n    while True: json.loads('{}')\n\nspin()\n", ("line 3",)),
+        (
+            "for _ in range(3):\n    try:\n        while True: pass\n    except BaseException: pass\n",
+            ("line 3",),
+        ),
+        ("import threading\nthreading.Event().wait()\n", ("line 2",)),
+    ],
+    ids=["a loop", "in a function and beyond", "a stubborn loop", "waiting in C"],
+)
+def test_a_file_that_does_not_end_is_told_with_its_line(
+    tmp_path: Path, text: str, line: tuple[str, ...]
+) -> None:
+    """``check``, ``serve`` and a reload go on."""
+    path = tmp_path / "policy.py"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        policy.load(path, deadline=Seconds(0.1))
+    (problem,) = caught.value.problems
+    assert problem.key in line
+    assert problem.what == "was still running after 0.1 s"
+    assert "what takes long belongs into them" in problem.hint
+    assert MODULE_NAME not in sys.modules
+
+
+def test_a_file_that_stops_when_told_to_leaves_no_thread(tmp_path: Path) -> None:
+    """One that cannot be told is left behind, and is nobody's hindrance."""
+    path = tmp_path / "policy.py"
+    path.write_text("while True: pass\n")
+    before = threading.active_count()
+    with pytest.raises(ConfigError):
+        policy.load(path, deadline=Seconds(0.05))
+    assert threading.active_count() <= before
+
+
 @pytest.mark.parametrize("hook", NOT_YET)
 def test_a_hook_that_is_not_called_yet_is_refused_by_name(tmp_path: Path, hook: str) -> None:
     """A policy that is silently not applied is worse than none."""
@@ -169,12 +210,33 @@ def test_a_hook_takes_what_it_is_given_and_nothing_else(tmp_path: Path, kind: Ho
         ("async def on_mail(a, b): yield\n", "policy.py: line 1: hook on_mail is a generator; use return, not yield"),
         ("on_mail = 5\n", "policy.py: on_mail: hook on_mail is no function; write: def on_mail(session, transaction)"),
         ("from penstock.policy import inline\n@inline\nasync def on_mail(a, b): pass\n", "policy.py: line 2: raised TypeError: a coroutine"),
+        ("class on_mail: pass\n", "policy.py: on_mail: hook on_mail is a class, and a hook is a function; write: def on_mail(session, transaction)"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_a_hook_is_told(tmp_path: Path, text: str, said: str) -> None:
     """While it is loaded, and not when the first client comes."""
     (line,) = problems(tmp_path, text)
     assert line.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("@cached", "cached has to be told for how many seconds: write @cached(ttl=60); "),
+        ("@cached()", "cached has to be told for how many seconds: write @cached(ttl=60); "),
+        ("@cached(ttl='1m')", "cached takes numbers: write @cached(ttl=60, size=10_000, stale=0); "),
+        ("@cached(-1)", "cached takes a ttl above 0, a size of 1 or more, and a stale of 0 or more; "),
+        (
+            "@inline()",
+            "inline takes nothing but the function behind it: write @inline, without parentheses; ",
+        ),
+    ],
+)
+def test_a_decorator_that_is_written_wrong_is_told(tmp_path: Path, text: str, said: str) -> None:
+    """With how it is written."""
+    (line,) = problems(tmp_path, f"from penstock.policy import *\n{text}\ndef on_mail(a, b): pass\n")
+    assert re.match(r"policy\.py: line 2: raised (Type|Value)Error: ", line)
+    assert said in line
 
 
 def test_hooks_run_where_they_say(tmp_path: Path) -> None:
@@ -242,3 +304,11 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, make: object, said: 
     assert problem.file == str(path)
     assert problem.what.startswith(said)
     assert problem.hint
+
+
+def test_whoever_names_a_file_that_is_missing_is_told(tmp_path: Path) -> None:
+    """An option of a configuration, or somebody by hand."""
+    for named_by, hint in (("node.policy", "node.policy names it"), ("", "give the right path")):
+        with pytest.raises(ConfigError) as caught:
+            policy.load(tmp_path / "policy.py", named_by=named_by)
+        assert [problem.hint for problem in caught.value.problems] == [hint]

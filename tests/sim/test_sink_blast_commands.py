@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cyclopts import App
 
 from penstock.cli.blast import blast
 from penstock.cli.sink import sink
+from penstock.sim.certificates import Authority
 from penstock.sim.endpoint import parse_endpoint
 from penstock.sim.sink.behaviour import Kind, Stage
 from penstock.sim.sink.script import load_script
@@ -77,7 +79,7 @@ def listening(process: subprocess.Popen[str]) -> str:
         (sink, ["--sync"], "--record or --dump"),
         (sink, ["--require-auth"], "--auth USER:PASSWORD"),
         (sink, ["--auth", "anna"], "write USER:PASSWORD"),
-        (sink, ["--tls", "implicit", "--tls-certificate", "a.pem"], "need each other"),
+        (sink, ["--tls", "implicit", "--tls-private-key", "a.pem"], "needs --tls-certificate"),
         (sink, ["--tls-certificate", "a.pem", "--tls-private-key", "a.key"], "--tls starttls"),
         (sink, ["--script", "/nonexistent.toml"], "cannot be read"),
         (blast, ["--to-server", "192.0.2.1:25"], "--allow-remote"),
@@ -127,6 +129,23 @@ def test_a_certificate_that_cannot_be_used_ends_with_1(
         (tmp_path / "empty.pem").touch()
         assert call(sink, "--tls", "starttls", "--tls-certificate", path, "--tls-private-key", path) == 1
         assert capsys.readouterr().err.startswith("penstock sink: ")
+
+
+def test_a_certificate_without_a_key_in_its_file_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what would be right; an encrypted key is asked nobody about."""
+    certificate, key = Authority().issue("mx.here.test").write(tmp_path)
+    assert call(sink, "--tls", "starttls", "--tls-certificate", str(certificate)) == 1
+    assert "or the key's as --tls-private-key" in capsys.readouterr().err
+    loaded = serialization.load_pem_private_key(key.read_bytes(), None)
+    encrypted = serialization.BestAvailableEncryption(b"secret")
+    key.write_bytes(
+        loaded.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encrypted)
+    )
+    arguments = ["--tls-certificate", str(certificate), "--tls-private-key", str(key)]
+    assert call(sink, "--tls", "starttls", *arguments) == 1
+    assert "cannot be used" in capsys.readouterr().err
 
 
 @pytest.mark.system

@@ -151,13 +151,18 @@ def test_starttls_can_be_scripted() -> None:
     run(scene())
 
 
-def test_a_certificate_of_ones_own_is_presented(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_one_file", [False, True])
+def test_a_certificate_of_ones_own_is_presented(tmp_path: Path, is_one_file: bool) -> None:
     """Whoever trusts its authority gets through; a session can be resumed, and the record says so."""
     authority = Authority()
     certificate, private_key = authority.issue("mx.here.test").write(tmp_path)
     context = ssl.create_default_context(cadata=authority.pem.decode())
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    options = SinkOptions(tls=TlsMode.IMPLICIT, tls_certificate=certificate, tls_private_key=private_key)
+    own_key: Path | None = private_key
+    if is_one_file:
+        certificate.write_bytes(certificate.read_bytes() + private_key.read_bytes())
+        own_key = None
+    options = SinkOptions(tls=TlsMode.IMPLICIT, tls_certificate=certificate, tls_private_key=own_key)
 
     async def scene() -> None:
         session = None

@@ -3,84 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import getpass
 import os
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from cyclopts import App, Parameter
 
 from penstock.cli.checking import complain
+from penstock.cli.trial import Scene, Trial, try_policy
+from penstock.config import load as load_configuration
 from penstock.mail.address import AddressError, parse_address
-from penstock.mail.duration import QuantityError, Seconds, parse_duration
-from penstock.mail.message import header_end
+from penstock.mail.configuration import QueuesConfig
+from penstock.mail.duration import QuantityError, parse_duration
+from penstock.mail.network import parse_ip
 from penstock.mail.problem import ConfigError
+from penstock.mail.queue_name import is_label
 from penstock.mail.records import MetaValue
-from penstock.mail.reply import Reply, reply
-from penstock.policy import (
-    Credentials,
-    Extensions,
-    Granted,
-    Message,
-    Policy,
-    PolicyRunner,
-    Recipient,
-    Session,
-    SessionFacts,
-    TlsFacts,
-    Transaction,
-    Verdict,
-    load,
-)
+from penstock.policy import Credentials, Session, SessionFacts, TlsFacts, load
+from penstock.sim.endpoint import EndpointError, parse_endpoint
 
+T = TypeVar("T")
 app = App(name="policy", help="Try a policy.")
 
-_EXTENSIONS: Final = ("PIPELINING", "ENHANCEDSTATUSCODES", "8BITMIME", "SMTPUTF8", "SIZE", "CHUNKING", "DSN")
 _TLS: Final = TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384")
-_FAILED: Final = reply(535, "5.7.8", "authentication failed")
 #: Where ``--auth`` finds the password; asked for on a terminal otherwise.
 _VARIABLE: Final = "PENSTOCK_AUTH_PASSWORD"
+_Repeated = Parameter(negative="", consume_multiple=False, show_default=False)
+_Flag = Parameter(negative="", show_default=False)
 
 
-class Tried(msgspec.Struct, frozen=True):
-    """What one hook did. ``about`` is the recipient in ``on_rcpt``; ``reply`` is None where it let the client go on."""
-
-    hook: str
-    about: str
-    reply: str | None
-    milliseconds: float
-    fault: str = ""
-
-
-class Trial(msgspec.Struct):
-    """What came of a message. From ``tenant`` on it is as the policy left it; ``header`` is a diff, a line of the header in each."""
-
-    hooks: list[Tried]
-    is_accepted: bool = False
-    tenant: str | None = None
-    campaign: str | None = None
-    reverse_path: str = ""
-    recipients: list[str] = []
-    meta: dict[str, MetaValue] = {}
-    options: dict[str, str] = {}
-    header: list[str] = []
-
-
-class _Given(msgspec.Struct, frozen=True):
-    """The scene: who sends what to whom."""
-
-    facts: SessionFacts
-    ehlo: str
-    sender: str
-    recipients: tuple[str, ...]
-    credentials: Credentials | None
-    may_relay: bool
-    content: bytes
+class _UsageError(ValueError):
+    """An option cannot be used: its name, what is wrong, and what would be right."""
 
 
 @app.command(name="test")
@@ -90,15 +47,19 @@ def try_message(
     /,
     *,
     sender: str = "sender@example.com",
-    recipient: Annotated[tuple[str, ...], Parameter(negative="")] = ("recipient@example.net",),
+    recipient: Annotated[tuple[str, ...], _Repeated] = ("recipient@example.net",),
     peer: str = "127.0.0.1",
     ehlo: str = "client.example.com",
     listener: str = "127.0.0.1:25",
     auth: str | None = None,
-    tls: Annotated[bool, Parameter(negative="")] = False,
-    may_relay: bool = True,
+    tls: Annotated[bool, _Flag] = False,
+    may_relay: Annotated[bool, Parameter(show_default=False)] = True,
+    tenant: str | None = None,
+    meta: Annotated[tuple[str, ...], _Repeated] = (),
+    tenants: str | None = None,
+    config: Annotated[str | None, Parameter(name=["--config", "-c"])] = None,
     timeout: str = "5s",
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, _Flag] = False,
 ) -> int:
     """Take a message through a policy, from on_connect to on_message, and show what it decides. Nothing is sent.
 
@@ -113,7 +74,7 @@ def try_message(
     sender
         The reverse-path; "" for the null reverse-path.
     recipient
-        A forward-path; may be given more than once.
+        A forward-path; may be repeated. Default: recipient@example.net.
     peer
         The client's IP address.
     ehlo
@@ -121,188 +82,146 @@ def try_message(
     listener
         Our address and port.
     auth
-        The client authenticates as this user; the password is in $PENSTOCK_AUTH_PASSWORD, or asked for.
+        The client authenticates as this user; the password is in $PENSTOCK_AUTH_PASSWORD, or asked for on a terminal.
     tls
         The connection is encrypted.
     may_relay
-        The client may send to any domain.
+        Whether the client may send to any domain, as one of relay_hosts. Default: it may.
+    tenant
+        The session's tenant at its beginning.
+    meta
+        Metadata of the session, NAME=VALUE, as a listener's meta; may be repeated.
+    tenants
+        The tenants that exist, with commas between them: mail of another one is refused. Default: those of --config; any, without it.
+    config
+        A penstock.toml, whose tenants and tenant and campaign header are used, and nothing else of it.
     timeout
         How long a hook may take.
     json
         Show the result as JSON.
     """
     try:
-        policy = load(file)
-        given = _Given(
+        deadline = _of_option("--timeout", timeout, parse_duration)
+        scene = Scene(
             _facts(peer, listener, tls),
             ehlo,
-            str(parse_address(sender)) if sender else "",
-            tuple(str(parse_address(address)) for address in recipient),
+            str(_of_option("--sender", sender, parse_address)) if sender else "",
+            tuple(str(_of_option("--recipient", address, parse_address)) for address in recipient),
             Credentials("PLAIN", auth, _password()) if auth is not None else None,
             may_relay,
+            _label("--tenant", tenant) if tenant is not None else None,
+            _metadata(meta),
+            _queues(config, tenants),
             _content(message),
         )
-        deadline = parse_duration(timeout)
+        policy = load(file)
     except ConfigError as error:
         complain(error)
         return 2
-    except (AddressError, QuantityError, OSError, ValueError) as error:
+    except _UsageError as error:
         print(f"penstock policy test: {error}", file=sys.stderr)
         return 2
-    trial = asyncio.run(_try(policy, given, deadline))
+    trial = asyncio.run(try_policy(policy, scene, deadline))
     if json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(trial), indent=2).decode() + "\n")
     else:
         print("\n".join(_lines(trial)))
-    return 0 if trial.is_accepted else 1
+    return 0 if trial.outcome == "accepted" else 1
+
+
+def _of_option(option: str, value: str, parse: Callable[[str], T]) -> T:
+    """The value of an option; _UsageError with its name."""
+    try:
+        return parse(value)
+    except (AddressError, QuantityError, EndpointError) as error:
+        raise _UsageError(f"{option}: {error}") from None
 
 
 def _facts(peer: str, listener: str, tls: bool) -> SessionFacts:
-    address, _, port = listener.rpartition(":")
-    if not address or not port.isascii() or not port.isdigit():
-        raise ValueError(f"a listener is written 127.0.0.1:25 or [::1]:25, not {listener!r}")
+    try:
+        peer_address = str(parse_ip(peer))
+    except ValueError:
+        raise _UsageError(
+            f"--peer: {peer!r} is no IP address; write one such as 192.0.2.7 or 2001:db8::7"
+        ) from None
+    endpoint = _of_option("--listener", listener, lambda text: parse_endpoint(text, allow_remote=True))
     return SessionFacts(
-        peer_address=peer,
+        peer_address=peer_address,
         peer_port=50_000,
-        local_address=address.strip("[]"),
-        local_port=int(port),
-        listener=listener,
+        local_address=endpoint.address,
+        local_port=endpoint.port,
+        listener=str(endpoint),
         tls=_TLS if tls else None,
     )
 
 
+def _label(option: str, name: str) -> str:
+    if not is_label(name):
+        raise _UsageError(
+            f"{option}: {name!r} is no tenant; a name is 1 to 128 printable ASCII characters without spaces and : @ !"
+        )
+    return name
+
+
+def _metadata(given: tuple[str, ...]) -> dict[str, MetaValue]:
+    values: dict[str, MetaValue] = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise _UsageError(f"--meta: {item!r} has no value; write NAME=VALUE")
+        values[name] = value
+    try:
+        Session(meta=values)
+    except ValueError as error:
+        raise _UsageError(f"--meta: {error}") from None
+    return values
+
+
+def _queues(config: str | None, tenants: str | None) -> QueuesConfig | None:
+    """The tenants that exist, and the header fields that name them; None for any. ConfigError."""
+    queues = load_configuration(config).queues if config is not None else None
+    if tenants is None:
+        return queues
+    names = frozenset(_label("--tenants", name.strip()) for name in tenants.split(","))
+    return msgspec.structs.replace(queues or QueuesConfig(), tenants=names)
+
+
 def _password() -> str:
     given = os.environ.get(_VARIABLE)
-    if given is None and sys.stdin.isatty():
-        given = getpass.getpass()
-    return given or ""
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise _UsageError(f"--auth: there is no terminal to ask for the password on; give it in ${_VARIABLE}")
+    return getpass.getpass()
 
 
 def _content(message: Path) -> bytes:
     """The message as a client would send it: lines that end with CRLF."""
-    octets = sys.stdin.buffer.read() if str(message) == "-" else message.read_bytes()
+    try:
+        octets = sys.stdin.buffer.read() if str(message) == "-" else message.read_bytes()
+    except FileNotFoundError:
+        raise _UsageError(
+            f"{message}: does not exist; give the path of a message, or - for standard input"
+        ) from None
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise _UsageError(f"{message}: cannot be read: {why}; give the path of a message") from None
     lines = octets.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
     return b"\r\n".join(lines) + b"\r\n"
 
 
-class _Trier:
-    """Asks the hooks that the policy has, and notes what each did."""
-
-    def __init__(self, runner: PolicyRunner, session: Session) -> None:
-        self._runner = runner
-        self._session = session
-        self.tried: list[Tried] = []
-
-    async def ask(self, hook: str, *arguments: object, about: str = "") -> Verdict:
-        """The verdict of a hook; one that the policy does not have lets everything pass."""
-        if not self._runner.has(hook):
-            return Verdict()
-        answered: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        began = time.perf_counter()
-        self._runner.ask(hook, arguments, answered.set_result)
-        verdict = await answered
-        took = round((time.perf_counter() - began) * 1000, 3)
-        refusal = _FAILED if hook == "on_auth" and verdict.value is False else verdict.refusal
-        self.tried.append(
-            Tried(hook, about, str(refusal) if refusal is not None else None, took, verdict.fault)
-        )
-        if refusal is not None and self._runner.has("on_reply"):
-            changed = await self.ask("on_reply", self._session, refusal, about=about)
-            if isinstance(changed.value, Reply):
-                self.tried[-1] = msgspec.structs.replace(self.tried[-1], reply=str(changed.value))
-        return verdict
-
-
-async def _try(policy: Policy, given: _Given, deadline: Seconds) -> Trial:
-    runner = PolicyRunner(policy, deadline)
-    session = Session(given.facts, may_relay=given.may_relay)
-    trier = _Trier(runner, session)
-    trial = Trial(trier.tried)
-    try:
-        message = await _transaction(trier, session, given)
-    finally:
-        await runner.close()
-    trial.options = {name: str(value) for name, value in session.overrides.items()}
-    trial.tenant = session.tenant
-    if message is not None:
-        decision = message.decision()
-        trial.is_accepted = True
-        trial.tenant, trial.campaign = decision.tenant, decision.campaign
-        trial.reverse_path = str(decision.reverse_path or "")
-        trial.recipients = [str(address) for address, _ in decision.recipients]
-        trial.meta = decision.meta
-        trial.header = _difference(given.content, decision.content)
-    return trial
-
-
-async def _transaction(trier: _Trier, session: Session, given: _Given) -> Message | None:
-    """The message as far as it came; None if there was none in the end."""
-    if (await trier.ask("on_connect", session)).refusal is not None:
-        return None
-    session.facts = msgspec.structs.replace(session.facts, ehlo_name=given.ehlo, is_extended=True)
-    if (await trier.ask("on_ehlo", session, Extensions(_EXTENSIONS))).refusal is not None:
-        return None
-    if given.credentials is not None and not await _authenticate(trier, session, given.credentials):
-        return None
-    reverse_path = parse_address(given.sender) if given.sender else None
-    transaction = Transaction(session, reverse_path, size=len(given.content))
-    if (await trier.ask("on_mail", session, transaction)).refusal is not None:
-        return None
-    for address in given.recipients:
-        recipient = Recipient(address)
-        verdict = await trier.ask("on_rcpt", session, transaction, recipient, about=address)
-        if verdict.is_final:
-            return None
-        if verdict.refusal is None and not session.may_relay:
-            trier.tried.append(Tried("", address, "550 5.7.1 relaying not permitted", 0.0))
-        elif verdict.refusal is None:
-            transaction.accept(recipient)
-    if not transaction.recipients:
-        return None
-    message = Message(transaction, given.content)
-    verdict = await trier.ask("on_message", message)
-    return message if verdict.refusal is None else None
-
-
-async def _authenticate(trier: _Trier, session: Session, credentials: Credentials) -> bool:
-    verdict = await trier.ask("on_auth", session, credentials)
-    if verdict == Verdict():
-        trier.tried.append(Tried("on_auth", "", "the policy has no such hook, so AUTH is not offered", 0.0))
-    if not isinstance(verdict.value, Granted):
-        return False
-    name = credentials.authentication_id
-    session.facts = msgspec.structs.replace(
-        session.facts, authentication_id=name, authorization_id=verdict.value.authorization_id or name
-    )
-    session.may_relay = True
-    if verdict.value.tenant is not None:
-        session.tenant = verdict.value.tenant
-    return True
-
-
-def _difference(before: bytes, after: bytes) -> list[str]:
-    """The lines of the header that went (``-``) and came (``+``)."""
-    old, new = (
-        content[: header_end(content)].decode("utf-8", "replace").splitlines() for content in (before, after)
-    )
-    return [
-        line
-        for line in difflib.unified_diff(old, new, n=0, lineterm="")
-        if line[:3] not in ("---", "+++", "@@ ")
-    ]
-
-
 def _lines(trial: Trial) -> Iterator[str]:
-    for tried in trial.hooks:
-        about = f" {tried.about}" if tried.about else ""
-        yield f"{tried.hook + about:<44} {tried.milliseconds:>9.3f} ms  {tried.reply or 'go on'}"
+    names = [f"{tried.hook} {tried.about}".rstrip() for tried in trial.hooks]
+    width = max(map(len, names), default=0)
+    for name, tried in zip(names, trial.hooks, strict=True):
+        yield f"{name:<{width}}  {tried.milliseconds:>9.3f} ms  {tried.reply or 'go on'}"
         yield from (f"    {line}" for line in tried.fault.splitlines())
-    yield f"the message would be {'accepted' if trial.is_accepted else 'refused'}"
+    yield f"the message would be {trial.outcome}"
     yield f"tenant: {trial.tenant or '-'}   campaign: {trial.campaign or '-'}"
     if trial.recipients:
         yield f"from: <{trial.reverse_path}>   to: {', '.join(trial.recipients)}"
-    for name, value in (*trial.meta.items(), *trial.options.items()):
-        yield f"{'option' if name in trial.options else 'meta'} {name}: {value!r}"
+    for kind, values in (("meta", trial.meta), ("option", trial.options)):
+        yield from (f"{kind} {name}: {value!r}" for name, value in values.items())
     if trial.header:
         yield "header:"
         yield from (f"    {line}" for line in trial.header)

@@ -132,7 +132,7 @@ def sink(
     tls_certificate
         PEM file with the certificate, and those behind it. Without one, a certificate is made.
     tls_private_key
-        PEM file with its key.
+        PEM file with its key, without a passphrase. Default: the file of the certificate.
     auth
         Offer AUTH PLAIN and LOGIN to this USER:PASSWORD; under TLS only, where there is any.
     require_auth
@@ -178,7 +178,7 @@ def sink(
     try:
         server = Sink(options, script=loaded, record=record, dump=dump, sync=sync)
     except ssl.SSLError as error:
-        return _complain(f"the certificate and its key cannot be used: {error.reason}", 1)
+        return _complain(f"the certificate and its key cannot be used: {_reason(options, error)}", 1)
     except OSError as error:
         return _complain(f"{error.filename or tls_certificate}: {error.strerror}", 1)
     return uvloop.run(_serve(server, endpoints, _Printer(is_json=json, is_quiet=quiet)))
@@ -206,10 +206,18 @@ def _login(auth: str | None, *, is_required: bool) -> Login | None:
 
 
 def _check_certificate(options: SinkOptions) -> None:
-    if (options.tls_certificate is None) is not (options.tls_private_key is None):
-        raise _UsageError("--tls-certificate and --tls-private-key need each other")
+    if options.tls_certificate is None and options.tls_private_key is not None:
+        raise _UsageError("--tls-private-key needs --tls-certificate, the certificate that it is the key of")
     if options.tls_certificate is not None and options.tls is TlsMode.OFF:
         raise _UsageError("--tls-certificate needs --tls starttls or --tls implicit")
+
+
+def _reason(options: SinkOptions, error: ssl.SSLError) -> str:
+    if error.reason:
+        return error.reason.replace("_", " ").lower()
+    if options.tls_private_key is None:
+        return f"name a PEM file that has both as --tls-certificate, or the key's as --tls-private-key, not {options.tls_certificate} alone"
+    return "name PEM files, whole and the key without a passphrase"
 
 
 def _checked_hostname(name: str) -> str:

@@ -26,7 +26,9 @@ class Late(Exception):
     def __init__(self, frames: list[FrameType]) -> None:
         super().__init__()
         self.frames = frames
-        self.lines = [frame.f_lineno for frame in frames]  # now: a frame that goes on says later where it is then
+        self.lines = [
+            frame.f_lineno for frame in frames
+        ]  # now: a frame that goes on says later where it is then
 
 
 def call(function: Callable[[], object], deadline: Seconds) -> None:

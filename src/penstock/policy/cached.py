@@ -66,7 +66,7 @@ class _Results:
 
 
 def cached(
-    ttl: float,
+    ttl: float | None = None,
     size: int = 10_000,
     stale: float = 0.0,
     *,
@@ -74,10 +74,14 @@ def cached(
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Decorate a function so that its results are remembered for ``ttl`` seconds, ``size`` of them.
 
-    Arguments must be hashable: TypeError at the call otherwise. While a call for the same arguments is under way, others wait for its result
-    and do not call again. Where the function raises an Exception, a result that is at most ``stale`` seconds past its time serves instead.
+    ``ttl`` has to be given: TypeError says how. Arguments must be hashable: TypeError at the call otherwise. While a call for the same
+    arguments is under way, others wait for its result and do not call again. Where the function raises an Exception, a result that is at most ``stale`` seconds past its time serves instead.
     ``clock`` is for tests.
     """
+    if ttl is None or callable(ttl):
+        raise TypeError("cached has to be told for how many seconds: write @cached(ttl=60)")
+    if not all(isinstance(number, int | float) for number in (ttl, size, stale)):
+        raise TypeError("cached takes numbers: write @cached(ttl=60, size=10_000, stale=0)")
     if not ttl > 0 or size < 1 or stale < 0:
         raise ValueError("cached takes a ttl above 0, a size of 1 or more, and a stale of 0 or more")
 

@@ -108,8 +108,10 @@ class Hook(msgspec.Struct, frozen=True):
     runs: Runs
 
 
-def inline(function: F) -> F:
+def inline(function: F | None = None, /) -> F:
     """Run this plain function on the event loop itself: it costs least, and while it runs nothing else does. TypeError for a coroutine."""
+    if not callable(function):
+        raise TypeError("inline takes nothing but the function behind it: write @inline, without parentheses")
     if _is_coroutine(function):
         raise TypeError("a coroutine runs on the event loop as it is; inline is for plain functions")
     setattr(function, _MARK, True)
@@ -161,6 +163,9 @@ def check_hooks(file: str, names: Mapping[str, object]) -> list[Problem]:
 
 def _check_hook(file: str, kind: HookKind, value: object) -> list[Problem]:
     right = f"write: def {kind.name}({', '.join(kind.parameters)})"
+    if isinstance(value, type):
+        what = f"hook {kind.name} is a class, and a hook is a function"
+        return [_problem(file, kind.name, value, what, right)]
     if not callable(value):
         return [_problem(file, kind.name, value, f"hook {kind.name} is no function", right)]
     if inspect.isgeneratorfunction(value) or inspect.isasyncgenfunction(value):

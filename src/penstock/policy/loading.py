@@ -142,9 +142,7 @@ def _raised(file: str, error: BaseException) -> ConfigError:
 
 def _endless(file: str, late: bounded.Late, deadline: Seconds) -> ConfigError:
     within = [
-        line
-        for frame, line in zip(late.frames, late.lines, strict=True)
-        if frame.f_code.co_filename == file
+        line for frame, line in zip(late.frames, late.lines, strict=True) if frame.f_code.co_filename == file
     ]
     what = f"was still running after {deadline:g} s"
     hint = "a policy file is run once, to define its hooks; what takes long belongs into them"

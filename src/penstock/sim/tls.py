@@ -31,7 +31,10 @@ class TlsSeen(msgspec.Struct, frozen=True):
 
 
 class ServerTls:
-    """A certificate and its key, from PEM files, or made for ``hostname`` where there are none. OSError if they cannot be used."""
+    """A certificate and its key (None: in the same file), from PEM files, or made for ``hostname`` where there are none.
+
+    OSError if they cannot be used.
+    """
 
     def __init__(
         self, hostname: str, certificate: Path | None = None, private_key: Path | None = None
@@ -45,7 +48,8 @@ class ServerTls:
 
             Authority().issue(hostname).load_into(self.context)
         else:
-            self.context.load_cert_chain(certificate, private_key)
+            # an empty passphrase, or OpenSSL would ask on the terminal
+            self.context.load_cert_chain(certificate, private_key, password="")
 
     def _note_name(self, channel: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         self._names[channel] = name or ""

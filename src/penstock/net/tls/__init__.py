@@ -3,7 +3,7 @@
 - ``channel``: one connection's TLS; ``client_hello``: what is looked at before the library sees it; ``facts``: what is known once it is up
 - ``server``: the contexts of listeners, with their certificates as they are on disk; ``self_signed``: what a listener without one shows
 - ``client``: the contexts towards other hosts, and sessions for resumption
-- ``files``: what is wrong with certificates and keys, for ``penstock check``
+- ``pair``: what loads certificates, keys and authorities into a context; ``files``: what is wrong with certificates and keys, for ``penstock check``
 - ``faults``: ``TlsError``, and OpenSSL's reasons in words
 
 Versions are TLS 1.2 and 1.3; there is no compression and no renegotiation. Choices and their reasons: ``docs/decisions/0008-tls.md``.

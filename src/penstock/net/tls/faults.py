@@ -38,6 +38,8 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         said = str(error.verify_message).rstrip(".")
         return f"the certificate does not hold: {said[:1].lower()}{said[1:]}"
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.strerror:
+        return error.strerror.lower()
     if not isinstance(error, ssl.SSLError):
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     name = error.reason or ""

@@ -17,7 +17,7 @@ from penstock.mail.duration import WallTime
 from penstock.mail.problem import Problem
 from penstock.mail.tls import TlsFiles
 from penstock.net.tls.faults import TlsError
-from penstock.net.tls.server import load_client_authorities, load_pair
+from penstock.net.tls.pair import load_client_authorities, load_pair
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -84,9 +84,10 @@ def _check_pair(
 ) -> Iterator[tuple[str, str, str]]:
     """The option that names what is wrong, what, and what would be right."""
     key_option = "tls_certificate" if private_key is None else "tls_private_key"
-    leaf = key = None
+    leaf = key = public = None
     try:
         leaf = certificates_in(certificate)[0]
+        public = _key_of(certificate, leaf)
         _check_time(certificate, leaf, now)
     except _Wrong as wrong:
         yield ("tls_certificate", *wrong.args)
@@ -96,9 +97,9 @@ def _check_pair(
         key = _public_part(certificate if private_key is None else private_key, private_key is None)
     except _Wrong as wrong:
         yield (key_option, *wrong.args)
-    if leaf is None or key is None:
+    if public is None or key is None:
         return
-    if leaf.public_key() != key:
+    if public != key:
         yield (
             key_option,
             f"the private key in {private_key or certificate} is not that of the first certificate in {certificate}",
@@ -113,6 +114,19 @@ def _check_pair(
             str(error),
             "use an RSA key of 2048 bits or more, or an ECDSA or Ed25519 key",
         )
+
+
+def _key_of(path: str, leaf: Certificate) -> object:
+    """The public key of a certificate."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        return leaf.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise _Wrong(
+            f"the key of the certificate in {path} cannot be used",
+            "make an RSA key of 2048 bits or more, or an ECDSA or Ed25519 key, and ask for a certificate",
+        ) from None
 
 
 def _check_time(path: str, leaf: Certificate, now: WallTime | None) -> None:

@@ -20,7 +20,9 @@ from penstock.mail.duration import MonotonicTime, Seconds, WallTime
 from penstock.mail.ports import Clock
 from penstock.mail.tls import TlsFiles
 from penstock.net.tls.client_hello import SMTP_PROTOCOLS
-from penstock.net.tls.faults import TlsError, reason_of
+from penstock.net.tls.faults import TlsError
+from penstock.net.tls.files import check_certificates
+from penstock.net.tls.pair import load_client_authorities, load_pair
 
 LOG = logging.getLogger(__name__)
 
@@ -100,36 +102,19 @@ def server_context(files: TlsFiles, hostname: str, now: WallTime) -> ssl.SSLCont
     context.num_tickets = 1
     if files.certificate is None:
         _load_self_signed(context, hostname, now)
-    else:
-        load_pair(context, files.certificate, files.private_key)
-    if files.client_ca is not None:
-        load_client_authorities(context, files.client_ca)
+    try:
+        if files.certificate is not None:
+            load_pair(context, files.certificate, files.private_key)
+        if files.client_ca is not None:
+            load_client_authorities(context, files.client_ca)
+    except TlsError as error:
+        raise TlsError(_in_words(files) or str(error)) from error
     return context
 
 
-def load_pair(context: ssl.SSLContext, certificate: str, private_key: str | None) -> None:
-    """Give a context its certificate and key (None: in the certificate's file); TlsError if they do not go together, or cannot be read."""
-    key_file = certificate if private_key is None else private_key
-
-    def no_passphrase() -> str:  # OpenSSL would ask on the terminal
-        raise TlsError(
-            f"{key_file}: the private key is encrypted, and nobody is there to give its passphrase"
-        )
-
-    try:
-        context.load_cert_chain(certificate, private_key, password=no_passphrase)
-    except OSError as error:
-        both = certificate if private_key is None else f"{certificate} and {private_key}"
-        raise TlsError(f"{both}: {reason_of(error)}") from error
-
-
-def load_client_authorities(context: ssl.SSLContext, path: str) -> None:
-    """Have clients show a certificate that one of the file's has signed; TlsError if the file cannot be used."""
-    try:
-        context.load_verify_locations(path)
-    except OSError as error:
-        raise TlsError(f"{path}: {reason_of(error)}") from error
-    context.verify_mode = ssl.CERT_REQUIRED
+def _in_words(files: TlsFiles) -> str:
+    """What ``penstock check`` says of these files; "" if it finds nothing wrong with them any more."""
+    return "; ".join(f"{problem.what} ({problem.hint})" for problem in check_certificates([(files, "")]))
 
 
 def _load_self_signed(context: ssl.SSLContext, hostname: str, now: WallTime) -> None:

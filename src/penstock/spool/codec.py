@@ -1,0 +1,270 @@
+"""Records to the payloads of frames (``docs/spool-format.md``, "Payloads"). ``decoding`` is the way back.
+
+Text that is no Unicode (lone surrogates, which no UTF-8 holds) is written with U+FFFD in their place: a record is never refused for the words
+in it, for an outcome that is not written is a message sent twice.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+from zlib import crc32
+
+import msgspec
+
+from penstock.mail.dsn import EnvelopeDsn
+from penstock.mail.records import (
+    AttemptRecord,
+    ExpirationRecord,
+    MessageRecord,
+    MetaValue,
+    NoteRecord,
+    Outcome,
+    Peer,
+    Reception,
+    RejectionRecord,
+    Verdict,
+)
+from penstock.mail.reply import Reply
+from penstock.mail.tls import TlsFacts
+from penstock.spool import forms
+from penstock.spool.frame import VERSION, FrameType, Place
+from penstock.spool.meaning import Abandoned, Change, Listed, Meaning, State
+from penstock.spool.names import is_body_name
+
+#: A larger content goes into a body file.
+INLINE_LIMIT: Final = 256 * 1024
+#: A place counts the messages of a frame in 16 bits.
+MESSAGES_LIMIT: Final = 1 << 16
+EIGHT_BIT: Final = 1
+SMTPUTF8: Final = 2
+CANONICAL: Final = 4
+VERDICTS: Final = (Verdict.ACCEPTED, Verdict.DEFERRED, Verdict.FAILED)
+_VERDICT_NUMBERS: Final = {verdict: number for number, verdict in enumerate(VERDICTS)}
+
+HEAD_LENGTH: Final = struct.Struct("<I")
+_encode = msgspec.msgpack.Encoder().encode
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+#: Sessions whose reception is kept ready: those that send at the same time.
+_RECEPTIONS: Final = 256
+
+
+class Body(msgspec.Struct, frozen=True):
+    """A content in a file of its own: its name, octets and CRC-32."""
+
+    name: str
+    size: int
+    checksum: int
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """What a frame is going to hold, as buffers to write one after the other, and what that means."""
+
+    buffers: tuple[bytes, ...]
+    meaning: Meaning
+    version: int = VERSION
+
+    @property
+    def length(self) -> int:
+        """Octets of all buffers."""
+        return sum(map(len, self.buffers))
+
+
+def body_of(name: str, content: bytes) -> Body:
+    """What a frame says of ``content`` in the body file called ``name``; ValueError if none can be called so."""
+    if not is_body_name(name):
+        raise ValueError(f"a body file cannot be called {name!r:.80}")
+    return Body(name, len(content), crc32(content))
+
+
+def encode_transaction(
+    records: Sequence[MessageRecord], body: Body | None = None
+) -> Payload:  # hot: throughput
+    """One TRANSACTION: the messages of a transaction, in order. ``body`` says that their content is in that file, else it is in the frame.
+
+    ValueError if there are none or too many, or they are of different receptions or contents.
+    """
+    return _encode_messages(FrameType.TRANSACTION, records, (), body)
+
+
+def encode_copy(
+    records: Sequence[MessageRecord], states: Sequence[State], body: Body | None = None
+) -> Payload:
+    """One COPY: messages of one transaction that are still live, each with its state; otherwise as ``encode_transaction``."""
+    if len(records) != len(states):
+        raise ValueError("a copy has one state for each message")
+    return _encode_messages(FrameType.COPY, records, tuple(states), body)
+
+
+def _encode_messages(
+    kind: FrameType, records: Sequence[MessageRecord], states: tuple[State, ...], body: Body | None
+) -> Payload:
+    if not 0 < len(records) <= MESSAGES_LIMIT:
+        raise ValueError(f"a frame holds 1 to {MESSAGES_LIMIT} messages, not {len(records)}")
+    first = records[0]
+    content, reception, meta = first.content, first.reception, first.meta
+    for record in records:
+        if (record.content is not content and record.content != content) or (
+            record.reception is not reception and record.reception != reception
+        ):
+            raise ValueError("messages of one frame have one content and one reception")
+    form = forms.TransactionForm(
+        _reception(reception),
+        tuple([_message(record, meta) for record in records]),
+        meta,
+        forms.BodyForm(body.name, body.size, body.checksum) if body is not None else None,
+        tuple([forms.StateForm(*state) for state in states]),
+    )
+    head = _octets(form)
+    size = len(content)
+    meaning = Meaning(
+        kind,
+        tuple([listed(record, size) for record in records]),
+        body.name if body is not None else None,
+        states,
+    )
+    length = HEAD_LENGTH.pack(len(head))
+    return Payload((length, head) if body is not None else (length, head, content), meaning)
+
+
+def listed(record: MessageRecord, content_size: int) -> Listed:
+    """A message as an index has it."""
+    return Listed(
+        record.created, len(record.added_header) + content_size, len(record.recipients), record.queue
+    )
+
+
+def encode_attempt(record: AttemptRecord, place: Place) -> Payload:  # hot: throughput
+    """One ATTEMPT about the message at ``place``; the message itself is not written."""
+    outcomes = record.outcomes
+    form = forms.AttemptForm(
+        place,
+        record.time,
+        record.attempts,
+        record.site,
+        record.source,
+        _peer(record.peer) if record.peer is not None else None,
+        tuple([_outcome(item) for item in outcomes]),
+        record.due,
+    )
+    settled = tuple([item.recipient for item in outcomes if item.verdict is not Verdict.DEFERRED])
+    change = Change(place, record.attempts, record.due, settled)
+    return Payload((_octets(form),), Meaning(FrameType.ATTEMPT, change=change))
+
+
+def encode_expiration(record: ExpirationRecord, place: Place) -> Payload:
+    """One EXPIRATION about the message at ``place``."""
+    form = forms.ExpirationForm(
+        place, record.time, record.attempts, record.site, record.recipients, _reply(record.reply)
+    )
+    change = Change(place, record.attempts, None, record.recipients)
+    return Payload((_octets(form),), Meaning(FrameType.EXPIRATION, change=change))
+
+
+def encode_note(record: NoteRecord) -> Payload:
+    """One NOTE."""
+    reception = _reception(record.reception)
+    form: msgspec.Struct
+    if isinstance(record, RejectionRecord):
+        form = forms.RejectionForm(
+            record.id, record.time, reception, _reply(record.reply), record.command,
+            record.reverse_path, record.recipient,
+        )  # fmt: skip
+    else:
+        form = forms.PolicyErrorForm(record.id, record.time, reception, record.hook, record.error)
+    return Payload((_octets(form),), Meaning(FrameType.NOTE))
+
+
+def encode_abandon(abandoned: Abandoned) -> Payload:
+    """One ABANDON."""
+    return Payload((_octets(forms.AbandonForm(*abandoned)),), Meaning(FrameType.ABANDON, abandoned=abandoned))
+
+
+@lru_cache(maxsize=_RECEPTIONS)
+def _reception(reception: Reception) -> forms.ReceptionForm:
+    return forms.ReceptionForm(
+        reception.protocol,
+        reception.peer_address,
+        reception.peer_port,
+        reception.ehlo_domain,
+        reception.listener,
+        reception.hostname,
+        reception.session_id,
+        _tls(reception.tls),
+        reception.authentication_id,
+        reception.authorization_id,
+        reception.proxy_address,
+    )
+
+
+def _message(record: MessageRecord, meta: dict[str, MetaValue]) -> forms.MessageForm:
+    queue, sender, dsn = record.queue, record.reverse_path, record.dsn
+    return forms.MessageForm(
+        record.id,
+        forms.QueueForm(queue.domain, queue.tenant, queue.campaign, queue.routing_domain),
+        (sender.local_part, sender.domain) if sender is not None else None,
+        tuple([(address.local_part, address.domain) for address in record.recipients]),
+        record.added_header,
+        record.created,
+        record.eight_bit * EIGHT_BIT | record.smtputf8 * SMTPUTF8 | record.is_canonical * CANONICAL,
+        _dsn(dsn) if dsn is not None else None,
+        None if record.meta is meta else record.meta,
+    )
+
+
+def _dsn(dsn: EnvelopeDsn) -> forms.DsnForm:
+    return forms.DsnForm(
+        dsn.ret, dsn.envelope_id, tuple([(item.notify, item.original) for item in dsn.recipients])
+    )
+
+
+@lru_cache(maxsize=_RECEPTIONS)
+def _tls(tls: TlsFacts | None) -> forms.TlsForm | None:
+    if tls is None:
+        return None
+    return forms.TlsForm(
+        tls.version, tls.cipher, tls.peer_subject, tls.peer_names, tls.is_verified, tls.is_resumed
+    )
+
+
+def _peer(peer: Peer) -> forms.PeerForm:
+    return forms.PeerForm(
+        peer.name, peer.address, peer.port, peer.source_address, peer.session_id, _tls(peer.tls)
+    )
+
+
+def _outcome(outcome: Outcome) -> forms.OutcomeForm:
+    return forms.OutcomeForm(
+        outcome.recipient,
+        _VERDICT_NUMBERS[outcome.verdict],
+        _reply(outcome.reply),
+        outcome.command,
+        outcome.is_uncertain,
+    )
+
+
+def _reply(reply: Reply) -> forms.ReplyForm:
+    code = reply.enhanced
+    return reply.code, (code.class_, code.subject, code.detail) if code is not None else None, reply.text
+
+
+def _octets(form: msgspec.Struct) -> bytes:
+    try:
+        return _encode(form)
+    except UnicodeEncodeError:
+        return _encode(_unicode(msgspec.to_builtins(form, builtin_types=(bytes,))))
+
+
+def _unicode(value: object) -> object:
+    """Lists, mappings and what is in them, with U+FFFD for every lone surrogate."""
+    match value:
+        case str():
+            return _SURROGATES.sub("\ufffd", value)
+        case list() | tuple():
+            return [_unicode(item) for item in value]
+        case dict():
+            return {_unicode(name): _unicode(item) for name, item in value.items()}
+    return value

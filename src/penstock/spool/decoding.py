@@ -1,0 +1,290 @@
+"""The payloads of frames to records: the way back from ``codec``.
+
+Any octets give a record or are Damaged, whatever they are: checksums keep accidents away, not malice, and not a mistake of ours.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import Final, TypeVar
+from zlib import crc32
+
+import msgspec
+
+from penstock.mail.address import Address
+from penstock.mail.dsn import EnvelopeDsn, RecipientDsn
+from penstock.mail.duration import WallTime
+from penstock.mail.ids import MessageId, SessionId
+from penstock.mail.queue_name import QueueName
+from penstock.mail.records import (
+    AttemptRecord,
+    ExpirationRecord,
+    MessageRecord,
+    NoteRecord,
+    Outcome,
+    Peer,
+    PolicyErrorRecord,
+    Reception,
+    RejectionRecord,
+)
+from penstock.mail.reply import EnhancedCode, Reply
+from penstock.mail.tls import TlsFacts
+from penstock.spool import forms
+from penstock.spool.codec import CANONICAL, EIGHT_BIT, HEAD_LENGTH, SMTPUTF8, VERDICTS, Body
+from penstock.spool.frame import Damaged, Frame, FrameType, Place
+from penstock.spool.meaning import Abandoned, Change, Listed, Meaning, State
+from penstock.spool.names import is_body_name
+
+_Form = TypeVar("_Form")
+_TRANSACTION: Final = msgspec.msgpack.Decoder(forms.TransactionForm)
+_ATTEMPT: Final = msgspec.msgpack.Decoder(forms.AttemptForm)
+_EXPIRATION: Final = msgspec.msgpack.Decoder(forms.ExpirationForm)
+_NOTE: Final = msgspec.msgpack.Decoder(forms.RejectionForm | forms.PolicyErrorForm)
+_ABANDON: Final = msgspec.msgpack.Decoder(forms.AbandonForm)
+
+
+class Transaction:
+    """A TRANSACTION or a COPY. ``content`` is None where it is in the file ``body``; ``states`` are a COPY's, one a message."""
+
+    __slots__ = ("_form", "body", "content", "states")
+
+    def __init__(self, form: forms.TransactionForm, content: bytes) -> None:
+        body = form.body
+        if not form.messages or len(form.states) not in (0, len(form.messages)):
+            raise Damaged("a transaction without messages, or with states for some of them")
+        if body is not None and (content or not is_body_name(body.name)):
+            raise Damaged("a transaction with two contents, or with a body file that cannot be ours")
+        self._form = form
+        self.body = Body(body.name, body.size, body.checksum) if body is not None else None
+        self.content = content if body is None else None
+        self.states = tuple(
+            [State(Place(*item.replaces), item.waiting, item.attempts, item.due) for item in form.states]
+        )
+
+    def __len__(self) -> int:
+        return len(self._form.messages)
+
+    def message(self, part: int, content: bytes | None = None) -> MessageRecord:
+        """One of the messages. ``content`` is that of the body file, where there is one; Damaged if it is not what was stored, or no such part."""
+        form = self._form
+        if not 0 <= part < len(form.messages):
+            raise Damaged(f"a frame of {len(form.messages)} messages has none at {part}")
+        body = self.body
+        if body is None:
+            content = self.content
+        elif content is not None and (len(content) != body.size or crc32(content) != body.checksum):
+            raise Damaged(f"the body file {body.name} does not match its checksum")
+        if content is None:
+            raise Damaged(f"the body file {body.name if body else ''} is missing")
+        return _message(form, part, content)
+
+    def meaning(self) -> Meaning:
+        """What the frame means, as its writer had it."""
+        size = self.body.size if self.body is not None else len(self.content or b"")
+        messages = tuple(
+            [
+                Listed(item.created, len(item.added_header) + size, len(item.recipients), _queue(item.queue))
+                for item in self._form.messages
+            ]
+        )
+        kind = FrameType.COPY if self.states else FrameType.TRANSACTION
+        return Meaning(kind, messages, self.body.name if self.body is not None else None, self.states)
+
+
+class Attempt:
+    """An ATTEMPT: ``place`` is its message's; ``record`` needs the message."""
+
+    __slots__ = ("_form", "place")
+
+    def __init__(self, form: forms.AttemptForm) -> None:
+        self._form = form
+        self.place = Place(*form.place)
+
+    def record(self, message: MessageRecord) -> AttemptRecord:
+        """The record, ``message`` being what is at ``place``."""
+        form = self._form
+        return AttemptRecord(
+            message,
+            WallTime(form.time),
+            form.attempts,
+            form.site,
+            form.source,
+            _peer(form.peer) if form.peer is not None else None,
+            tuple([_outcome(item) for item in form.outcomes]),
+            WallTime(form.due) if form.due is not None else None,
+        )
+
+    def meaning(self) -> Meaning:
+        """What the frame means."""
+        form = self._form
+        settled = tuple([item.recipient for item in form.outcomes if item.verdict != 1])
+        return Meaning(FrameType.ATTEMPT, change=Change(self.place, form.attempts, form.due, settled))
+
+
+class Expiration:
+    """An EXPIRATION: ``place`` is its message's; ``record`` needs the message."""
+
+    __slots__ = ("_form", "place")
+
+    def __init__(self, form: forms.ExpirationForm) -> None:
+        self._form = form
+        self.place = Place(*form.place)
+
+    def record(self, message: MessageRecord) -> ExpirationRecord:
+        """The record, ``message`` being what is at ``place``."""
+        form = self._form
+        return ExpirationRecord(
+            message, WallTime(form.time), form.attempts, form.site, form.recipients, _reply(form.reply)
+        )
+
+    def meaning(self) -> Meaning:
+        """What the frame means."""
+        form = self._form
+        return Meaning(FrameType.EXPIRATION, change=Change(self.place, form.attempts, None, form.recipients))
+
+
+class Note:
+    """A NOTE."""
+
+    __slots__ = ("record",)
+
+    def __init__(self, form: forms.RejectionForm | forms.PolicyErrorForm) -> None:
+        self.record: NoteRecord = _note(form)
+
+    def meaning(self) -> Meaning:
+        """What the frame means: nothing is queued by it."""
+        return Meaning(FrameType.NOTE)
+
+
+class Abandon:
+    """An ABANDON."""
+
+    __slots__ = ("abandoned",)
+
+    def __init__(self, form: forms.AbandonForm) -> None:
+        self.abandoned = Abandoned(form.segment, form.offset)
+
+    def meaning(self) -> Meaning:
+        """What the frame means."""
+        return Meaning(FrameType.ABANDON, abandoned=self.abandoned)
+
+
+Decoded = Transaction | Attempt | Expiration | Note | Abandon
+
+
+def decode(frame: Frame) -> Decoded:
+    """What a frame of a known type and version holds; Damaged if it cannot be that. A SEAL is ``index.Index``'s to read."""
+    payload = frame.payload
+    match frame.type:
+        case FrameType.TRANSACTION | FrameType.COPY:
+            transaction = _transaction(payload)
+            if bool(transaction.states) != (frame.type == FrameType.COPY):
+                raise Damaged("a copy without states, or a transaction with them")
+            return transaction
+        case FrameType.ATTEMPT:
+            return Attempt(_read(_ATTEMPT, payload))
+        case FrameType.EXPIRATION:
+            return Expiration(_read(_EXPIRATION, payload))
+        case FrameType.NOTE:
+            return Note(_read(_NOTE, payload))
+        case FrameType.ABANDON:
+            return Abandon(_read(_ABANDON, payload))
+    raise Damaged(f"a frame of type {frame.type} is no record")
+
+
+def _transaction(payload: bytes) -> Transaction:
+    try:
+        end = HEAD_LENGTH.size + HEAD_LENGTH.unpack_from(payload)[0]
+    except struct.error as error:
+        raise Damaged("a transaction is shorter than its length field") from error
+    if end > len(payload):
+        raise Damaged("a transaction's head goes on past its end")
+    return Transaction(_read(_TRANSACTION, memoryview(payload)[HEAD_LENGTH.size : end]), payload[end:])
+
+
+def _read(decoder: msgspec.msgpack.Decoder[_Form], octets: bytes | memoryview) -> _Form:
+    try:
+        return decoder.decode(octets)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Damaged(f"a record is not as its type has it: {error}"[:300]) from error
+
+
+def _message(form: forms.TransactionForm, part: int, content: bytes) -> MessageRecord:
+    item = form.messages[part]
+    flags = item.flags
+    return MessageRecord(
+        MessageId(item.id),
+        _queue(item.queue),
+        Address(*item.reverse_path) if item.reverse_path is not None else None,
+        tuple([Address(*pair) for pair in item.recipients]),
+        item.added_header,
+        content,
+        WallTime(item.created),
+        reception(form.reception),
+        bool(flags & EIGHT_BIT),
+        bool(flags & SMTPUTF8),
+        bool(flags & CANONICAL),
+        _dsn(item.dsn) if item.dsn is not None else None,
+        item.meta if item.meta is not None else form.meta,
+    )
+
+
+@lru_cache(maxsize=256)
+def reception(form: forms.ReceptionForm) -> Reception:
+    """The reception that a form stands for; the same object for the messages of a session that are read one after the other."""
+    return Reception(
+        form.protocol,
+        form.peer_address,
+        form.peer_port,
+        form.ehlo_domain,
+        form.listener,
+        form.hostname,
+        SessionId(form.session_id),
+        _tls(form.tls),
+        form.authentication_id,
+        form.authorization_id,
+        form.proxy_address,
+    )
+
+
+def _queue(form: forms.QueueForm) -> QueueName:
+    return QueueName(form.domain, form.tenant, form.campaign, form.routing_domain)
+
+
+def _dsn(form: forms.DsnForm) -> EnvelopeDsn:
+    return EnvelopeDsn(form.ret, form.envelope_id, tuple([RecipientDsn(*item) for item in form.recipients]))
+
+
+def _tls(form: forms.TlsForm | None) -> TlsFacts | None:
+    if form is None:
+        return None
+    return TlsFacts(
+        form.version, form.cipher, form.peer_subject, form.peer_names, form.is_verified, form.is_resumed
+    )
+
+
+def _peer(form: forms.PeerForm) -> Peer:
+    return Peer(
+        form.name, form.address, form.port, form.source_address, SessionId(form.session_id), _tls(form.tls)
+    )
+
+
+def _outcome(form: forms.OutcomeForm) -> Outcome:
+    return Outcome(
+        form.recipient, VERDICTS[form.verdict], _reply(form.reply), form.command, form.is_uncertain
+    )
+
+
+def _reply(form: forms.ReplyForm) -> Reply:
+    code, enhanced, text = form
+    return Reply(code, EnhancedCode(*enhanced) if enhanced is not None else None, text)
+
+
+def _note(form: forms.RejectionForm | forms.PolicyErrorForm) -> NoteRecord:
+    identity, time, origin = MessageId(form.id), WallTime(form.time), reception(form.reception)
+    if isinstance(form, forms.RejectionForm):
+        return RejectionRecord(
+            identity, time, origin, _reply(form.reply), form.command, form.reverse_path, form.recipient
+        )
+    return PolicyErrorRecord(identity, time, origin, form.hook, form.error)

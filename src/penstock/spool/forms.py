@@ -1,0 +1,195 @@
+"""The shapes that records have in frames: msgpack arrays, element by element as ``docs/spool-format.md`` ("Payloads") has them.
+
+They are not the records of ``penstock.mail``: those may change, these may not. A form may be given more elements at its end, with defaults;
+any other change is a new version of its frame's type, with forms of its own beside these.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from penstock.mail.records import MetaValue
+
+#: A 32-bit number: of a segment, an offset, a recipient, attempts.
+Word = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
+#: Which message of a frame.
+PartNumber = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+#: An octet count that may be large.
+Octets = Annotated[int, msgspec.Meta(ge=0, le=0x7FFFFFFFFFFFFFFF)]
+PlaceForm = tuple[Word, Word, PartNumber]
+#: Local part and domain.
+AddressForm = tuple[str, str]
+#: Code, enhanced status code, text.
+ReplyForm = tuple[int, tuple[int, int, int] | None, str]
+
+
+class TlsForm(msgspec.Struct, frozen=True, array_like=True):
+    """TlsFacts."""
+
+    version: str
+    cipher: str
+    peer_subject: str
+    peer_names: tuple[str, ...]
+    is_verified: bool
+    is_resumed: bool
+
+
+class ReceptionForm(msgspec.Struct, frozen=True, array_like=True):
+    """Reception."""
+
+    protocol: str
+    peer_address: str
+    peer_port: int
+    ehlo_domain: str
+    listener: str
+    hostname: str
+    session_id: str
+    tls: TlsForm | None
+    authentication_id: str
+    authorization_id: str
+    proxy_address: str
+
+
+class QueueForm(msgspec.Struct, frozen=True, array_like=True):
+    """QueueName."""
+
+    domain: str
+    tenant: str | None
+    campaign: str | None
+    routing_domain: str | None
+
+
+class DsnForm(msgspec.Struct, frozen=True, array_like=True):
+    """EnvelopeDsn; of each recipient NOTIFY and ORCPT."""
+
+    ret: str
+    envelope_id: str
+    recipients: tuple[tuple[tuple[str, ...], str], ...]
+
+
+class MessageForm(msgspec.Struct, frozen=True, array_like=True):
+    """MessageRecord without what the frame holds once. ``meta`` None: the frame's. ``flags``: the sum of the numbers of ``codec``."""
+
+    id: str
+    queue: QueueForm
+    reverse_path: AddressForm | None
+    recipients: tuple[AddressForm, ...]
+    added_header: bytes
+    created: float
+    flags: int
+    dsn: DsnForm | None
+    meta: dict[str, MetaValue] | None
+
+
+class BodyForm(msgspec.Struct, frozen=True, array_like=True):
+    """A content in a file of its own: the file's name, octets, and their CRC-32."""
+
+    name: str
+    size: Octets
+    checksum: Word
+
+
+class StateForm(msgspec.Struct, frozen=True, array_like=True):
+    """What had become of a message when it was copied: the place that the copy replaces, recipients waiting, attempts, due."""
+
+    replaces: PlaceForm
+    waiting: tuple[Word, ...]
+    attempts: Word
+    due: float | None
+
+
+class TransactionForm(msgspec.Struct, frozen=True, array_like=True):
+    """The head of a TRANSACTION and of a COPY; the content is behind it unless ``body`` names it. ``states`` are a COPY's, one a message."""
+
+    reception: ReceptionForm
+    messages: tuple[MessageForm, ...]
+    meta: dict[str, MetaValue]
+    body: BodyForm | None
+    states: tuple[StateForm, ...] = ()
+
+
+class OutcomeForm(msgspec.Struct, frozen=True, array_like=True):
+    """Outcome. ``verdict``: 0 Accepted, 1 Deferred, 2 Failed."""
+
+    recipient: Word
+    verdict: Annotated[int, msgspec.Meta(ge=0, le=2)]
+    reply: ReplyForm
+    command: str | None
+    is_uncertain: bool
+
+
+class PeerForm(msgspec.Struct, frozen=True, array_like=True):
+    """Peer."""
+
+    name: str
+    address: str
+    port: int
+    source_address: str
+    session_id: str
+    tls: TlsForm | None
+
+
+class AttemptForm(msgspec.Struct, frozen=True, array_like=True):
+    """AttemptRecord, its message by its place."""
+
+    place: PlaceForm
+    time: float
+    attempts: Word
+    site: str
+    source: str
+    peer: PeerForm | None
+    outcomes: tuple[OutcomeForm, ...]
+    due: float | None
+
+
+class ExpirationForm(msgspec.Struct, frozen=True, array_like=True):
+    """ExpirationRecord, its message by its place."""
+
+    place: PlaceForm
+    time: float
+    attempts: Word
+    site: str
+    recipients: tuple[Word, ...]
+    reply: ReplyForm
+
+
+class RejectionForm(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """RejectionRecord; its first element is 0."""
+
+    id: str
+    time: float
+    reception: ReceptionForm
+    reply: ReplyForm
+    command: str
+    reverse_path: str
+    recipient: str
+
+
+class PolicyErrorForm(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """PolicyErrorRecord; its first element is 1."""
+
+    id: str
+    time: float
+    reception: ReceptionForm
+    hook: str
+    error: str
+
+
+class AbandonForm(msgspec.Struct, frozen=True, array_like=True):
+    """Frames of this segment count only if they begin before ``offset``."""
+
+    segment: Word
+    offset: Word
+
+
+class SealForm(msgspec.Struct, frozen=True, array_like=True):
+    """An index. ``messages`` and ``changes`` are columns, each a string of little-endian numbers (``penstock.spool.index``)."""
+
+    messages: tuple[bytes, ...]
+    queue_names: tuple[QueueForm, ...]
+    bodies: tuple[tuple[Word, str], ...]
+    copies: tuple[tuple[Word, PlaceForm], ...]
+    changes: tuple[bytes, ...]
+    notes: Word

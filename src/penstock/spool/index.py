@@ -1,0 +1,267 @@
+"""The index of a segment: what the scheduler needs of each message and each later frame, in columns.
+
+It grows while a segment is written, or scanned, and is written at its end as the payload of a SEAL frame, so that a start reads neither the
+contents nor the envelopes of sealed segments. Columns are typed arrays: about 50 octets a message, 35 a later frame.
+
+Rows are in the order of the segment: messages by place, changes by the offset of their frame. A change follows the message that it is about.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import sys
+from array import array
+from collections.abc import Iterator, Sequence
+from operator import ge, gt
+from typing import Final
+
+import msgspec
+
+from penstock.mail.queue_name import QueueName
+from penstock.spool.forms import SealForm
+from penstock.spool.frame import Damaged, FrameType, Place
+from penstock.spool.meaning import Change, Meaning
+from penstock.spool.names import is_body_name
+
+_SEAL: Final = msgspec.msgpack.Decoder(SealForm)
+_encode = msgspec.msgpack.Encoder().encode
+_CHANGES: Final = frozenset({int(FrameType.COPY), int(FrameType.ATTEMPT), int(FrameType.EXPIRATION)})
+#: The head of a msgpack array of up to 2^32 elements.
+_ARRAY_32: Final = struct.Struct(">BI")
+#: A change that names no time.
+NO_DUE: Final = math.nan
+
+
+class MessageColumns:
+    """One row a message: where it begins in the segment and which part of its frame it is; seconds since 1970, octets, recipients, queue."""
+
+    __slots__ = ("created", "offset", "part", "queue", "recipients", "size")
+
+    def __init__(self) -> None:
+        self.offset = array("I")
+        self.part = array("H")
+        self.created = array("d")
+        self.size = array("Q")
+        self.recipients = array("I")
+        #: indices of the index's queue names
+        self.queue = array("I")
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def columns(self) -> tuple[array[int] | array[float], ...]:
+        """The columns in the order of the format."""
+        return self.offset, self.part, self.created, self.size, self.recipients, self.queue
+
+
+class ChangeColumns:
+    """One row a later frame, or a copied message's state: the frame's offset and type, and a Change.
+
+    ``due`` is NO_DUE for none. The recipients settled by all rows stand in ``settled``, ``settled_count`` of them for each.
+    """
+
+    __slots__ = (
+        "about_offset", "about_part", "about_segment", "attempts", "due", "kind", "offset", "settled", "settled_count",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.offset = array("I")
+        self.kind = array("B")
+        self.about_segment = array("I")
+        self.about_offset = array("I")
+        self.about_part = array("H")
+        self.attempts = array("I")
+        self.due = array("d")
+        self.settled_count = array("I")
+        self.settled = array("I")
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def columns(self) -> tuple[array[int] | array[float], ...]:
+        """The columns in the order of the format."""
+        return (
+            self.offset, self.kind, self.about_segment, self.about_offset, self.about_part, self.attempts,
+            self.due, self.settled_count, self.settled,
+        )  # fmt: skip
+
+    def add(self, offset: int, kind: int, change: Change) -> None:  # hot: throughput
+        """A row for what the frame at ``offset`` says."""
+        place = change.about
+        self.offset.append(offset)
+        self.kind.append(kind)
+        self.about_segment.append(place.segment)
+        self.about_offset.append(place.offset)
+        self.about_part.append(place.part)
+        self.attempts.append(change.attempts)
+        self.due.append(NO_DUE if change.due is None else change.due)
+        self.settled_count.append(len(change.settled))
+        self.settled.extend(change.settled)
+
+    def __iter__(self) -> Iterator[tuple[int, int, Change]]:
+        """Offset, type and change of every row."""
+        begin = 0
+        for row in range(len(self.offset)):
+            end = begin + self.settled_count[row]
+            due = self.due[row]
+            place = Place(self.about_segment[row], self.about_offset[row], self.about_part[row])
+            settled = tuple(self.settled[begin:end]) if end > begin else ()
+            yield (
+                self.offset[row],
+                self.kind[row],
+                Change(place, self.attempts[row], None if math.isnan(due) else due, settled),
+            )
+            begin = end
+
+
+class Index:
+    """What is in segment ``number``. ``bodies``: the offsets of frames whose content is in a body file, with its name."""
+
+    __slots__ = (
+        "_encoded",
+        "_names",
+        "_queues",
+        "bodies",
+        "changes",
+        "copies",
+        "messages",
+        "notes",
+        "number",
+        "queue_names",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.messages = MessageColumns()
+        self.changes = ChangeColumns()
+        self.queue_names: list[QueueName] = []
+        self.bodies: list[tuple[int, str]] = []
+        #: rows of messages that are copies, with the places that they replace
+        self.copies: list[tuple[int, Place]] = []
+        self.notes = 0
+        self._queues: dict[QueueName, int] = {}
+        #: the first of the queue names as msgpack, and how many they are
+        self._names = bytearray()
+        self._encoded = 0
+
+    def add(self, offset: int, meaning: Meaning) -> None:  # hot: throughput
+        """Take up the frame at ``offset``, which is behind all that were taken up before."""
+        if meaning.change is not None:
+            self.changes.add(offset, meaning.kind, meaning.change)
+        elif meaning.messages:
+            self._add_messages(offset, meaning)
+        elif meaning.kind is FrameType.NOTE:
+            self.notes += 1
+
+    def _add_messages(self, offset: int, meaning: Meaning) -> None:
+        columns = self.messages
+        first = len(columns)
+        queues = self._queues
+        for part, (created, size, recipients, name) in enumerate(meaning.messages):
+            queue = queues.get(name)
+            if queue is None:
+                queue = queues[name] = len(self.queue_names)
+                self.queue_names.append(name)
+                self._encode_names()
+            columns.offset.append(offset)
+            columns.part.append(part)
+            columns.created.append(created)
+            columns.size.append(size)
+            columns.recipients.append(recipients)
+            columns.queue.append(queue)
+        if meaning.body is not None:
+            self.bodies.append((offset, meaning.body))
+        for part, state in enumerate(meaning.states):
+            self.copies.append((first + part, state.replaces))
+            waiting = set(state.waiting)
+            settled = tuple(
+                [item for item in range(meaning.messages[part].recipients) if item not in waiting]
+            )
+            change = Change(Place(self.number, offset, part), state.attempts, state.due, settled)
+            self.changes.add(offset, meaning.kind, change)
+
+    def to_bytes(self) -> bytes:
+        """The payload of the SEAL frame."""
+        self._encode_names()
+        names = msgspec.Raw(_ARRAY_32.pack(0xDD, len(self.queue_names)) + self._names)
+        return _encode(
+            (
+                _octets(self.messages.columns()),
+                names,
+                self.bodies,
+                self.copies,
+                _octets(self.changes.columns()),
+                self.notes,
+            )
+        )
+
+    def _encode_names(self) -> None:
+        """Queue names are encoded as they come: a segment may have as many as messages, and sealing it must not take their time at once."""
+        for name in self.queue_names[self._encoded :]:
+            self._names += _encode((name.domain, name.tenant, name.campaign, name.routing_domain))
+        self._encoded = len(self.queue_names)
+
+
+def parse_index(octets: bytes, number: int) -> Index:
+    """The index that the payload of segment ``number``'s SEAL frame is; Damaged if it is none, or does not fit together."""
+    try:
+        form = _SEAL.decode(octets)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Damaged(f"an index is not as its type has it: {error}"[:300]) from error
+    index = Index(number)
+    _fill(index.messages.columns(), form.messages)
+    _fill(index.changes.columns(), form.changes)
+    index.queue_names += [
+        QueueName(item.domain, item.tenant, item.campaign, item.routing_domain) for item in form.queue_names
+    ]
+    index.bodies += form.bodies
+    index.copies += [(row, Place(*place)) for row, place in form.copies]
+    index.notes = form.notes
+    _check(index)
+    return index
+
+
+def _fill(columns: Sequence[array[int] | array[float]], octets: Sequence[bytes]) -> None:
+    if len(octets) < len(columns):
+        raise Damaged("an index has too few columns")
+    for column, values in zip(
+        columns, octets, strict=False
+    ):  # a column more is a later version's, for itself
+        if len(values) % column.itemsize:
+            raise Damaged("a column of an index is no whole number of values")
+        column.frombytes(values)
+        if sys.byteorder == "big":
+            column.byteswap()
+
+
+def _check(index: Index) -> None:
+    """Damaged unless every column has as many rows as the others, and every row refers to what there is, in order."""
+    messages, changes = index.messages, index.changes
+    rows = len(messages)
+    if any(len(column) != rows for column in messages.columns()) or any(
+        len(column) != len(changes) for column in changes.columns()[:-1]
+    ):
+        raise Damaged("the columns of an index have different lengths")
+    if rows and max(messages.queue) >= len(index.queue_names):
+        raise Damaged("an index names a queue that it does not have")
+    if any(row >= rows for row, _ in index.copies):
+        raise Damaged("an index names a message that it does not have")
+    if sum(changes.settled_count) != len(changes.settled):
+        raise Damaged("an index has more settled recipients than its frames, or fewer")
+    if changes.kind.count(FrameType.COPY) != len(index.copies):
+        raise Damaged("an index has more copies than states of them, or fewer")
+    if not _CHANGES.issuperset(changes.kind) or not all(is_body_name(name) for _, name in index.bodies):
+        raise Damaged("an index has a frame or a body file of a kind that there is not")
+    keys = [offset << 16 | part for offset, part in zip(messages.offset, messages.part, strict=True)]
+    if any(map(ge, keys, keys[1:])) or any(map(gt, changes.offset, changes.offset[1:])):
+        raise Damaged("an index is not in the order of its segment")
+
+
+def _octets(columns: Sequence[array[int] | array[float]]) -> tuple[bytes, ...]:
+    """The columns as little-endian numbers."""
+    if sys.byteorder == "big":
+        columns = [column[:] for column in columns]
+        for column in columns:
+            column.byteswap()
+    return tuple([column.tobytes() for column in columns])

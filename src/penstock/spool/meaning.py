@@ -1,0 +1,61 @@
+"""What a frame means to whoever only counts what is queued: the messages that it holds and the changes that it makes, no more.
+
+The writer of a segment and its scanner make the same of every frame, and the index of a sealed segment is all of it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from penstock.mail.queue_name import QueueName
+from penstock.spool.frame import FrameType, Place
+
+
+class Listed(NamedTuple):
+    """A message as the scheduler needs it. ``size`` is as it is sent, in octets; ``recipients`` is how many."""
+
+    created: float
+    size: int
+    recipients: int
+    queue: QueueName
+
+
+class Change(NamedTuple):
+    """What a later frame says of the message at ``about``: attempts spent in all, when it is due, and recipients settled by this frame.
+
+    Of a COPY the recipients that were settled before it, and ``about`` is the copy itself. An EXPIRATION leaves ``due`` as it was.
+    """
+
+    about: Place
+    attempts: int
+    due: float | None
+    settled: tuple[int, ...]
+
+
+class State(NamedTuple):
+    """What had become of a message when it was copied forward from ``replaces``. ``waiting`` are indices of recipients."""
+
+    replaces: Place
+    waiting: tuple[int, ...]
+    attempts: int
+    due: float | None
+
+
+class Abandoned(NamedTuple):
+    """Frames of ``segment`` count only if they begin before ``offset``."""
+
+    segment: int
+    offset: int
+
+
+class Meaning(msgspec.Struct, frozen=True, gc=False):
+    """What a frame means. ``body`` names the body file of its messages; ``states`` are a COPY's, one a message."""
+
+    kind: FrameType
+    messages: tuple[Listed, ...] = ()
+    body: str | None = None
+    states: tuple[State, ...] = ()
+    change: Change | None = None
+    abandoned: Abandoned | None = None

@@ -1,0 +1,286 @@
+"""What a spool holds when a process begins: every segment applied, in order, before anything is given out.
+
+Sealed segments give their index, others are scanned and then synced, for what a killed process wrote may be with the system and not on the disk.
+First it is found how far each segment counts: the newest word wins, since a segment that abandons others may itself be abandoned.
+Times are taken as they are; nothing here knows what time it is.
+
+Nothing is deleted, and nothing is written but copies of damaged records. Files that may go are listed.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from penstock.spool.decoding import Abandon, decode
+from penstock.spool.files import File, Files
+from penstock.spool.frame import (
+    FORMAT,
+    OFFSET_LIMIT,
+    SEGMENT_HEADER_SIZE,
+    Damaged,
+    FrameType,
+    Identity,
+    NewerFormat,
+    parse_segment_header,
+)
+from penstock.spool.index import Index
+from penstock.spool.meaning import Abandoned
+from penstock.spool.names import BODIES, SEGMENTS, body_name, body_path, segment_identity, segment_path
+from penstock.spool.quarantine import Quarantined, save
+from penstock.spool.queued import Queued
+from penstock.spool.scan import Scan, scan
+from penstock.spool.segment import SegmentReader
+
+
+class RecoveredSegment(msgspec.Struct, frozen=True):
+    """A segment that counts. ``end`` is behind its last whole frame, ``torn`` the octets of a torn tail behind that.
+
+    ``abandoned_at``: frames from there on do not count. ``index``, of one that was not sealed, is what ``write_seal`` takes at ``end``.
+    """
+
+    identity: Identity
+    path: str
+    size: int
+    end: int
+    torn: int
+    abandoned_at: int | None
+    index: Index | None
+
+
+class RecoveryCounts(msgspec.Struct):
+    """What was read. ``stale``: changes of messages that are not there: gone with their segment, or damaged."""
+
+    messages: int = 0
+    changes: int = 0
+    stale: int = 0
+    notes: int = 0
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """A spool as it was left.
+
+    ``segments`` are oldest first. ``bodies``: for every frame with a live message whose content is in a body file, by segment and offset, that
+    file's name. ``unfinished`` are paths of segments whose creation did not come to an end, ``orphans`` of body files that no live
+    message names: both may be removed. ``foreign`` are names that are none of ours. ``next_number`` was never used.
+    """
+
+    queued: Queued
+    segments: tuple[RecoveredSegment, ...]
+    bodies: dict[tuple[int, int], str]
+    quarantined: tuple[Quarantined, ...]
+    unfinished: tuple[str, ...]
+    orphans: tuple[str, ...]
+    foreign: tuple[str, ...]
+    next_number: int
+    counts: RecoveryCounts
+
+
+def prepare(files: Files) -> None:
+    """Make the folders of a spool where they are missing, and put their names on stable storage. FileError."""
+    for folder in (SEGMENTS, BODIES):
+        files.make_folder(folder)
+    files.sync_folder()
+
+
+def recover(files: Files) -> Recovered:
+    """Read the spool in ``files``, whose folders are there. NewerFormat names what is newer; FileError: what cannot be read is not left out."""
+    return _Recovery(files).run()
+
+
+class _Recovery:
+    __slots__ = (
+        "_bodies", "_counts", "_files", "_foreign", "_last_number", "_limits", "_quarantined", "_queued", "_segments",
+        "_unfinished",
+    )  # fmt: skip
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._queued = Queued()
+        self._counts = RecoveryCounts()
+        self._bodies: dict[tuple[int, int], str] = {}
+        self._limits: dict[int, int] = {}
+        self._segments: list[RecoveredSegment] = []
+        self._quarantined: list[Quarantined] = []
+        self._unfinished: list[str] = []
+        self._foreign: list[str] = []
+        self._last_number = 0
+
+    def run(self) -> Recovered:
+        """Everything, in order."""
+        found = self._find()
+        for identity, path in reversed(found):
+            self._find_abandoned(identity, path)
+        newest = found[-1][0] if found else None
+        for identity, path in found:
+            self._take(identity, path, is_newest=identity == newest)
+        self._files.sync_folder(SEGMENTS)
+        self._counts.messages = len(self._queued)
+        bodies = {frame: name for frame, name in self._bodies.items() if self._queued.has_live(*frame)}
+        return Recovered(
+            self._queued,
+            tuple(self._segments),
+            bodies,
+            tuple(self._quarantined),
+            tuple(self._unfinished),
+            self._orphans(bodies),
+            tuple(self._foreign),
+            self._last_number + 1,
+            self._counts,
+        )
+
+    def _find(self) -> list[tuple[Identity, str]]:
+        """The segments, oldest first; those whose header tells of another format or place are dealt with here."""
+        found: list[tuple[Identity, str]] = []
+        for name in self._files.names(SEGMENTS):
+            path = f"{SEGMENTS}/{name}"
+            identity = segment_identity(name)
+            if identity is None:
+                self._foreign.append(path)
+                continue
+            self._last_number = max(self._last_number, identity.number)
+            other = self._renamed_from(path, identity)
+            if other is None:
+                found.append((identity, path))
+                continue
+            self._last_number = max(self._last_number, other.number)
+            called = segment_path(other)
+            self._quarantine_file(
+                path, f"it is {called} by what it holds, and can be read when it is called so"
+            )
+        return sorted(found)
+
+    def _renamed_from(self, path: str, identity: Identity) -> Identity | None:
+        """The segment whose header and first frame are in the file of another; None for a file that may be what it is called."""
+        file = self._files.open(path)
+        try:
+            header = parse_segment_header(file.read(SEGMENT_HEADER_SIZE, 0))
+            if header.format > FORMAT:
+                raise NewerFormat(
+                    f"{path} has format {header.format}, and this version of Penstock reads up to {FORMAT}; "
+                    "run the newer version that wrote it"
+                )
+            if header.identity != identity:
+                SegmentReader(file, header.identity, path).frame(SEGMENT_HEADER_SIZE)
+                return header.identity
+        except Damaged:  # by an accident, or left in these blocks by a segment that is gone
+            pass
+        finally:
+            file.close()
+        return None
+
+    def _limit(self, number: int) -> int:
+        return self._limits.get(number, OFFSET_LIMIT)
+
+    def _find_abandoned(self, identity: Identity, path: str) -> None:
+        """Take note of what a segment says about older ones, at its beginning, as far as it counts itself."""
+        file = self._files.open(path)
+        try:
+            for frame in SegmentReader(file, identity, path).frames():
+                if frame.type != FrameType.ABANDON or frame.offset >= self._limit(identity.number):
+                    return
+                decoded = decode(frame)
+                if isinstance(decoded, Abandon) and decoded.abandoned.segment < identity.number:
+                    self._abandon(decoded.abandoned)
+        except Damaged:
+            return  # found again, and reported, when the segment is scanned
+        finally:
+            file.close()
+
+    def _abandon(self, abandoned: Abandoned) -> None:
+        number, offset = abandoned
+        self._limits[number] = min(offset, self._limit(number))
+        self._last_number = max(self._last_number, number)
+
+    def _take(self, identity: Identity, path: str, *, is_newest: bool) -> None:
+        """Apply a segment."""
+        limit = self._limit(identity.number)
+        abandoned_at = self._limits.get(identity.number)
+        if limit <= SEGMENT_HEADER_SIZE:  # nothing in it counts, so nothing in it can be damaged
+            self._segments.append(
+                RecoveredSegment(identity, path, 0, SEGMENT_HEADER_SIZE, 0, abandoned_at, None)
+            )
+            return
+        file = self._files.open(path, writable=True)
+        try:
+            size = file.size()
+            sealed = SegmentReader(file, identity, path).index(limit)
+            if sealed is not None:
+                index, end = sealed
+                self._segments.append(RecoveredSegment(identity, path, size, end, 0, abandoned_at, None))
+                self._apply(index)
+                return
+            scanned = scan(file, identity, path, min(size, limit))
+            if self._is_empty(file, path, scanned, is_newest=is_newest):
+                return
+            file.sync()
+            self._report(file, identity, path, scanned)
+            torn = 0 if abandoned_at is not None else scanned.torn
+            self._segments.append(
+                RecoveredSegment(identity, path, size, scanned.end, torn, abandoned_at, scanned.index)
+            )
+            self._apply(scanned.index)
+        finally:
+            file.close()
+
+    def _is_empty(self, file: File, path: str, scanned: Scan, *, is_newest: bool) -> bool:
+        """Whether a segment has neither header nor frames. The newest is one that was being created."""
+        try:
+            header = parse_segment_header(file.read(SEGMENT_HEADER_SIZE, 0))
+            if segment_path(header.identity) == path:
+                return False
+            fault = "the file begins with the header of another segment"
+        except Damaged as damage:
+            fault = str(damage)
+        if scanned.end > SEGMENT_HEADER_SIZE:
+            reason = f"{fault}; its frames can be read"
+            self._quarantined.append(Quarantined(reason, path, 0, SEGMENT_HEADER_SIZE, was_stored=True))
+            return False
+        if is_newest:
+            self._unfinished.append(path)
+        else:
+            self._quarantine_file(path, f"{fault}, and it has no frames that can be read")
+        return True
+
+    def _quarantine_file(self, path: str, reason: str) -> None:
+        file = self._files.open(path)
+        try:
+            self._quarantined.append(Quarantined(reason, path, 0, file.size(), was_stored=True))
+        finally:
+            file.close()
+
+    def _report(self, file: File, identity: Identity, path: str, scanned: Scan) -> None:
+        for damage in scanned.damages:
+            saved = save(self._files, file, identity, damage.offset, damage.size)
+            self._quarantined.append(
+                Quarantined(damage.reason, path, damage.offset, damage.size, damage.was_stored, saved)
+            )
+
+    def _apply(self, index: Index) -> None:
+        """A segment's messages, then what its later frames say, in their order."""
+        queued, number = self._queued, index.number
+        queued.add(index)
+        copies = iter(index.copies)
+        for _, kind, change in index.changes:
+            replaced = next(copies)[1] if kind == FrameType.COPY else None
+            row = queued.find(change.about)
+            if row is None:
+                self._counts.stale += 1
+                continue
+            queued.change(row, kind, change)
+            if replaced is not None:
+                queued.replace(replaced, row)
+        self._counts.changes += len(index.changes)
+        self._counts.notes += index.notes
+        self._bodies.update({(number, offset): name for offset, name in index.bodies})
+
+    def _orphans(self, bodies: dict[tuple[int, int], str]) -> tuple[str, ...]:
+        """Body files that may go: none while something is damaged that may have named them."""
+        used = set(bodies.values())
+        orphans: list[str] = []
+        for file_name in self._files.names(BODIES):
+            name = body_name(file_name)
+            if name is None:
+                self._foreign.append(f"{BODIES}/{file_name}")
+            elif name not in used and not self._quarantined:
+                orphans.append(body_path(name))
+        return tuple(orphans)

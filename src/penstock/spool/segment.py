@@ -1,0 +1,248 @@
+"""Segments: created, appended to, sealed, and read frame by frame.
+
+A writer collects frames and writes them with ``flush``, all in one go: the offset of a frame, and so the places of its messages, are known at
+once. It never syncs after its creation: who does says so with ``mark_synced``. After an error nothing more can be written: what is in
+the file past the last sync is unknown, and its owner abandons it.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import Final
+
+from penstock.mail.duration import WallTime
+from penstock.mail.ports import SpoolError
+from penstock.spool.codec import Payload
+from penstock.spool.decoding import Transaction, decode
+from penstock.spool.files import File, FileError, Files
+from penstock.spool.frame import (
+    FOOTER_SIZE,
+    FRAME_HEADER_SIZE,
+    OFFSET_LIMIT,
+    SEGMENT_HEADER_SIZE,
+    VERSION,
+    Damaged,
+    Frame,
+    FrameType,
+    Identity,
+    Place,
+    SegmentHeader,
+    check_payload,
+    footer,
+    frame_size,
+    is_known,
+    parse_footer,
+    parse_frame_header,
+    write_frame,
+)
+from penstock.spool.index import Index, parse_index
+from penstock.spool.names import SEGMENTS, body_path, segment_path
+
+#: Octets that a segment is given when it is created, and is meant to hold.
+SEGMENT_SIZE: Final = 64 * 1024 * 1024
+
+
+class SegmentWriter:
+    """A segment that grows. ``end`` is where the next frame will begin, ``synced`` up to where all is on stable storage."""
+
+    __slots__ = (
+        "_failed",
+        "_pending",
+        "_written",
+        "end",
+        "file",
+        "identity",
+        "index",
+        "path",
+        "size",
+        "synced",
+    )
+
+    def __init__(self, file: File, identity: Identity, size: int) -> None:
+        self.file = file
+        self.identity = identity
+        self.path = segment_path(identity)
+        self.size = size
+        self.index = Index(identity.number)
+        self.end = SEGMENT_HEADER_SIZE
+        self.synced = 0
+        self._pending: list[bytes] = []
+        self._written = SEGMENT_HEADER_SIZE
+        self._failed = False
+
+    @classmethod
+    def create(
+        cls, files: Files, identity: Identity, created: WallTime, size: int = SEGMENT_SIZE
+    ) -> SegmentWriter:
+        """A new segment, allocated, with its header written and nothing synced: ``make_durable``, or a sync of the file and of the folder.
+
+        FileError: there is no such segment; a file of its name may be left, which recovery knows for what it is.
+        """
+        file = files.create(segment_path(identity))
+        try:
+            file.allocate(size)
+            file.write([SegmentHeader(identity, created).to_bytes()], 0)
+        except FileError:
+            file.close()
+            raise
+        return cls(file, identity, size)
+
+    def make_durable(self, files: Files) -> None:
+        """Put all that was flushed, and the segment's name, on stable storage; blocks. Before that nothing in it may be acknowledged. FileError."""
+        try:
+            self.file.sync()
+            files.sync_folder(SEGMENTS)
+        except FileError:
+            self._failed = True
+            raise
+        self.mark_synced(self._written)
+
+    @property
+    def pending(self) -> int:
+        """Octets that wait for ``flush``."""
+        return self.end - self._written
+
+    @property
+    def written(self) -> int:
+        """Up to where all is with the file: what a sync that begins now puts on stable storage."""
+        return self._written
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a write or sync has failed."""
+        return self._failed
+
+    def has_room(self, payload: Payload) -> bool:
+        """Whether a frame still fits; an empty segment takes any that its offsets can count."""
+        after = self.end + frame_size(payload.length)
+        return after <= self.size or (self.end == SEGMENT_HEADER_SIZE and after <= OFFSET_LIMIT)
+
+    def append(self, payload: Payload) -> int:  # hot: throughput
+        """Add a frame to what ``flush`` will write; its offset. The places of its messages are (number, offset, 0) and on."""
+        if self._failed:
+            raise SpoolError(f"{self.path} takes nothing more since a write or a sync has failed")
+        offset = self.end
+        meaning = payload.meaning
+        buffers = write_frame(
+            self.identity, offset, (meaning.kind, payload.version), payload.buffers, self.synced
+        )
+        self._pending += buffers
+        self.end = offset + sum(map(len, buffers))
+        self.index.add(offset, meaning)
+        return offset
+
+    def flush(self) -> None:
+        """Write what was appended. FileError: some of it may be in the file; nothing more can be written."""
+        pending = self._pending
+        if not pending:
+            return
+        try:
+            self.file.write(pending, self._written)
+        except FileError:
+            self._failed = True
+            raise
+        self._pending = []
+        self._written = self.end
+
+    def mark_synced(self, offset: int) -> None:
+        """All before ``offset`` is on stable storage: a sync has succeeded that began when ``written`` was that."""
+        self.synced = max(self.synced, offset)
+
+    def mark_failed(self) -> None:
+        """A sync has failed: nothing more can be written."""
+        self._failed = True
+
+    def seal(self) -> None:
+        """Flush, write the index behind the last frame, and give the file its final size; nothing is synced, and nothing can follow.
+
+        FileError: the segment stays as it was, unsealed, which costs the next start some time; but what had not been flushed may be lost.
+        """
+        self.flush()
+        self._failed = True
+        write_seal(self.file, self.index, self.identity, self.end)
+
+
+def write_seal(file: File, index: Index, identity: Identity, offset: int) -> None:
+    """Write the index and the footer at ``offset``, the end of the last frame, and cut the file behind them. FileError.
+
+    Nothing of it needs to be synced for its own sake: without it, or with half of it, the segment is scanned.
+    """
+    buffers = write_frame(identity, offset, (FrameType.SEAL, VERSION), [index.to_bytes()], offset)
+    end = offset + sum(map(len, buffers))
+    buffers.append(footer(identity, end, offset))
+    file.write(buffers, offset)
+    file.truncate(end + FOOTER_SIZE)
+
+
+class SegmentReader:
+    """A segment that is read, sealed or not. ``identity`` is what its frames were written for."""
+
+    __slots__ = ("file", "identity", "path")
+
+    def __init__(self, file: File, identity: Identity, path: str) -> None:
+        self.file = file
+        self.identity = identity
+        self.path = path
+
+    def frame(self, offset: int) -> Frame:
+        """The frame at ``offset``; Damaged if there is none that is whole, NewerFormat, FileError."""
+        head = parse_frame_header(self.file.read(FRAME_HEADER_SIZE, offset), self.identity, offset)
+        payload = self.file.read(head.length, offset + FRAME_HEADER_SIZE)
+        check_payload(head, payload)
+        return Frame(offset, head.type, head.version, payload)
+
+    def frames(self, offset: int = SEGMENT_HEADER_SIZE) -> Iterator[Frame]:
+        """The frames from ``offset`` on, up to the first that is not there or not whole. NewerFormat, FileError."""
+        while True:
+            try:
+                frame = self.frame(offset)
+            except Damaged:
+                return
+            if frame.type == FrameType.SEAL:
+                return
+            if is_known(frame.type, frame.version, self.path):
+                yield frame
+            offset += frame_size(len(frame.payload))
+
+    def transaction(self, offset: int) -> Transaction:
+        """The messages of the frame at ``offset``; Damaged if there are none."""
+        frame = self.frame(offset)
+        if is_known(frame.type, frame.version, self.path):
+            decoded = decode(frame)
+            if isinstance(decoded, Transaction):
+                return decoded
+        raise Damaged(f"no message is at {Place(self.identity.number, offset, 0)}")
+
+    def index(self, limit: int = OFFSET_LIMIT) -> tuple[Index, int] | None:
+        """The index of a sealed segment, and where its frames end; None if it has none that is whole, or frames behind ``limit``.
+
+        Reads nothing else of it. NewerFormat, FileError.
+        """
+        at = self.file.size() - FOOTER_SIZE
+        if at < SEGMENT_HEADER_SIZE:
+            return None
+        seal = parse_footer(self.file.read(FOOTER_SIZE, at), self.identity, at)
+        if seal is None or seal > limit:
+            return None
+        try:
+            frame = self.frame(seal)
+            if frame.type != FrameType.SEAL or not is_known(frame.type, frame.version, self.path):
+                return None
+            return parse_index(frame.payload, self.identity.number), seal
+        except Damaged:
+            return None
+
+
+def read_body(files: Files, name: str, size: int) -> bytes | None:
+    """A body file's octets, ``size`` and one more at most; None if it is not there. FileError."""
+    try:
+        file = files.open(body_path(name))
+    except FileError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
+    try:
+        return file.read(size + 1, 0)
+    finally:
+        file.close()

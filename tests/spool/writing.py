@@ -1,0 +1,57 @@
+"""Spools written for tests: segments in files in memory, and what is known of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.mail.duration import WallTime
+from penstock.mail.records import MessageRecord
+from penstock.spool.codec import Payload, encode_transaction
+from penstock.spool.frame import Identity, Place
+from penstock.spool.recovery import Recovered, prepare
+from penstock.spool.segment import SegmentWriter
+from tests.spool.files_in_memory import MemoryFiles
+
+SIZE = 64 * 1024
+
+
+def fresh() -> MemoryFiles:
+    """Files with the folders of a spool."""
+    files = MemoryFiles()
+    prepare(files)
+    return files
+
+
+def segment(files: MemoryFiles, number: int, size: int = SIZE) -> SegmentWriter:
+    """A new segment; salts differ from numbers."""
+    return SegmentWriter.create(files, Identity(number, number * 7919 & 0xFFFFFFFF), WallTime(1.0), size)
+
+
+def put(writer: SegmentWriter, *records: MessageRecord) -> list[Place]:
+    """Append a transaction; the places of its messages."""
+    offset = writer.append(encode_transaction(records))
+    return [Place(writer.identity.number, offset, part) for part in range(len(records))]
+
+
+def add(writer: SegmentWriter, *payloads: Payload) -> list[int]:
+    """Append frames; their offsets."""
+    return [writer.append(payload) for payload in payloads]
+
+
+def live(recovered: Recovered) -> dict[tuple[int, int, int], dict[str, Any]]:
+    """What is live, as ``tests.spool.reader`` has it."""
+    queued = recovered.queued
+    found: dict[tuple[int, int, int], dict[str, Any]] = {}
+    for row in queued:
+        item = queued.message(row)
+        name = item.queue
+        found[tuple(item.place)] = {
+            "queue": [name.domain, name.tenant, name.campaign, name.routing_domain],
+            "created": item.created,
+            "size": item.size,
+            "waiting": set(item.waiting),
+            "attempts": item.attempts,
+            "due": item.due,
+        }
+    assert len(found) == queued.live
+    return found
