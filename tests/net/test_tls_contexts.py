@@ -130,7 +130,9 @@ def test_half_a_pair_changes_nothing_and_is_told_once(
         clock.advance(Seconds(1.0))
         assert contexts.context_for(config) is before
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert f"the private key in {key} is not that of the first certificate in {certificate} (put " in caplog.text
+    assert (
+        f"the private key in {key} is not that of the first certificate in {certificate} (put " in caplog.text
+    )
     assert "PRIVATE" not in caplog.text
     replace(key, renewed.key)
     clock.advance(Seconds(1.0))
@@ -141,7 +143,10 @@ def test_half_a_pair_changes_nothing_and_is_told_once(
     ("content", "said"),
     [
         (None, "host.pem does not exist (name a file that does, relative to the configuration file)"),
-        (b"", "host.pem has no certificate in PEM (name a file with lines such as -----BEGIN CERTIFICATE-----)"),
+        (
+            b"",
+            "host.pem has no certificate in PEM (name a file with lines such as -----BEGIN CERTIFICATE-----)",
+        ),
         (
             b"-----BEGIN CERTIFICATE-----\nAAAA\n",
             "host.pem has a certificate that cannot be read (ask for it again)",
@@ -162,7 +167,9 @@ def test_a_certificate_that_is_gone_or_cut_short_leaves_the_old_one_in_force(
     clock.advance(Seconds(1.0))
     assert contexts.context_for(config) is before
     (record,) = caplog.records
-    assert record.getMessage().startswith("the changed certificate files are not used, the ones before stay in")
+    assert record.getMessage().startswith(
+        "the changed certificate files are not used, the ones before stay in"
+    )
     assert record.getMessage().endswith(f": {tmp_path}/{said}")
     pair("old.example").write(tmp_path)
     clock.advance(Seconds(1.0))

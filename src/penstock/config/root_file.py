@@ -62,7 +62,8 @@ _LISTENER_OPTIONS: Final = (
            example='"in.example.com"', otherwise="`node.hostname`"),
     Option("banner", BANNER, "What follows the name in the greeting.", example='"Example ESMTP"', default='"Penstock ESMTP"'),
     Option("relay_hosts", list_of(NETWORK, '["192.0.2.0/24"]'),
-           "Who may send mail to everywhere, besides those whom the policy's `on_auth` lets in. The tenant header is believed from `relay_hosts` alone.",
+           "Who may send mail to everywhere, besides those whom the policy's `on_auth` lets in. "
+           "The tenant header is believed from `relay_hosts` alone.",
            example='["127.0.0.1", "192.0.2.0/24"]', default='["127.0.0.1/32", "::1/128"]'),
     Option("tls", choice({each.value: each for each in TlsMode}),
            "Encryption: none, when the client asks for it (RFC 3207), or from the first octet on (RFC 8314). TLS 1.2 or later.",

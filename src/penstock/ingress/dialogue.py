@@ -162,7 +162,8 @@ class Dialogue:
     def _on_starttls(self, _: TlsAsked) -> None:
         try:
             self.context = self._desk.contexts.context_for(self._client.terms.config)
-        except TlsError:
+        except TlsError as error:
+            LOG.error("no TLS on %s: %s", self._client.listener, error)
             self.session.refuse(_NO_TLS)
         else:
             self.session.accept()

@@ -62,7 +62,7 @@ _NUMBERS: Final = {
     "line_length_hard_limit": 78,
 }
 _DURATIONS: Final = ("client_timeout", "session_timeout")
-_TEXT = re.compile(r"[ -~]{1,400}")
+_TEXT = re.compile(r"[ -~]{1,200}")
 
 
 def overridden(before: Terms, options: Mapping[str, object]) -> Terms:
@@ -86,7 +86,7 @@ def _checked(name: str, value: object) -> object:
     if name == "banner":
         if isinstance(value, str) and _TEXT.fullmatch(value):
             return value
-        raise ValueError(f"banner is 1 to 400 characters of printable ASCII, not {value!r:.80}")
+        raise ValueError(f"banner is 1 to 200 characters of printable ASCII, not {value!r:.80}")
     if name == "invalid_line_endings":
         try:
             return LineEndings(value)

@@ -75,7 +75,8 @@ def cached(
     """Decorate a function so that its results are remembered for ``ttl`` seconds, ``size`` of them.
 
     ``ttl`` has to be given: TypeError says how. Arguments must be hashable: TypeError at the call otherwise. While a call for the same
-    arguments is under way, others wait for its result and do not call again. Where the function raises an Exception, a result that is at most ``stale`` seconds past its time serves instead.
+    arguments is under way, others wait for its result and do not call again. Where the function raises an Exception, a result that is at
+    most ``stale`` seconds past its time serves instead.
     ``clock`` is for tests.
     """
     if ttl is None or callable(ttl):

@@ -43,7 +43,8 @@ class SinkOptions(msgspec.Struct, frozen=True):
     """Settings of a sink. ``count`` 0 means no end; with N the sink is done once N messages were accepted, and refuses any more.
 
     ``tls_certificate`` and ``tls_private_key`` are PEM files; without a key it is in the file of the certificate, and without both a certificate
-    is made. With a ``login`` AUTH is offered, under TLS only where there is any; ``requires_auth``: no mail without it. ``lmtp``: LHLO, and a reply for each recipient (RFC 2033).
+    is made. With a ``login`` AUTH is offered, under TLS only where there is any; ``requires_auth``: no mail without it. ``lmtp``: LHLO, and a
+    reply for each recipient (RFC 2033).
     """
 
     hostname: str = "sink.test"
