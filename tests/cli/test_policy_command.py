@@ -187,7 +187,7 @@ def test_files_that_are_missing_are_told_with_what_is_to_be_given(
     [
         ('tls="off"', "tls cannot be changed for a session; these can: banner, client_timeout"),
         ('baner="x"', "baner cannot be changed for a session"),
-        ('banner=""', "banner is 1 to 400 characters of printable ASCII"),
+        ('banner=""', "banner is 1 to 200 characters of printable ASCII"),
         ("max_message_size='1MiB'", "max_message_size is a number of at least 1, not '1MiB'"),
     ],
 )
