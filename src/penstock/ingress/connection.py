@@ -181,12 +181,12 @@ class Connection(asyncio.BufferedProtocol):
                 return
         session = self._session
         session.feed(octets)
-        if session.is_waiting or self._is_blocked or self._is_scheduled or not session.is_greeted:
+        if self._is_blocked or self._is_scheduled or not session.takes_input:
             # what came is kept, and no more is read until it has been handled
             self._pause()
         else:
             self._work()
-        if self._counted or session.has_input or session.is_receiving_data or session.is_waiting:
+        if self._counted or session.holds_octets:
             self._count()
 
     def _pass_in(self, octets: bytes) -> bytes:
@@ -329,12 +329,16 @@ class Connection(asyncio.BufferedProtocol):
             if self._passage.has_tls:
                 output = self._pass_out(output)
             transport.write(output)
+        if session.is_turning:
+            self._turn(session)
+        elif self._has_ended_input:
+            self._close_if_done()
+
+    def _turn(self, session: ServerSession) -> None:
         if session.is_closed:
             self._close()
         elif session.is_starting_tls and self._dialogue.context is not None and not self._passage.has_tls:
             self._passage.begin_tls(self._dialogue.context)
-        elif self._has_ended_input:
-            self._close_if_done()
 
     def _pass_out(self, output: bytes) -> bytes:
         try:

@@ -56,6 +56,8 @@ __all__ = [
 #: Failed authentications of one session; RFC 4954 4 leaves the number to the server.
 AUTH_FAILURES: Final = 3
 
+_NO_EVENT: Final = "there is no event to answer"
+
 
 class ServerSession:
     """One session, from the banner to its end. ``is_secure``: its octets come through TLS from the first one on (RFC 8314)."""
@@ -135,6 +137,21 @@ class ServerSession:
     def has_input(self) -> bool:  # hot: throughput
         """Whether there are octets that have not been read."""
         return bool(self._lines.octets)
+
+    @property
+    def takes_input(self) -> bool:  # hot: throughput
+        """Whether octets can be acted on now: the client was greeted, and no event waits for its answer."""
+        return self._event is None and self._phase is not Phase.CONNECTED
+
+    @property
+    def holds_octets(self) -> bool:  # hot: throughput
+        """Whether ``buffered`` may be other than 0."""
+        return bool(self._lines.octets) or self._event is not None or self.is_receiving_data
+
+    @property
+    def is_turning(self) -> bool:  # hot: throughput
+        """Whether the connection is to be closed or the handshake to begin: a quick look, ``is_closed`` and ``is_starting_tls`` say which."""
+        return self._phase is Phase.CLOSED or self._phase is Phase.TLS
 
     @property
     def has_more(self) -> bool:  # hot: throughput
@@ -391,19 +408,22 @@ class ServerSession:
 
     def accept(self, positive: Reply | None = None) -> None:  # hot: micro_smtp
         """Answer the event positively and apply it. ``positive`` is needed for MessageGiven alone: the reply with its ids."""
-        event = self._answered()
-        applied = apply(event, self._standing, positive, has_input=self.has_input)
-        if applied.is_final:
-            self._refuse(applied.said.reply, applied.name)
+        event, self._event = self._event, None
+        if event is None:
+            raise RuntimeError(_NO_EVENT)
+        has_input = bool(self._lines.octets)
+        said, name, verb, is_final = apply(event, self._standing, positive, has_input=has_input)
+        if is_final:
+            self._refuse(said.reply, name)
             self._shut()
             return
-        if applied.verb is not None:
-            self._move(applied.verb)
-            if applied.verb is Verb.DATA:
+        if verb is not None:
+            self._phase = TRANSITIONS[self._phase][verb]
+            if verb is Verb.DATA:
                 self._intake.begin_data(self._standing.transaction, self._standing.limits)
         else:
             self._errors = 0  # a message
-        self._outbox.say_ready(applied.said, applied.name)
+        self._outbox.say_ready(said, name)
 
     def accept_as(self, event: Hello | MailGiven | RecipientGiven) -> None:
         """Answer an event with another of its kind in its place: what the policy has made of it."""
@@ -412,18 +432,13 @@ class ServerSession:
         self._event = event
         self.accept()
 
-    def _answered(self) -> ServerEvent:
-        """The event that is answered now."""
-        event, self._event = self._event, None
-        if event is None:
-            raise RuntimeError("there is no event to answer")
-        return event
-
     def refuse(self, negative: Reply, *, is_final: bool = False) -> None:
         """Answer the event with a 4yz or 5yz; 421 closes the session after it, any other if it ``is_final``."""
         if not (negative.is_temporary or negative.is_permanent):
             raise ValueError(f"a refusal is a 4yz or a 5yz, not {negative}")
-        event = self._answered()
+        event, self._event = self._event, None
+        if event is None:
+            raise RuntimeError(_NO_EVENT)
         self._is_data_refused = isinstance(event, DataAsked)
         self._outbox.refuse(refused(event, negative, self._standing))
         if isinstance(event, MessageGiven):
