@@ -24,12 +24,12 @@ class Read(Enum):
 
 
 class Intake:
-    """Reads mail data for ``transaction``; ``chunk`` is the last one that has come whole."""
+    """Reads mail data for ``transaction``; ``chunk`` is the last one that has come whole, ``late`` reads one that is out of order."""
 
-    __slots__ = ("_late", "chunk")
+    __slots__ = ("chunk", "late")
 
     def __init__(self) -> None:
-        self._late: ChunkReader | None = None
+        self.late: ChunkReader | None = None
         self.chunk = Chunk(0, is_last=True)
 
     def begin_data(self, transaction: Transaction | None, limits: ServerLimits) -> None:
@@ -40,8 +40,8 @@ class Intake:
     def begin_chunk(self, transaction: Transaction | None, chunk: Chunk, limits: ServerLimits) -> None:
         """A chunk comes next; without a transaction, one that is out of order."""
         if transaction is None:
-            self._late = ChunkReader(0)
-            self._late.begin(chunk)
+            self.late = ChunkReader(0)
+            self.late.begin(chunk)
             return
         if transaction.chunks is None:
             transaction.chunks = ChunkReader(limits.max_message_size)
@@ -52,12 +52,12 @@ class Intake:
         return self._chunks(transaction) is not None
 
     def _chunks(self, transaction: Transaction | None) -> ChunkReader | None:
-        reader = self._late or (transaction.chunks if transaction is not None else None)
+        reader = self.late or (transaction.chunks if transaction is not None else None)
         return reader if reader is not None and reader.chunk is not None else None
 
     def received(self, transaction: Transaction | None) -> int:
         """Octets so far of the mail data that is being read."""
-        reader = (transaction.data or transaction.chunks) if transaction is not None else self._late
+        reader = (transaction.data or transaction.chunks) if transaction is not None else self.late
         return reader.received if reader is not None else 0
 
     def read_data(self, transaction: Transaction, lines: LineBuffer) -> Read:
@@ -80,11 +80,11 @@ class Intake:
         if not reader.is_complete:
             return Read.MORE
         self.chunk = reader.end()
-        if reader is self._late:
-            self._late = None
+        if reader is self.late:
+            self.late = None
             return Read.LATE_CHUNK
         return Read.MESSAGE if self.chunk.is_last else Read.CHUNK
 
     def stop(self) -> None:
         """Nothing is read any more."""
-        self._late = None
+        self.late = None

@@ -12,18 +12,18 @@ from penstock.smtp.server_events import Refused, Replying
 class Outbox:
     """Replies on their way out. ``refusals`` are the negative ones, as they were said; ``waiting`` are those to be seen first."""
 
-    __slots__ = ("_output", "is_reviewed", "refusals", "waiting")
+    __slots__ = ("is_reviewed", "output", "refusals", "waiting")
 
     def __init__(self, *, is_reviewed: bool) -> None:
         self.is_reviewed = is_reviewed
         self.refusals: list[Refused] = []
-        self._output: list[bytes] = []
+        self.output: list[bytes] = []
         #: the reply, what it answers, and the refusal that it is
         self.waiting: deque[tuple[Reply, str, Refused | None]] = deque()
 
     def take(self) -> bytes:  # hot: micro_smtp
         """The octets to write since the last call."""
-        output = self._output
+        output = self.output
         if not output:
             return b""
         octets = output[0] if len(output) == 1 else b"".join(output)
@@ -35,21 +35,21 @@ class Outbox:
         if self.is_reviewed:
             self.waiting.append((answer, command, None))
         else:
-            self._output.append(answer.to_bytes())
+            self.output.append(answer.to_bytes())
 
     def say_ready(self, ready: Ready, command: str) -> None:  # hot: micro_smtp
         """As ``say``."""
         if self.is_reviewed:
             self.waiting.append((ready.reply, command, None))
         else:
-            self._output.append(ready.octets)
+            self.output.append(ready.octets)
 
     def refuse(self, refused: Refused) -> None:
         """Say a refusal, and note it."""
         if self.is_reviewed:
             self.waiting.append((refused.reply, refused.command, refused))
         else:
-            self._output.append(refused.reply.to_bytes())
+            self.output.append(refused.reply.to_bytes())
             self.refusals.append(refused)
 
     def replying(self) -> Replying:
@@ -60,11 +60,11 @@ class Outbox:
     def seen(self, answer: Reply) -> None:
         """Say ``answer`` for the first reply that waited."""
         _, _, refused = self.waiting.popleft()
-        self._output.append(answer.to_bytes())
+        self.output.append(answer.to_bytes())
         if refused is not None:
             self.refusals.append(Refused(answer, refused.command, refused.reverse_path, refused.recipient))
 
     def close(self, farewell: Reply) -> None:
         """Say this, and nothing that waits."""
         self.waiting.clear()
-        self._output.append(farewell.to_bytes())
+        self.output.append(farewell.to_bytes())

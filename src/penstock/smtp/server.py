@@ -259,14 +259,16 @@ class ServerSession:
         """
         if self._event is not None:
             return None
-        outbox = self._outbox
+        outbox, intake = self._outbox, self._intake
         for _ in range(budget):
             if outbox.waiting:
                 self._event = outbox.replying()
             elif self._phase is Phase.DATA:
                 if not self._read_data():
                     return None
-            elif self._intake.is_within_chunk(self._standing.transaction):
+            elif (self._phase is Phase.CHUNKS or intake.late is not None) and intake.is_within_chunk(
+                self._standing.transaction
+            ):
                 if not self._read_chunk():
                     return None
             elif not TRANSITIONS[self._phase] or not self._read_line():
@@ -291,34 +293,35 @@ class ServerSession:
         if line is None:
             return False
         self.progress += 1
-        verb = Verb.AUTH if self._exchange is not None else None
+        verb = None
         try:
-            if verb is None:
-                verb, argument = command.parse_line(line)
-                self._on_command(verb, argument)
-            else:
+            if self._exchange is not None:
+                verb = Verb.AUTH
                 self._on_response(line)
+                return True
+            verb, argument = command.parse_line(line)
+            if verb is Verb.BDAT:
+                self._on_bdat(argument)
+            elif verb not in TRANSITIONS[self._phase]:
+                raise self._out_of_order(verb)
+            elif verb is Verb.AUTH:
+                self._on_auth(argument)
+            else:
+                self._event = check(verb, argument, self._standing)
+                if self._event is None:
+                    self._do(verb)
+            self._is_data_refused = False
         except Refusal as refusal:
             self._exchange = None
             self._violate(refusal, verb)
         return True
 
-    def _on_command(self, verb: Verb, argument: bytes) -> None:  # hot: micro_smtp
-        if verb is Verb.BDAT:
-            self._on_bdat(argument)
-        elif verb not in TRANSITIONS[self._phase]:
-            raise self._out_of_order(verb)
-        elif verb is Verb.AUTH:
-            self._exchange, initial = begin_auth(argument, self._standing)
-            if initial is not None:
-                self._on_response(initial)
-            else:
-                self._outbox.say(self._exchange.challenge(), "AUTH")
+    def _on_auth(self, argument: bytes) -> None:
+        self._exchange, initial = begin_auth(argument, self._standing)
+        if initial is not None:
+            self._on_response(initial)
         else:
-            self._event = check(verb, argument, self._standing)
-            if self._event is None:
-                self._do(verb)
-        self._is_data_refused = False
+            self._outbox.say(self._exchange.challenge(), "AUTH")
 
     def _out_of_order(self, verb: Verb) -> Refusal:
         # pipelined behind a MAIL or RCPT that was refused, these are no errors (RFC 2920 3.1)
@@ -423,7 +426,11 @@ class ServerSession:
                 self._intake.begin_data(self._standing.transaction, self._standing.limits)
         else:
             self._errors = 0  # a message
-        self._outbox.say_ready(said, name)
+        outbox = self._outbox
+        if outbox.is_reviewed:
+            outbox.say_ready(said, name)
+        else:
+            outbox.output.append(said.octets)
 
     def accept_as(self, event: Hello | MailGiven | RecipientGiven) -> None:
         """Answer an event with another of its kind in its place: what the policy has made of it."""
