@@ -40,6 +40,12 @@ def check(report: Report, arguments: Sequence[str]) -> None:
         times >= TIMES_POSTFIX,
         f"{times:.2f} ({_ratios(legs, 'postfix')})",
     )
+    cpu = {name: statistics.median(leg.microseconds for leg in rounds) for name, rounds in legs.items()}
+    report.claim(
+        f"at most 1/{TIMES_POSTFIX:g} of Postfix's CPU time per message, over all processes",
+        cpu["postfix"] / cpu["penstock"] >= TIMES_POSTFIX,
+        f"{cpu['postfix'] / cpu['penstock']:.2f} times less",
+    )
     share = rate["penstock"] / rate["straight"]
     report.claim(
         f"at least {SHARE_OF_STRAIGHT:.2f} of straight",
