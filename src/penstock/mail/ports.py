@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from penstock.mail.duration import MonotonicTime, WallTime
 from penstock.mail.records import (
@@ -11,6 +11,7 @@ from penstock.mail.records import (
     ExpirationRecord,
     MessageRecord,
     NoteRecord,
+    SpoolRecord,
     StoredMessage,
 )
 
@@ -32,17 +33,33 @@ class SpoolError(Exception):
     """The spool could not store or read. What it was asked to store is not stored and will never be delivered."""
 
 
+class SpoolUncertain(SpoolError):
+    """Nobody knows whether it is stored: neither may be said. Whoever asked gets no answer, and their connection is closed."""
+
+
+class Unreadable(SpoolError):
+    """A stored message is damaged for good. The spool has settled all of it with a QuarantineRecord: it is out of the queue."""
+
+
+#: Told the positions of the messages of a transaction once they are stored; or none, and why not.
+StoreDone = Callable[[Sequence[int], SpoolError | None], None]
+#: Told the message that was asked for, or why it cannot be read: Unreadable for good, SpoolError for now.
+Fetched = Callable[[StoredMessage | SpoolError], None]
+
+
 class Spool(Protocol):
     """Where accepted mail lives until its last recipient is settled.
 
-    Positions are opaque numbers, unique among the live messages of one spool.
+    Positions are opaque numbers, unique among the live messages of one spool. Records are put in order; those that are no
+    message of a transaction that failed are never lost, but may be written twice.
     """
 
-    def append(self, record: MessageRecord) -> int:
-        """Write a message and return its position. It is stored when a ``commit`` asked for after this call reports success."""
+    def store(self, records: Sequence[MessageRecord], done: StoreDone) -> None:
+        """Store the messages of one transaction, all or none; they have one content and one reception.
 
-    def commit(self, done: Callable[[SpoolError | None], None]) -> None:
-        """Call ``done`` once everything appended so far is stored (None) or is not and never will be (the fault)."""
+        ``done`` is called once: with their positions when they are stored; with SpoolError when they are not and never will be; with
+        SpoolUncertain. It may be called before this returns. SpoolError, and no call, where it is known at once.
+        """
 
     def record_attempt(self, position: int, record: AttemptRecord) -> None:
         """Write the outcomes of an attempt. Recipients Accepted or Failed are settled; after the last one the position is free."""
@@ -51,10 +68,40 @@ class Spool(Protocol):
         """Write that these recipients were given up; after the last recipient the position is free."""
 
     def note(self, record: NoteRecord) -> None:
-        """Write down what is no message, so that an event is made of it."""
+        """Write down what is no message, so that an event is made of it. While nothing can be written, some are dropped and counted."""
 
-    def read(self, position: int) -> StoredMessage:
-        """The message at ``position``, its settled recipients left out of ``waiting``; SpoolError if it cannot be read."""
+    def get(self, position: int) -> StoredMessage | None:
+        """The message at ``position``, its settled recipients left out of ``waiting``; None if it is to be fetched from a disk.
+
+        SpoolError as of ``Fetched``, also if nothing is stored there.
+        """
+
+    def fetch(self, position: int, done: Fetched) -> None:
+        """Read the message at ``position``, and call ``done`` later, never from inside this call."""
+
+    def has_room(self) -> bool:
+        """Whether a transaction may begin: False while new mail would not be stored, for want of space or because of a fault."""
+
+    def can_record(self) -> bool:
+        """Whether outcomes can be recorded. While they cannot, nothing is to be delivered: it might be delivered again."""
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have ``changed`` called whenever ``has_room`` or ``can_record`` have another answer."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that messages take, in octets."""
 
     def __len__(self) -> int:
-        """How many messages are stored."""
+        """How many messages are stored, or are being stored."""
+
+
+class LogPosition(NamedTuple):
+    """A place in the spool's log: everything before it, in this segment and in those with lower numbers. Orders as the log does."""
+
+    segment: int
+    offset: int
+
+
+#: Told of records in the order of the log as they are known to be stored, and the place behind them.
+OnStored = Callable[[Sequence[SpoolRecord], LogPosition], None]

@@ -178,9 +178,53 @@ class PolicyErrorRecord(msgspec.Struct, frozen=True):
     reply: Reply | None = None
 
 
+class SpoolHealthRecord(msgspec.Struct, frozen=True):
+    """The spool fell ill or is well again: a note. ``text`` says what is wrong, or what was.
+
+    ``is_refusing``: new mail is refused. ``is_paused``: nothing is delivered, for no outcome can be recorded.
+    """
+
+    id: MessageId
+    time: WallTime
+    is_refusing: bool
+    is_paused: bool
+    text: str
+
+
+class QuarantineRecord(msgspec.Struct, frozen=True):
+    """A stored message that cannot be read any more: ``recipients`` of it were waiting, and are settled by this.
+
+    ``id`` is of this record, for the message's own cannot be read. ``place`` says where it was, ``reason`` what is wrong with it, and where
+    its octets are kept.
+    """
+
+    id: MessageId
+    time: WallTime
+    queue: QueueName
+    recipients: int
+    size: int
+    place: str
+    reason: str
+
+
 #: What is no message.
-NoteRecord = RejectionRecord | PolicyErrorRecord
-SpoolRecord = MessageRecord | AttemptRecord | ExpirationRecord | NoteRecord
+NoteRecord = RejectionRecord | PolicyErrorRecord | SpoolHealthRecord
+SpoolRecord = MessageRecord | AttemptRecord | ExpirationRecord | QuarantineRecord | NoteRecord
+
+
+class QueuedMessage(msgspec.Struct, frozen=True, gc=False):
+    """A message that was queued before the start: what the scheduler needs of it. ``recipients`` are those waiting; ``due`` None: at once.
+
+    Its times are as this run of the server counts them: where the system's clock has jumped, the message is as old as it was.
+    """
+
+    position: int
+    queue: QueueName
+    created: WallTime
+    size: int
+    recipients: int
+    attempts: int
+    due: WallTime | None
 
 
 class StoredMessage(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -179,6 +179,44 @@ class EventLogCounts(msgspec.Struct):
         default_factory=lambda: Histogram.of(0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
     )
     fault: str | None = None
+
+
+#: How sure a 250 is.
+Durability = Literal["fsync", "os", "memory"]
+
+
+class SpoolCounts(msgspec.Struct):
+    """What the spool is, and did since the start.
+
+    ``fault`` is why nothing can be written now, ``refusing`` why new mail is refused; None while that is not so. ``is_recovering``: mail
+    from before the start is still being read. ``segments`` and ``bytes`` are files and octets of the log; ``live_bytes`` those of
+    queued messages; ``bodies`` the files of large contents. ``stored`` counts messages, ``syncs`` successful syncs by seconds,
+    ``abandoned`` segments after a failed write or sync, ``quarantined`` damaged records, ``copied`` octets that reclaim moved,
+    ``fetches`` messages read back from the disk; ``free_bytes`` is what the file system has left.
+    """
+
+    durability: Durability = "memory"
+    fault: str | None = None
+    refusing: str | None = None
+    is_recovering: bool = False
+    segments: int = 0
+    bytes: int = 0
+    live_bytes: int = 0
+    bodies: int = 0
+    stored: int = 0
+    syncs: Histogram = msgspec.field(
+        default_factory=lambda: Histogram.of(
+            0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0
+        )
+    )
+    failed_syncs: int = 0
+    abandoned: int = 0
+    quarantined: int = 0
+    notes_dropped: int = 0
+    copied: int = 0
+    removed_segments: int = 0
+    fetches: int = 0
+    free_bytes: int = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True):
