@@ -25,6 +25,12 @@ class MemoryFile:
     def read(self, size: int, offset: int) -> bytes:
         return bytes(self.octets[offset : offset + size])
 
+    def read_now(self, size: int, offset: int) -> bytes | None:
+        return self.read(size, offset)
+
+    def prefetch(self, size: int, offset: int) -> None:
+        pass
+
     def allocate(self, size: int) -> None:
         self.octets.extend(bytes(max(0, size - len(self.octets))))
 
@@ -75,6 +81,9 @@ class MemoryFiles:
 
     def rename(self, old: str, new: str) -> None:
         self.octets[new] = self.octets.pop(old)
+
+    def open_folder(self, folder: str = "") -> MemoryFile:
+        return MemoryFile(folder, bytearray(), self.synced)
 
     def remove(self, path: str) -> None:
         del self.octets[path]

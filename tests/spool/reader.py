@@ -159,12 +159,16 @@ class Spool:
                     "due": None,
                 }
                 if states:
-                    replaces, waiting, attempts, due = states[part]
+                    replaces, waiting, attempts, due, *shift = states[part]
+                    self.messages[place]["created"] += shift[0] if shift else 0.0
                     self._copied(place, tuple(replaces), set(waiting), attempts, due)
         elif frame["type"] == 3:
             place, _, attempts, _, _, _, outcomes, due = record
             settled = {item[0] for item in outcomes if item[1] != 1}
             self._change(tuple(place), settled, attempts, due, keep_due=False)
+        elif frame["type"] == 10:
+            place, _, _, attempts, _, recipients, *_ = record
+            self._change(tuple(place), set(recipients), attempts, None, keep_due=True)
         elif frame["type"] == 4:
             place, _, attempts, _, recipients, _ = record
             self._change(tuple(place), set(recipients), attempts, None, keep_due=True)
@@ -218,4 +222,4 @@ class Spool:
                 waiting = self.messages[places[row]]["waiting"] - given
                 self._copied(places[row], tuple(replaces), waiting, attempts, due)
             else:
-                self._change(tuple(about), given, attempts, due, keep_due=kind == 4)
+                self._change(tuple(about), given, attempts, due, keep_due=kind in (4, 10))

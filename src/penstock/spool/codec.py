@@ -16,6 +16,7 @@ from zlib import crc32
 import msgspec
 
 from penstock.mail.dsn import EnvelopeDsn
+from penstock.mail.queue_name import QueueName
 from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
@@ -24,8 +25,10 @@ from penstock.mail.records import (
     NoteRecord,
     Outcome,
     Peer,
+    QuarantineRecord,
     Reception,
     RejectionRecord,
+    SpoolHealthRecord,
     Verdict,
 )
 from penstock.mail.reply import Reply
@@ -122,7 +125,11 @@ def _encode_messages(
     size = len(content)
     meaning = Meaning(
         kind,
-        tuple([listed(record, size) for record in records]),
+        tuple(
+            [listed(record, size) for record in records]
+            if not states
+            else [listed(record, size, state.shift) for record, state in zip(records, states, strict=True)]
+        ),
         body.name if body is not None else None,
         states,
     )
@@ -130,10 +137,10 @@ def _encode_messages(
     return Payload((length, head) if body is not None else (length, head, content), meaning)
 
 
-def listed(record: MessageRecord, content_size: int) -> Listed:
+def listed(record: MessageRecord, content_size: int, shift: float = 0.0) -> Listed:
     """A message as an index has it."""
     return Listed(
-        record.created, len(record.added_header) + content_size, len(record.recipients), record.queue
+        record.created + shift, len(record.added_header) + content_size, len(record.recipients), record.queue
     )
 
 
@@ -164,17 +171,35 @@ def encode_expiration(record: ExpirationRecord, place: Place) -> Payload:
     return Payload((_octets(form),), Meaning(FrameType.EXPIRATION, change=change))
 
 
+def encode_quarantine(
+    record: QuarantineRecord, place: Place, attempts: int, recipients: tuple[int, ...]
+) -> Payload:
+    """One QUARANTINE about the message at ``place``: these ``recipients`` were waiting."""
+    form = forms.QuarantineForm(
+        place, record.id, record.time, attempts, _queue(record.queue), recipients, record.size,
+        record.place, record.reason,
+    )  # fmt: skip
+    change = Change(place, attempts, None, recipients)
+    return Payload((_octets(form),), Meaning(FrameType.QUARANTINE, change=change))
+
+
 def encode_note(record: NoteRecord) -> Payload:
     """One NOTE."""
-    reception = _reception(record.reception)
     form: msgspec.Struct
     if isinstance(record, RejectionRecord):
         form = forms.RejectionForm(
-            record.id, record.time, reception, _reply(record.reply), record.command,
-            record.reverse_path, record.recipient,
+            record.id, record.time, _reception(record.reception), _reply(record.reply), record.command,
+            record.reverse_path, record.recipient, record.tenant,
         )  # fmt: skip
+    elif isinstance(record, SpoolHealthRecord):
+        form = forms.SpoolHealthForm(
+            record.id, record.time, record.is_refusing, record.is_paused, record.text
+        )
     else:
-        form = forms.PolicyErrorForm(record.id, record.time, reception, record.hook, record.error)
+        said = _reply(record.reply) if record.reply is not None else None
+        form = forms.PolicyErrorForm(
+            record.id, record.time, _reception(record.reception), record.hook, record.error, said
+        )
     return Payload((_octets(form),), Meaning(FrameType.NOTE))
 
 
@@ -201,10 +226,10 @@ def _reception(reception: Reception) -> forms.ReceptionForm:
 
 
 def _message(record: MessageRecord, meta: dict[str, MetaValue]) -> forms.MessageForm:
-    queue, sender, dsn = record.queue, record.reverse_path, record.dsn
+    sender, dsn = record.reverse_path, record.dsn
     return forms.MessageForm(
         record.id,
-        forms.QueueForm(queue.domain, queue.tenant, queue.campaign, queue.routing_domain),
+        _queue(record.queue),
         (sender.local_part, sender.domain) if sender is not None else None,
         tuple([(address.local_part, address.domain) for address in record.recipients]),
         record.added_header,
@@ -213,6 +238,10 @@ def _message(record: MessageRecord, meta: dict[str, MetaValue]) -> forms.Message
         _dsn(dsn) if dsn is not None else None,
         None if record.meta is meta else record.meta,
     )
+
+
+def _queue(queue: QueueName) -> forms.QueueForm:
+    return forms.QueueForm(queue.domain, queue.tenant, queue.campaign, queue.routing_domain)
 
 
 def _dsn(dsn: EnvelopeDsn) -> forms.DsnForm:
@@ -232,7 +261,13 @@ def _tls(tls: TlsFacts | None) -> forms.TlsForm | None:
 
 def _peer(peer: Peer) -> forms.PeerForm:
     return forms.PeerForm(
-        peer.name, peer.address, peer.port, peer.source_address, peer.session_id, _tls(peer.tls)
+        peer.name,
+        peer.address,
+        peer.port,
+        peer.source_address,
+        peer.session_id,
+        _tls(peer.tls),
+        peer.protocol,
     )
 
 

@@ -25,8 +25,10 @@ from penstock.mail.records import (
     Outcome,
     Peer,
     PolicyErrorRecord,
+    QuarantineRecord,
     Reception,
     RejectionRecord,
+    SpoolHealthRecord,
 )
 from penstock.mail.reply import EnhancedCode, Reply
 from penstock.mail.tls import TlsFacts
@@ -37,10 +39,12 @@ from penstock.spool.meaning import Abandoned, Change, Listed, Meaning, State
 from penstock.spool.names import is_body_name
 
 _Form = TypeVar("_Form")
+_NoteForm = forms.RejectionForm | forms.PolicyErrorForm | forms.SpoolHealthForm
 _TRANSACTION: Final = msgspec.msgpack.Decoder(forms.TransactionForm)
 _ATTEMPT: Final = msgspec.msgpack.Decoder(forms.AttemptForm)
 _EXPIRATION: Final = msgspec.msgpack.Decoder(forms.ExpirationForm)
-_NOTE: Final = msgspec.msgpack.Decoder(forms.RejectionForm | forms.PolicyErrorForm)
+_QUARANTINE: Final = msgspec.msgpack.Decoder(forms.QuarantineForm)
+_NOTE: Final = msgspec.msgpack.Decoder(_NoteForm)
 _ABANDON: Final = msgspec.msgpack.Decoder(forms.AbandonForm)
 
 
@@ -59,7 +63,10 @@ class Transaction:
         self.body = Body(body.name, body.size, body.checksum) if body is not None else None
         self.content = content if body is None else None
         self.states = tuple(
-            [State(Place(*item.replaces), item.waiting, item.attempts, item.due) for item in form.states]
+            [
+                State(Place(*item.replaces), item.waiting, item.attempts, item.due, item.shift)
+                for item in form.states
+            ]
         )
 
     def __len__(self) -> int:
@@ -79,13 +86,24 @@ class Transaction:
             raise Damaged(f"the body file {body.name if body else ''} is missing")
         return _message(form, part, content)
 
+    def sized(self, part: int, content: bytes) -> MessageRecord:
+        """One of the messages with a ``content`` that is not looked at: for whoever wants to know no more than its size."""
+        return _message(self._form, part, content)
+
     def meaning(self) -> Meaning:
         """What the frame means, as its writer had it."""
         size = self.body.size if self.body is not None else len(self.content or b"")
+        items = self._form.messages
+        shifts = [state.shift for state in self.states] or [0.0] * len(items)
         messages = tuple(
             [
-                Listed(item.created, len(item.added_header) + size, len(item.recipients), _queue(item.queue))
-                for item in self._form.messages
+                Listed(
+                    item.created + shift,
+                    len(item.added_header) + size,
+                    len(item.recipients),
+                    _queue(item.queue),
+                )
+                for item, shift in zip(items, shifts, strict=True)
             ]
         )
         kind = FrameType.COPY if self.states else FrameType.TRANSACTION
@@ -144,12 +162,35 @@ class Expiration:
         return Meaning(FrameType.EXPIRATION, change=Change(self.place, form.attempts, None, form.recipients))
 
 
+class Quarantine:
+    """A QUARANTINE: ``place`` is its message's."""
+
+    __slots__ = ("_form", "place")
+
+    def __init__(self, form: forms.QuarantineForm) -> None:
+        self._form = form
+        self.place = Place(*form.place)
+
+    def record(self) -> QuarantineRecord:
+        """The record."""
+        form = self._form
+        return QuarantineRecord(
+            MessageId(form.id), WallTime(form.time), _queue(form.queue), len(form.recipients), form.size,
+            form.where, form.reason,
+        )  # fmt: skip
+
+    def meaning(self) -> Meaning:
+        """What the frame means."""
+        form = self._form
+        return Meaning(FrameType.QUARANTINE, change=Change(self.place, form.attempts, None, form.recipients))
+
+
 class Note:
     """A NOTE."""
 
     __slots__ = ("record",)
 
-    def __init__(self, form: forms.RejectionForm | forms.PolicyErrorForm) -> None:
+    def __init__(self, form: _NoteForm) -> None:
         self.record: NoteRecord = _note(form)
 
     def meaning(self) -> Meaning:
@@ -170,7 +211,7 @@ class Abandon:
         return Meaning(FrameType.ABANDON, abandoned=self.abandoned)
 
 
-Decoded = Transaction | Attempt | Expiration | Note | Abandon
+Decoded = Transaction | Attempt | Expiration | Quarantine | Note | Abandon
 
 
 def decode(frame: Frame) -> Decoded:
@@ -186,6 +227,8 @@ def decode(frame: Frame) -> Decoded:
             return Attempt(_read(_ATTEMPT, payload))
         case FrameType.EXPIRATION:
             return Expiration(_read(_EXPIRATION, payload))
+        case FrameType.QUARANTINE:
+            return Quarantine(_read(_QUARANTINE, payload))
         case FrameType.NOTE:
             return Note(_read(_NOTE, payload))
         case FrameType.ABANDON:
@@ -266,7 +309,13 @@ def _tls(form: forms.TlsForm | None) -> TlsFacts | None:
 
 def _peer(form: forms.PeerForm) -> Peer:
     return Peer(
-        form.name, form.address, form.port, form.source_address, SessionId(form.session_id), _tls(form.tls)
+        form.name,
+        form.address,
+        form.port,
+        form.source_address,
+        SessionId(form.session_id),
+        _tls(form.tls),
+        form.protocol,
     )
 
 
@@ -281,10 +330,15 @@ def _reply(form: forms.ReplyForm) -> Reply:
     return Reply(code, EnhancedCode(*enhanced) if enhanced is not None else None, text)
 
 
-def _note(form: forms.RejectionForm | forms.PolicyErrorForm) -> NoteRecord:
-    identity, time, origin = MessageId(form.id), WallTime(form.time), reception(form.reception)
+def _note(form: _NoteForm) -> NoteRecord:
+    identity, time = MessageId(form.id), WallTime(form.time)
+    if isinstance(form, forms.SpoolHealthForm):
+        return SpoolHealthRecord(identity, time, form.is_refusing, form.is_paused, form.text)
+    origin = reception(form.reception)
     if isinstance(form, forms.RejectionForm):
         return RejectionRecord(
-            identity, time, origin, _reply(form.reply), form.command, form.reverse_path, form.recipient
-        )
-    return PolicyErrorRecord(identity, time, origin, form.hook, form.error)
+            identity, time, origin, _reply(form.reply), form.command, form.reverse_path, form.recipient,
+            form.tenant,
+        )  # fmt: skip
+    said = _reply(form.reply) if form.reply is not None else None
+    return PolicyErrorRecord(identity, time, origin, form.hook, form.error, said)

@@ -68,6 +68,12 @@ class File(Protocol):
     def read(self, size: int, offset: int) -> bytes:
         """``size`` octets from ``offset`` on; fewer only where the file ends before. FileError."""
 
+    def read_now(self, size: int, offset: int) -> bytes | None:
+        """As ``read``, if that needs no waiting for a disk; else None. FileError."""
+
+    def prefetch(self, size: int, offset: int) -> None:
+        """Say that these octets will be read soon. Never fails."""
+
     def allocate(self, size: int) -> None:
         """Reserve room for ``size`` octets in all; the file then has at least that size, zeros where nothing was written. FileError."""
 
@@ -107,6 +113,9 @@ class Files(Protocol):
 
     def remove(self, path: str) -> None:
         """Take a file's name away; who has it open keeps it. FileError."""
+
+    def open_folder(self, folder: str = "") -> File:
+        """A folder whose names are put on stable storage by ``sync``; nothing else can be done with it. FileError."""
 
     def sync_folder(self, folder: str = "") -> None:
         """Put the names in a folder, and which are gone, on stable storage; blocks until they are. FileError."""

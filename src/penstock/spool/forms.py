@@ -92,12 +92,16 @@ class BodyForm(msgspec.Struct, frozen=True, array_like=True):
 
 
 class StateForm(msgspec.Struct, frozen=True, array_like=True):
-    """What had become of a message when it was copied: the place that the copy replaces, recipients waiting, attempts, due."""
+    """What had become of a message when it was copied: the place that the copy replaces, recipients waiting, attempts, due.
+
+    ``shift``: seconds that ``created`` is to be counted later, for the clock has jumped since.
+    """
 
     replaces: PlaceForm
     waiting: tuple[Word, ...]
     attempts: Word
     due: float | None
+    shift: float = 0.0
 
 
 class TransactionForm(msgspec.Struct, frozen=True, array_like=True):
@@ -129,6 +133,7 @@ class PeerForm(msgspec.Struct, frozen=True, array_like=True):
     source_address: str
     session_id: str
     tls: TlsForm | None
+    protocol: str = "ESMTP"
 
 
 class AttemptForm(msgspec.Struct, frozen=True, array_like=True):
@@ -155,6 +160,20 @@ class ExpirationForm(msgspec.Struct, frozen=True, array_like=True):
     reply: ReplyForm
 
 
+class QuarantineForm(msgspec.Struct, frozen=True, array_like=True):
+    """QuarantineRecord, its message by its place; ``recipients`` are those that are settled by it."""
+
+    place: PlaceForm
+    id: str
+    time: float
+    attempts: Word
+    queue: QueueForm
+    recipients: tuple[Word, ...]
+    size: Octets
+    where: str
+    reason: str
+
+
 class RejectionForm(msgspec.Struct, frozen=True, array_like=True, tag=0):
     """RejectionRecord; its first element is 0."""
 
@@ -165,6 +184,7 @@ class RejectionForm(msgspec.Struct, frozen=True, array_like=True, tag=0):
     command: str
     reverse_path: str
     recipient: str
+    tenant: str | None = None
 
 
 class PolicyErrorForm(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -175,6 +195,17 @@ class PolicyErrorForm(msgspec.Struct, frozen=True, array_like=True, tag=1):
     reception: ReceptionForm
     hook: str
     error: str
+    reply: ReplyForm | None = None
+
+
+class SpoolHealthForm(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """SpoolHealthRecord; its first element is 2."""
+
+    id: str
+    time: float
+    is_refusing: bool
+    is_paused: bool
+    text: str
 
 
 class AbandonForm(msgspec.Struct, frozen=True, array_like=True):

@@ -64,6 +64,7 @@ class FrameType(IntEnum):
     NOTE = 5
     ABANDON = 6
     SEAL = 7
+    QUARANTINE = 10
 
 
 #: The version of each type that is written here, and the newest that is read.

@@ -26,7 +26,9 @@ from penstock.spool.names import is_body_name
 
 _SEAL: Final = msgspec.msgpack.Decoder(SealForm)
 _encode = msgspec.msgpack.Encoder().encode
-_CHANGES: Final = frozenset({int(FrameType.COPY), int(FrameType.ATTEMPT), int(FrameType.EXPIRATION)})
+_CHANGES: Final = frozenset(
+    {int(FrameType.COPY), int(FrameType.ATTEMPT), int(FrameType.EXPIRATION), int(FrameType.QUARANTINE)}
+)
 #: The head of a msgpack array of up to 2^32 elements.
 _ARRAY_32: Final = struct.Struct(">BI")
 #: A change that names no time.

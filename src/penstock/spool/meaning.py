@@ -25,7 +25,8 @@ class Listed(NamedTuple):
 class Change(NamedTuple):
     """What a later frame says of the message at ``about``: attempts spent in all, when it is due, and recipients settled by this frame.
 
-    Of a COPY the recipients that were settled before it, and ``about`` is the copy itself. An EXPIRATION leaves ``due`` as it was.
+    Of a COPY the recipients that were settled before it, and ``about`` is the copy itself. An EXPIRATION or a QUARANTINE
+    leaves ``due`` as it was.
     """
 
     about: Place
@@ -35,12 +36,16 @@ class Change(NamedTuple):
 
 
 class State(NamedTuple):
-    """What had become of a message when it was copied forward from ``replaces``. ``waiting`` are indices of recipients."""
+    """What had become of a message when it was copied forward from ``replaces``. ``waiting`` are indices of recipients.
+
+    ``shift``: seconds to be added to when it was created, as clocks have jumped since (``penstock.spool.times``).
+    """
 
     replaces: Place
     waiting: tuple[int, ...]
     attempts: int
     due: float | None
+    shift: float = 0.0
 
 
 class Abandoned(NamedTuple):

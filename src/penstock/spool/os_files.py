@@ -64,6 +64,29 @@ class OsFile:
             raise self._failed("read", error) from error
         return data
 
+    def read_now(self, size: int, offset: int) -> bytes | None:
+        """See File. Where the system cannot say what is in memory (RWF_NOWAIT, preadv2(2)), it is read, and may wait."""
+        buffer = bytearray(size)
+        done = 0
+        while done < size:
+            try:
+                count = os.preadv(self._descriptor, [memoryview(buffer)[done:]], offset + done, os.RWF_NOWAIT)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno == errors.EOPNOTSUPP:
+                    return self.read(size, offset)
+                raise self._failed("read", error) from error
+            if not count:
+                break
+            done += count
+        return bytes(buffer) if done == size else bytes(memoryview(buffer)[:done])
+
+    def prefetch(self, size: int, offset: int) -> None:
+        """See File."""
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._descriptor, offset, size, os.POSIX_FADV_WILLNEED)
+
     def allocate(self, size: int) -> None:
         """See File. Where the file system cannot reserve room, the file only gets the size."""
         if size <= 0:
@@ -112,6 +135,19 @@ class OsFile:
 
     def _failed(self, operation: str, error: OSError) -> FileError:
         return FileError(operation, self._shown, error.errno or errors.EIO)
+
+
+class OsFolder(OsFile):
+    """A folder by its descriptor: what is done to a file fails, but for ``sync``."""
+
+    __slots__ = ()
+
+    def sync(self) -> None:
+        """See Files. A folder has no data to be synced without the rest."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise self._failed("sync", error) from error
 
 
 def _after(buffers: list[bytes | memoryview], written: int) -> list[bytes | memoryview]:
@@ -177,6 +213,11 @@ class OsFiles:
         """See Files."""
         with self._mapped("remove", path), self._above(path) as (folder, name):
             os.unlink(name, dir_fd=folder)
+
+    def open_folder(self, folder: str = "") -> OsFolder:
+        """See Files."""
+        with self._mapped("open", folder), self._folder(_parts(folder)) as descriptor:
+            return OsFolder(os.dup(descriptor), folder, self._shown(folder))
 
     def sync_folder(self, folder: str = "") -> None:
         """See Files."""

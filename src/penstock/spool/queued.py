@@ -1,7 +1,8 @@
 """What is queued, in columns: for every message its place and its state, for every segment the way from places to messages.
 
 A message is a row. Its number stays the same when it is copied forward within a running spool, so it can be what the rest of the program
-knows a message by. 68 octets a message, whatever becomes of it; one of more than 64 recipients costs a bit more for each.
+knows a message by. 68 octets a message, whatever becomes of it; one of more than 64 recipients costs a bit more for each. Rows of settled
+messages serve again; while a spool is being recovered they do not, for later records still name the places of those messages.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -18,13 +19,15 @@ from penstock.mail.duration import WallTime
 from penstock.mail.queue_name import QueueName
 from penstock.spool.frame import FrameType, Place
 from penstock.spool.index import Index
-from penstock.spool.meaning import Change
+from penstock.spool.meaning import Change, Listed
 
 #: Recipients that a row's bits stand for; those of larger messages are kept beside the columns.
 _BITS: Final = 64
+#: Frames that leave it as it is when a message is due.
+_KEEP_DUE: Final = frozenset({int(FrameType.EXPIRATION), int(FrameType.QUARANTINE)})
 
 
-class QueuedMessage(msgspec.Struct, frozen=True):
+class QueuedRow(msgspec.Struct, frozen=True):
     """A live message. ``waiting`` are the indices of recipients not settled; ``due`` None: as soon as may be."""
 
     row: int
@@ -38,13 +41,18 @@ class QueuedMessage(msgspec.Struct, frozen=True):
 
 
 class SegmentRows:
-    """The messages of one segment in the order of their places, as ``offset * 65536 + part``, with their rows."""
+    """The messages of one segment in the order of their places, as ``offset * 65536 + part``, with their rows.
 
-    __slots__ = ("keys", "rows")
+    ``live`` and ``live_bytes`` count those with a recipient waiting that have not been copied elsewhere.
+    """
+
+    __slots__ = ("keys", "live", "live_bytes", "rows")
 
     def __init__(self) -> None:
         self.keys = array("Q")
         self.rows = array("I")
+        self.live = 0
+        self.live_bytes = 0
 
     def find(self, offset: int, part: int) -> int | None:
         """The row of a message; None if none is there."""
@@ -54,11 +62,11 @@ class SegmentRows:
 
 
 class Queued:
-    """The messages. ``live`` counts those with a recipient waiting; a settled one keeps its row."""
+    """The messages. ``live`` counts those with a recipient waiting, ``live_bytes`` their octets."""
 
     __slots__ = (
-        "_large", "_queues", "attempts", "created", "due", "key", "live", "queue", "queue_names", "recipients", "segment",
-        "segments", "size", "waiting",
+        "_free", "_free_queues", "_large", "_queues", "_users", "attempts", "created", "due", "key", "live", "live_bytes", "queue",
+        "queue_names", "recipients", "segment", "segments", "size", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -75,17 +83,23 @@ class Queued:
         #: a bit for each recipient that waits; of a large message 1 while any does
         self.waiting = array("Q")
         self.segments: dict[int, SegmentRows] = {}
-        self.queue_names: list[QueueName] = []
+        #: None where no row has such a name any more
+        self.queue_names: list[QueueName | None] = []
         self.live = 0
+        #: octets of live messages
+        self.live_bytes = 0
         self._queues: dict[QueueName, int] = {}
+        self._users = array("I")
         self._large: dict[int, int] = {}
+        self._free = array("I")
+        self._free_queues: list[int] = []
 
     def __len__(self) -> int:
-        """How many rows there are, live or settled."""
+        """How many rows there are, live, settled or free."""
         return len(self.segment)
 
     def __iter__(self) -> Iterator[int]:
-        """The rows of live messages, in the order of their first places."""
+        """The rows of live messages."""
         return (row for row, bits in enumerate(self.waiting) if bits)
 
     def place(self, row: int) -> Place:
@@ -94,7 +108,7 @@ class Queued:
         return Place(self.segment[row], key >> 16, key & 0xFFFF)
 
     def find(self, place: Place) -> int | None:
-        """The row of the message at ``place``, or of what it was copied to since; None if there is none."""
+        """While recovering: the row of the message at ``place``, or of what it was copied to since; None if there is none."""
         while True:
             rows = self.segments.get(place.segment)
             row = rows.find(place.offset, place.part) if rows is not None else None
@@ -102,31 +116,52 @@ class Queued:
                 return row
             place = self.place(row)
 
-    def has_live(self, segment: int, offset: int) -> bool:
-        """Whether a live message lies in the frame at ``offset``; one that was copied from there does not."""
+    def live_at(self, segment: int, offset: int) -> list[int]:
+        """The rows of the live messages of the frame at ``offset``; those that were copied from there are not."""
         rows = self.segments.get(segment)
         if rows is None:
-            return False
+            return []
+        found: list[int] = []
         at = bisect_left(rows.keys, offset << 16)
         while at < len(rows.keys) and rows.keys[at] >> 16 == offset:
             row = rows.rows[at]
             if self.waiting[row] and self.segment[row] == segment and self.key[row] == rows.keys[at]:
-                return True
+                found.append(row)
             at += 1
-        return False
+        return found
 
-    def waiting_recipients(self, row: int) -> tuple[int, ...]:
+    def has_live(self, segment: int, offset: int) -> bool:
+        """Whether a live message lies in the frame at ``offset``; one that was copied from there does not."""
+        return bool(self.live_at(segment, offset))
+
+    def next_live(self, segment: int, start: int, limit: int) -> tuple[int | None, int]:
+        """From the ``start``-th message of a segment on, looking at ``limit`` of them: the offset of the first frame with a live one, None if
+        none is among them; and which message to go on with.
+        """
+        rows = self.segments[segment]
+        end = min(len(rows.keys), start + limit)
+        for at in range(start, end):
+            row = rows.rows[at]
+            if self.waiting[row] and self.segment[row] == segment and self.key[row] == rows.keys[at]:
+                offset = rows.keys[at] >> 16
+                return offset, bisect_left(rows.keys, (offset + 1) << 16)
+        return None, end
+
+    def waiting_recipients(self, row: int) -> tuple[int, ...]:  # hot: throughput
         """The indices of recipients not settled."""
+        recipients = self.recipients[row]
+        if recipients == 1:
+            return (0,) if self.waiting[row] else ()
         bits = self._bits(row)
-        return tuple([recipient for recipient in range(self.recipients[row]) if bits >> recipient & 1])
+        return tuple([recipient for recipient in range(recipients) if bits >> recipient & 1])
 
-    def message(self, row: int) -> QueuedMessage:
+    def message(self, row: int) -> QueuedRow:
         """All that is known of a message without reading it."""
         due = self.due[row]
-        return QueuedMessage(
+        return QueuedRow(
             row,
             self.place(row),
-            self.queue_names[self.queue[row]],
+            self.queue_name(row),
             WallTime(self.created[row]),
             self.size[row],
             self.waiting_recipients(row),
@@ -134,43 +169,103 @@ class Queued:
             None if math.isnan(due) else WallTime(due),
         )
 
-    def add(self, index: Index) -> None:
-        """The messages of a segment, all their recipients waiting; its changes are not applied."""
-        messages = index.messages
-        first, count = len(self.segment), len(messages)
-        self.segment.extend([index.number] * count)
-        keys = array(
-            "Q", [offset << 16 | part for offset, part in zip(messages.offset, messages.part, strict=True)]
-        )
-        self.key.extend(keys)
-        self.created.extend(messages.created)
-        self.due.extend([math.nan] * count)
-        self.size.extend(messages.size)
-        self.recipients.extend(messages.recipients)
-        self.attempts.frombytes(bytes(self.attempts.itemsize * count))
-        queues = [self._queue(name) for name in index.queue_names]
-        self.queue.extend([queues[queue] for queue in messages.queue])
-        self.waiting.extend(
-            [(1 << recipients) - 1 if recipients <= _BITS else 1 for recipients in messages.recipients]
-        )
-        for row, recipients in enumerate(messages.recipients, first):
-            self.live += recipients > 0
-            if recipients > _BITS:
+    def queue_name(self, row: int) -> QueueName:
+        """The queue of a message."""
+        name = self.queue_names[self.queue[row]]
+        assert name is not None  # noqa: S101 -- it is counted as long as a row has it
+        return name
+
+    # -- what is written
+
+    def put(self, segment: int, offset: int, messages: Sequence[Listed]) -> list[int]:  # hot: throughput
+        """Rows for the messages of a frame, all their recipients waiting."""
+        rows = self.segments.get(segment)
+        if rows is None:
+            rows = self.segments[segment] = SegmentRows()
+        new: list[int] = []
+        for part, (created, size, recipients, name) in enumerate(messages):
+            queue = self._queues.get(name)
+            if queue is None:
+                queue = self._new_queue(name)
+            self._users[queue] += 1
+            row = self._free.pop() if self._free else self._grow()
+            key = offset << 16 | part
+            self.segment[row] = segment
+            self.key[row] = key
+            self.created[row] = created
+            self.due[row] = math.nan
+            self.size[row] = size
+            self.recipients[row] = recipients
+            self.attempts[row] = 0
+            self.queue[row] = queue
+            if recipients <= _BITS:
+                self.waiting[row] = (1 << recipients) - 1
+            else:
+                self.waiting[row] = 1
                 self._large[row] = (1 << recipients) - 1
-        rows = self.segments.setdefault(index.number, SegmentRows())
-        rows.keys.extend(keys)
-        rows.rows.extend(range(first, first + count))
+            rows.keys.append(key)
+            rows.rows.append(row)
+            rows.live += 1
+            rows.live_bytes += size
+            self.live_bytes += size
+            new.append(row)
+        self.live += len(new)
+        return new
 
-    def _queue(self, name: QueueName) -> int:
-        number = self._queues.get(name)
-        if number is None:
-            number = self._queues[name] = len(self.queue_names)
-            self.queue_names.append(name)
-        return number
+    def move(self, row: int, place: Place) -> None:
+        """A live message lies elsewhere from now on; in its new segment places go up."""
+        old = self.segments[self.segment[row]]
+        old.live -= 1
+        old.live_bytes -= self.size[row]
+        new = self.segments.setdefault(place.segment, SegmentRows())
+        key = place.offset << 16 | place.part
+        self.segment[row], self.key[row] = place.segment, key
+        new.keys.append(key)
+        new.rows.append(row)
+        new.live += 1
+        new.live_bytes += self.size[row]
 
-    def change(self, row: int, kind: int, change: Change) -> None:
+    def move_back(self, row: int, place: Place) -> None:
+        """A live message was not copied after all: it lies where it was before ``move``."""
+        new = self.segments.get(self.segment[row])
+        if new is not None:
+            new.live -= 1
+            new.live_bytes -= self.size[row]
+        self.segment[row], self.key[row] = place.segment, place.offset << 16 | place.part
+        old = self.segments[place.segment]
+        old.live += 1
+        old.live_bytes += self.size[row]
+
+    def drop(self, row: int) -> None:
+        """A message was not stored after all."""
+        self._set(row, 0)
+        self.free(row)
+
+    def free(self, row: int) -> None:  # hot: throughput
+        """Let a settled message's row serve again; nothing asks for its place any more."""
+        queue = self.queue[row]
+        self._users[queue] -= 1
+        if not self._users[queue]:
+            name = self.queue_names[queue]
+            if name is not None:
+                del self._queues[name]
+            self.queue_names[queue] = None
+            self._free_queues.append(queue)
+        self._free.append(row)
+
+    def forget_segment(self, segment: int) -> None:
+        """A segment is gone; no live message lies in it."""
+        self.segments.pop(segment, None)
+
+    def free_settled(self, first: int, last: int) -> None:
+        """After the recovery: the rows from ``first`` up to ``last`` that are settled serve again."""
+        for row in range(first, last):
+            if not self.waiting[row]:
+                self.free(row)
+
+    def change(self, row: int, kind: int, change: Change) -> None:  # hot: throughput
         """Apply what a later frame says of a message. Recipients that it does not have are passed over."""
-        if kind != FrameType.EXPIRATION:
+        if kind not in _KEEP_DUE:
             self.due[row] = math.nan if change.due is None else change.due
         self.attempts[row] = change.attempts
         if change.settled:
@@ -180,6 +275,58 @@ class Queued:
                     bits |= 1 << recipient
             self._set(row, self._bits(row) & ~bits)
 
+    # -- what is recovered
+
+    def add(self, index: Index, first: int = 0, last: int | None = None, shift: float = 0.0) -> None:
+        """The messages of a segment, all their recipients waiting; its changes are not applied. Those from ``first`` up to ``last``.
+
+        ``shift`` is added to when they were created.
+        """
+        messages, part = index.messages, slice(first, last)
+        begin = len(self.segment)
+        keys = array(
+            "Q",
+            [
+                offset << 16 | number
+                for offset, number in zip(messages.offset[part], messages.part[part], strict=True)
+            ],
+        )
+        count = len(keys)
+        self.segment.extend([index.number] * count)
+        self.key.extend(keys)
+        created = messages.created[part]
+        self.created.extend([moment + shift for moment in created] if shift else created)
+        self.due.extend([math.nan] * count)
+        self.size.extend(messages.size[part])
+        recipients = messages.recipients[part]
+        self.recipients.extend(recipients)
+        self.attempts.frombytes(bytes(self.attempts.itemsize * count))
+        self._add_queues(index, part)
+        self.waiting.extend([(1 << number) - 1 if number <= _BITS else 1 for number in recipients])
+        rows = self.segments.setdefault(index.number, SegmentRows())
+        rows.keys.extend(keys)
+        rows.rows.extend(range(begin, begin + count))
+        size = sum(messages.size[part])
+        rows.live_bytes += size
+        self.live_bytes += size
+        for row, number in enumerate(recipients, begin):
+            rows.live += number > 0
+            self.live += number > 0
+            if number > _BITS:
+                self._large[row] = (1 << number) - 1
+
+    def _add_queues(self, index: Index, part: slice) -> None:
+        known: dict[int, int] = {}
+        names, users = index.queue_names, self._users
+        for number in index.messages.queue[part]:
+            queue = known.get(number)
+            if queue is None:
+                name = names[number]
+                found = self._queues.get(name)
+                queue = known[number] = self._new_queue(name) if found is None else found
+            users[queue] += 1
+            self.queue.append(queue)
+
     def replace(self, place: Place, row: int) -> None:
         """The message at ``place`` was copied to ``row``: what is settled of it stays so, and what names ``place`` means ``row`` from now on."""
         old = self.find(place)
@@ -188,6 +335,28 @@ class Queued:
         self._set(row, self._bits(row) & self._bits(old))
         self._set(old, 0)
         self.segment[old], self.key[old] = self.segment[row], self.key[row]
+
+    # -- columns
+
+    def _grow(self) -> int:
+        row = len(self.segment)
+        for column in (
+            self.segment, self.key, self.created, self.due, self.size, self.recipients, self.attempts, self.queue,
+            self.waiting,
+        ):  # fmt: skip
+            column.append(0)
+        return row
+
+    def _new_queue(self, name: QueueName) -> int:
+        if self._free_queues:
+            number = self._free_queues.pop()
+            self.queue_names[number] = name
+        else:
+            number = len(self.queue_names)
+            self.queue_names.append(name)
+            self._users.append(0)
+        self._queues[name] = number
+        return number
 
     def _bits(self, row: int) -> int:
         return self._large[row] if row in self._large else self.waiting[row]
@@ -200,4 +369,9 @@ class Queued:
         self.waiting[row] = bits
         if before and not bits:
             self.live -= 1
+            self.live_bytes -= self.size[row]
             self._large.pop(row, None)
+            rows = self.segments.get(self.segment[row])
+            if rows is not None:
+                rows.live -= 1
+                rows.live_bytes -= self.size[row]

@@ -1,6 +1,6 @@
 """What a spool holds when a process begins: every segment applied, in order, before anything is given out.
 
-Sealed segments give their index, others are scanned and then synced, for what a killed process wrote may be with the system and not on the disk.
+Sealed segments give their index, others are synced, for what a killed process wrote may be with the system and not on the disk, and scanned.
 First it is found how far each segment counts: the newest word wins, since a segment that abandons others may itself be abandoned.
 Times are taken as they are; nothing here knows what time it is.
 
@@ -9,11 +9,16 @@ Nothing is deleted, and nothing is written but copies of damaged records. Files 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Final
+
 import msgspec
 
 from penstock.spool.decoding import Abandon, decode
 from penstock.spool.files import File, Files
 from penstock.spool.frame import (
+    FOOTER_SIZE,
     FORMAT,
     OFFSET_LIMIT,
     SEGMENT_HEADER_SIZE,
@@ -21,6 +26,7 @@ from penstock.spool.frame import (
     FrameType,
     Identity,
     NewerFormat,
+    parse_footer,
     parse_segment_header,
 )
 from penstock.spool.index import Index
@@ -28,8 +34,11 @@ from penstock.spool.meaning import Abandoned
 from penstock.spool.names import BODIES, SEGMENTS, body_name, body_path, segment_identity, segment_path
 from penstock.spool.quarantine import Quarantined, save
 from penstock.spool.queued import Queued
-from penstock.spool.scan import Scan, scan
+from penstock.spool.scan import Scan, scan_in_steps
 from penstock.spool.segment import SegmentReader
+
+#: Messages, or later records, that are one step.
+_ROWS_AT_ONCE: Final = 1000
 
 
 class RecoveredSegment(msgspec.Struct, frozen=True):
@@ -84,18 +93,33 @@ def prepare(files: Files) -> None:
 
 def recover(files: Files) -> Recovered:
     """Read the spool in ``files``, whose folders are there. NewerFormat names what is newer; FileError: what cannot be read is not left out."""
-    return _Recovery(files).run()
+    recovery = Recovery(files, Queued())
+    recovery.find()
+    for _ in recovery.steps():
+        pass
+    return recovery.result()
 
 
-class _Recovery:
+def _no_shift(_segment: int) -> float:
+    return 0.0
+
+
+class Recovery:
+    """A recovery in steps: ``find`` once, then ``steps``, to the end, then ``result``. New segments may be written meanwhile, to ``queued`` too.
+
+    ``shift``: seconds that the times in a segment are to be counted later (``penstock.spool.times``).
+    """
+
     __slots__ = (
-        "_bodies", "_counts", "_files", "_foreign", "_last_number", "_limits", "_quarantined", "_queued", "_segments",
-        "_unfinished",
+        "_bodies", "_counts", "_files", "_foreign", "_found", "_last_number", "_limits", "_quarantined", "_queued",
+        "_segments", "_shift", "_unfinished",
     )  # fmt: skip
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, queued: Queued, shift: Callable[[int], float] = _no_shift) -> None:
         self._files = files
-        self._queued = Queued()
+        self._queued = queued
+        self._shift = shift
+        self._found: list[tuple[Identity, str]] = []
         self._counts = RecoveryCounts()
         self._bodies: dict[tuple[int, int], str] = {}
         self._limits: dict[int, int] = {}
@@ -105,16 +129,63 @@ class _Recovery:
         self._foreign: list[str] = []
         self._last_number = 0
 
-    def run(self) -> Recovered:
-        """Everything, in order."""
-        found = self._find()
-        for identity, path in reversed(found):
+    def find(self) -> int:
+        """Find the segments, how far each counts, and the number for a new one. What is not sealed is synced. NewerFormat, FileError."""
+        self._found = self._find()
+        for identity, path in reversed(self._found):
             self._find_abandoned(identity, path)
-        newest = found[-1][0] if found else None
-        for identity, path in found:
-            self._take(identity, path, is_newest=identity == newest)
+        for identity, path in self._found:
+            self._sync_unsealed(identity, path)
         self._files.sync_folder(SEGMENTS)
-        self._counts.messages = len(self._queued)
+        return self._last_number + 1
+
+    @property
+    def oldest(self) -> int:
+        """The lowest number of a segment, 0 if there is none."""
+        return self._found[0][0].number if self._found else 0
+
+    def _sync_unsealed(self, identity: Identity, path: str) -> None:
+        """What a killed process wrote may be with the system and not on the disk."""
+        if self._limit(identity.number) <= SEGMENT_HEADER_SIZE:
+            return
+        file = self._files.open(path, writable=True)
+        try:
+            at = file.size() - FOOTER_SIZE
+            if at < SEGMENT_HEADER_SIZE or parse_footer(file.read(FOOTER_SIZE, at), identity, at) is None:
+                file.sync()
+        finally:
+            file.close()
+
+    def remove_unfinished(self) -> None:
+        """Before a new segment: the newest may be one whose creation did not come to an end. FileError."""
+        if not self._found:
+            return
+        identity, path = self._found[-1]
+        file = self._files.open(path)
+        try:
+            if self._has_header(file, path) or SegmentReader(file, identity, path).has_frames():
+                return
+        finally:
+            file.close()
+        self._files.remove(path)
+        self._files.sync_folder(SEGMENTS)
+        self._found.pop()
+
+    @staticmethod
+    def _has_header(file: File, path: str) -> bool:
+        with suppress(Damaged):
+            return segment_path(parse_segment_header(file.read(SEGMENT_HEADER_SIZE, 0)).identity) == path
+        return False
+
+    def steps(self) -> Iterator[None]:
+        """Apply everything, in order. NewerFormat, FileError."""
+        newest = self._found[-1][0] if self._found else None
+        for identity, path in self._found:
+            yield from self._take(identity, path, is_newest=identity == newest)
+            yield
+
+    def result(self) -> Recovered:
+        """What was found."""
         bodies = {frame: name for frame, name in self._bodies.items() if self._queued.has_live(*frame)}
         return Recovered(
             self._queued,
@@ -191,7 +262,7 @@ class _Recovery:
         self._limits[number] = min(offset, self._limit(number))
         self._last_number = max(self._last_number, number)
 
-    def _take(self, identity: Identity, path: str, *, is_newest: bool) -> None:
+    def _take(self, identity: Identity, path: str, *, is_newest: bool) -> Iterator[None]:
         """Apply a segment."""
         limit = self._limit(identity.number)
         abandoned_at = self._limits.get(identity.number)
@@ -207,18 +278,17 @@ class _Recovery:
             if sealed is not None:
                 index, end = sealed
                 self._segments.append(RecoveredSegment(identity, path, size, end, 0, abandoned_at, None))
-                self._apply(index)
+                yield from self._apply(index)
                 return
-            scanned = scan(file, identity, path, min(size, limit))
+            scanned = yield from scan_in_steps(file, identity, path, min(size, limit))
             if self._is_empty(file, path, scanned, is_newest=is_newest):
                 return
-            file.sync()
             self._report(file, identity, path, scanned)
             torn = 0 if abandoned_at is not None else scanned.torn
             self._segments.append(
                 RecoveredSegment(identity, path, size, scanned.end, torn, abandoned_at, scanned.index)
             )
-            self._apply(scanned.index)
+            yield from self._apply(scanned.index)
         finally:
             file.close()
 
@@ -255,12 +325,19 @@ class _Recovery:
                 Quarantined(damage.reason, path, damage.offset, damage.size, damage.was_stored, saved)
             )
 
-    def _apply(self, index: Index) -> None:
+    def _apply(self, index: Index) -> Iterator[None]:
         """A segment's messages, then what its later frames say, in their order."""
         queued, number = self._queued, index.number
-        queued.add(index)
+        shift = self._shift(number)
+        for first in range(0, len(index.messages), _ROWS_AT_ONCE):
+            queued.add(index, first, first + _ROWS_AT_ONCE, shift)
+            yield
         copies = iter(index.copies)
-        for _, kind, change in index.changes:
+        for count, (_, kind, change) in enumerate(index.changes, 1):
+            if count % _ROWS_AT_ONCE == 0:
+                yield
+            if shift and change.due is not None:
+                change = change._replace(due=change.due + shift)
             replaced = next(copies)[1] if kind == FrameType.COPY else None
             row = queued.find(change.about)
             if row is None:
@@ -269,6 +346,7 @@ class _Recovery:
             queued.change(row, kind, change)
             if replaced is not None:
                 queued.replace(replaced, row)
+        self._counts.messages += len(index.messages)
         self._counts.changes += len(index.changes)
         self._counts.notes += index.notes
         self._bodies.update({(number, offset): name for offset, name in index.bodies})

@@ -8,6 +8,7 @@ where one can begin.
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from typing import Final
 
 import msgspec
@@ -32,6 +33,8 @@ from penstock.spool.index import Index
 
 #: Octets that are read at once; more only for a frame that is larger.
 _CHUNK: Final = 1024 * 1024
+#: Frames that are one step.
+_FRAMES_AT_ONCE: Final = 64
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -123,14 +126,18 @@ class _Scanner:
         self._damages: list[tuple[int, int, str]] = []
         self._suspects: list[tuple[int, int, str]] = []
 
-    def run(self) -> Scan:
-        """Read all of it."""
+    def steps(self) -> Iterator[None]:
+        """Read all of it, by and by; then ``result``."""
         window, offset = self._window, SEGMENT_HEADER_SIZE
+        frames = 0
         while True:
+            frames += 1
+            if frames % _FRAMES_AT_ONCE == 0:
+                yield
             try:
                 head = parse_frame_header(window.get(FRAME_HEADER_SIZE, offset), self._identity, offset)
             except Damaged as damage:
-                found = self._next_header(offset + ALIGNMENT)
+                found = _next_header(window, self._identity, offset + ALIGNMENT)
                 if found is None:
                     break
                 self._suspects.append((offset, found, str(damage)))
@@ -140,10 +147,13 @@ class _Scanner:
                 break
             self._take(offset, head)
             offset += head.size
+
+    def result(self) -> Scan:
+        """What was read."""
         damages = tuple(
             [Damage(start, end - start, reason, start < self._synced) for start, end, reason in self._damages]
         )
-        return Scan(self._index, damages, self._end, window.last_octet(self._end) - self._end)
+        return Scan(self._index, damages, self._end, self._window.last_octet(self._end) - self._end)
 
     def _take(self, offset: int, head: FrameHeader) -> None:
         """A frame whose header is right."""
@@ -165,23 +175,41 @@ class _Scanner:
             else:
                 self._index.add(offset, meaning)
 
-    def _next_header(self, offset: int) -> int | None:
-        """The next place at which there is a frame's header that is right."""
-        window = self._window
-        found = window.find_marker(offset)
-        while found is not None:
-            try:
-                parse_frame_header(window.get(FRAME_HEADER_SIZE, found), self._identity, found)
-            except Damaged:
-                found = window.find_marker(found + ALIGNMENT)
-            else:
-                return found
-        return None
+
+def _next_header(window: _Window, identity: Identity, offset: int) -> int | None:
+    """The next place at which there is a frame's header that is right."""
+    found = window.find_marker(offset)
+    while found is not None:
+        try:
+            parse_frame_header(window.get(FRAME_HEADER_SIZE, found), identity, found)
+        except Damaged:
+            found = window.find_marker(found + ALIGNMENT)
+        else:
+            return found
+    return None
 
 
-def scan(file: File, identity: Identity, path: str, limit: int) -> Scan:
-    """Read a segment's frames as far as ``limit``, behind which none counts. NewerFormat, naming ``path``; FileError.
+def next_header(file: File, identity: Identity, offset: int, limit: int) -> int | None:
+    """Where the frame behind a damaged one at ``offset`` begins; None if there is none before ``limit``. FileError."""
+    try:
+        return offset + parse_frame_header(file.read(FRAME_HEADER_SIZE, offset), identity, offset).size
+    except Damaged:
+        return _next_header(_Window(file, limit), identity, offset + ALIGNMENT)
+
+
+def scan_in_steps(file: File, identity: Identity, path: str, limit: int) -> Generator[None, None, Scan]:
+    """Read a segment's frames as far as ``limit``, behind which none counts, in small steps. NewerFormat, naming ``path``; FileError.
 
     Needs the memory of one frame and of the index.
     """
-    return _Scanner(file, identity, path, limit).run()
+    scanner = _Scanner(file, identity, path, limit)
+    yield from scanner.steps()
+    return scanner.result()
+
+
+def scan(file: File, identity: Identity, path: str, limit: int) -> Scan:
+    """``scan_in_steps``, all at once."""
+    scanner = _Scanner(file, identity, path, limit)
+    for _ in scanner.steps():
+        pass
+    return scanner.result()

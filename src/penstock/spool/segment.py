@@ -160,11 +160,11 @@ class SegmentWriter:
         """
         self.flush()
         self._failed = True
-        write_seal(self.file, self.index, self.identity, self.end)
+        self.size = write_seal(self.file, self.index, self.identity, self.end)
 
 
-def write_seal(file: File, index: Index, identity: Identity, offset: int) -> None:
-    """Write the index and the footer at ``offset``, the end of the last frame, and cut the file behind them. FileError.
+def write_seal(file: File, index: Index, identity: Identity, offset: int) -> int:
+    """Write the index and the footer at ``offset``, the end of the last frame, and cut the file behind them; its size. FileError.
 
     Nothing of it needs to be synced for its own sake: without it, or with half of it, the segment is scanned.
     """
@@ -173,6 +173,7 @@ def write_seal(file: File, index: Index, identity: Identity, offset: int) -> Non
     buffers.append(footer(identity, end, offset))
     file.write(buffers, offset)
     file.truncate(end + FOOTER_SIZE)
+    return end + FOOTER_SIZE
 
 
 class SegmentReader:
@@ -204,6 +205,14 @@ class SegmentReader:
             if is_known(frame.type, frame.version, self.path):
                 yield frame
             offset += frame_size(len(frame.payload))
+
+    def has_frames(self) -> bool:
+        """Whether a frame that is right is where the first one belongs. FileError."""
+        try:
+            self.frame(SEGMENT_HEADER_SIZE)
+        except Damaged:
+            return False
+        return True
 
     def transaction(self, offset: int) -> Transaction:
         """The messages of the frame at ``offset``; Damaged if there are none."""

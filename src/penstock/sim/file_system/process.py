@@ -57,6 +57,13 @@ class SimulatedFile:
 
         return self._disk.run(Operation.READ, self.path, act)
 
+    def read_now(self, size: int, offset: int) -> bytes | None:
+        """See File. Everything is in memory."""
+        return self.read(size, offset)
+
+    def prefetch(self, size: int, offset: int) -> None:
+        """See File."""
+
     def allocate(self, size: int) -> None:
         """See File."""
 
@@ -121,6 +128,20 @@ class SimulatedFile:
     def _check(self, operation: Operation, *, writes: bool = False) -> None:
         if not self._is_open or (writes and not self._is_writable):
             raise FileError(operation.value, self.path, errors.EBADF)
+
+
+class SimulatedFolder(SimulatedFile):
+    """An open folder, to be synced."""
+
+    __slots__ = ("_files",)
+
+    def __init__(self, files: SimulatedFiles, path: str, number: int) -> None:
+        super().__init__(files.disk, FileNode(), path, number, is_writable=False)
+        self._files = files
+
+    def sync(self) -> None:
+        """See Files."""
+        self._files.sync_folder(self.path)
 
 
 class SimulatedFiles:
@@ -202,6 +223,16 @@ class SimulatedFiles:
                 self.disk.change_names((folder, name, None))
 
         self.disk.run(Operation.REMOVE, path, act)
+
+    def open_folder(self, folder: str = "") -> SimulatedFolder:
+        """See Files."""
+
+        def act() -> SimulatedFolder:
+            self._folder(Operation.OPEN, folder)
+            self._opened += 1
+            return SimulatedFolder(self, folder, self._opened)
+
+        return self.disk.run(Operation.OPEN, folder, act)
 
     def sync_folder(self, folder: str = "") -> None:
         """See Files."""
