@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from penstock.mail.ports import SpoolError, SpoolUncertain
 from penstock.mail.records import AttemptRecord, MessageRecord, StoredMessage, Verdict
 from penstock.spool.codec import INLINE_LIMIT

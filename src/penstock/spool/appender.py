@@ -168,14 +168,19 @@ class Appender:
         try:
             return SegmentWriter.create(self._files, identity, self._clock.wall(), size)
         except FileError:
-            try:
-                self._files.remove(segment_path(identity))
-            except FileError as error:
-                if error.errno == errno.ENOENT:
-                    self._number -= 1
-                    raise
-            self._abandoned.append(Abandoned(identity.number, SEGMENT_HEADER_SIZE))
+            if self._may_be_left(segment_path(identity)):
+                self._abandoned.append(Abandoned(identity.number, SEGMENT_HEADER_SIZE))
+            else:
+                self._number -= 1
             raise
+
+    def _may_be_left(self, path: str) -> bool:
+        """Take away a segment whose creation failed; whether it may be there at the next start all the same."""
+        try:
+            self._files.remove(path)
+        except FileError as error:
+            return error.errno != errno.ENOENT
+        return True
 
     def _use(self, writer: SegmentWriter) -> None:
         self._writer = writer

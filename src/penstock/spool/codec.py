@@ -63,17 +63,16 @@ class Body(msgspec.Struct, frozen=True):
     checksum: int
 
 
-class Payload(msgspec.Struct, frozen=True):
-    """What a frame is going to hold, as buffers to write one after the other, and what that means."""
+class Payload:
+    """What a frame is going to hold, as buffers to write one after the other, and what that means; ``length``: octets of all buffers."""
 
-    buffers: tuple[bytes, ...]
-    meaning: Meaning
-    version: int = VERSION
+    __slots__ = ("buffers", "length", "meaning", "version")
 
-    @property
-    def length(self) -> int:
-        """Octets of all buffers."""
-        return sum(map(len, self.buffers))
+    def __init__(self, buffers: tuple[bytes, ...], meaning: Meaning, version: int = VERSION) -> None:
+        self.buffers = buffers
+        self.meaning = meaning
+        self.version = version
+        self.length = sum(map(len, buffers))
 
 
 def body_of(name: str, content: bytes) -> Body:
@@ -133,8 +132,8 @@ def _encode_messages(
         body.name if body is not None else None,
         states,
     )
-    length = HEAD_LENGTH.pack(len(head))
-    return Payload((length, head) if body is not None else (length, head, content), meaning)
+    head = HEAD_LENGTH.pack(len(head)) + head
+    return Payload((head,) if body is not None else (head, content), meaning)
 
 
 def listed(record: MessageRecord, content_size: int, shift: float = 0.0) -> Listed:

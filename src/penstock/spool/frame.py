@@ -35,6 +35,7 @@ MARKER: Final = b"\xf5\x9e"
 OFFSET_LIMIT: Final = 0xFFFFFFFF
 
 _MAGIC: Final = b"PENSTOCK"
+_PADDINGS: Final = tuple(bytes(-rest % ALIGNMENT) for rest in range(ALIGNMENT))
 _FOOTER_MAGIC: Final = b"SEAL"
 # magic, format, flags, number, salt, created in microseconds, zeros; the checksum is behind it
 _SEGMENT_HEADER: Final = struct.Struct("<8sHHIIq32x")
@@ -150,12 +151,13 @@ def write_frame(
 ) -> list[bytes]:  # hot: throughput
     """A frame of the type and version ``frame``, as buffers to write at ``offset``; ``buffers`` are its payload, and are not copied."""
     length = sum(map(len, buffers))
-    head = _FRAME_HEAD.pack(MARKER, *frame, length, synced)
+    kind, version = frame
+    head = _FRAME_HEAD.pack(MARKER, kind, version, length, synced)
     checksum = payload_checksum = crc32(head, _seed(identity, offset))
     for buffer in buffers:
         payload_checksum = crc32(buffer, payload_checksum)
-    padding = -(FRAME_HEADER_SIZE + length) % ALIGNMENT
-    return [head + _CHECKSUMS.pack(checksum, payload_checksum), *buffers, bytes(padding)]
+    head += _CHECKSUMS.pack(checksum, payload_checksum)
+    return [head, *buffers, _PADDINGS[(FRAME_HEADER_SIZE + length) % ALIGNMENT]]
 
 
 def parse_frame_header(octets: bytes, identity: Identity, offset: int) -> FrameHeader:

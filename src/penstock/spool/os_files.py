@@ -41,15 +41,18 @@ class OsFile:
     def write(self, buffers: Sequence[bytes], offset: int) -> None:
         """See File."""
         rest: list[bytes | memoryview] = [buffer for buffer in buffers if buffer]
-        while rest:
+        left = sum(map(len, rest))
+        while left:
             try:
                 written = os.pwritev(self._descriptor, rest[:_BUFFERS_AT_ONCE], offset)
             except OSError as error:
                 raise self._failed("write", error) from error
             if not written:  # no reason given, so none is told
                 raise FileError("write", self._shown, errors.EIO, reason="nothing went in")
-            offset += written
-            rest = _after(rest, written)
+            left -= written
+            if left:
+                offset += written
+                rest = _after(rest, written)
 
     def read(self, size: int, offset: int) -> bytes:
         """See File."""

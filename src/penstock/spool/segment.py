@@ -128,7 +128,7 @@ class SegmentWriter:
             self.identity, offset, (meaning.kind, payload.version), payload.buffers, self.synced
         )
         self._pending += buffers
-        self.end = offset + sum(map(len, buffers))
+        self.end = offset + frame_size(payload.length)
         self.index.add(offset, meaning)
         return offset
 

@@ -1,9 +1,9 @@
 """What time it was: so that a clock that has jumped while the server was down makes no mail a year older, nor lets it wait for a year.
 
 The spool notes about once a minute what time it is. At the start, the time since the last note is how long the server was down; if that is
-less than nothing, or more than a day, then the clock is not believed: the times of the mail that is there are shifted, so that at most a
-day has passed for it. (Where the server really was down for longer, its mail lives longer by as much.) Shifts are kept, with the number of
-the segment from which on none is needed, in the file ``clock``.
+less than nothing, or more than a day, then the clock is not believed: the times of the mail that is there are shifted, so that no time has
+passed for it. (Where the server really was down for longer, its mail lives longer by as much.) Shifts are kept, with the number of the
+segment from which on none is needed, in the file ``clock``.
 
 The file is replaced, never written to, and need not be on stable storage: an older one will do as well.
 """
@@ -58,11 +58,9 @@ class Times:
         if last is not None:
             self._shifts = tuple([shift for shift in last.shifts if shift.before > oldest])
             passed = now - last.time
-            jump = passed - min(max(passed, 0.0), LONGEST_PAUSE)
-            if abs(jump) > _TOLERANCE:
+            if passed > LONGEST_PAUSE or passed < -_TOLERANCE:
+                jump = passed
                 self._shifts = (*self._shifts, Shift(segment, jump))
-            else:
-                jump = 0.0
         self.note(now)
         return Seconds(jump)
 
