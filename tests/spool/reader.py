@@ -198,7 +198,9 @@ class Spool:
         return place
 
     def _apply_index(self, number: int, index: Any) -> None:
-        message_columns, queues, _, copies, change_columns, _ = index
+        message_columns, arrays, _, copy_columns, change_columns, _ = index
+        queues = [queue for array in arrays for queue in array]
+        copies = [(row, place) for row, *place in zip(*columns(copy_columns[:4], "IIIH"), strict=True)]
         rows = list(zip(*columns(message_columns[:6], "IHdQII"), strict=True))
         places = [(number, row[0], row[1]) for row in rows]
         for place, (_, _, created, size, recipients, queue) in zip(places, rows, strict=True):

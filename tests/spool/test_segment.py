@@ -28,7 +28,7 @@ from tests.spool.writing import SIZE, add, fresh, put, segment
 def rows(index: Index) -> tuple[object, ...]:
     """All that an index says."""
     return (
-        index.number, index.messages.columns(), index.queue_names, index.bodies, index.copies, list(index.changes),
+        index.number, index.messages.columns(), index.queue_names, index.bodies, list(index.copies), list(index.changes),
         index.notes,
     )  # fmt: skip
 

@@ -20,7 +20,7 @@ def is_label(text: str) -> bool:
     return bool(_LABEL.fullmatch(text)) and _SEPARATORS.isdisjoint(text)
 
 
-class QueueName(msgspec.Struct, frozen=True):
+class QueueName(msgspec.Struct, frozen=True, gc=False):
     """The identity of a scheduled queue. ``tenant`` None is the bucket of mail without one; ``routing_domain`` None is the domain itself."""
 
     domain: str

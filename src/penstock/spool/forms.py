@@ -216,11 +216,14 @@ class AbandonForm(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SealForm(msgspec.Struct, frozen=True, array_like=True):
-    """An index. ``messages`` and ``changes`` are columns, each a string of little-endian numbers (``penstock.spool.index``)."""
+    """An index. ``messages``, ``copies`` and ``changes`` are columns, each a string of little-endian numbers (``penstock.spool.index``).
+
+    ``queue_names`` are arrays of QueueForm, so that a large index is decoded piece by piece.
+    """
 
     messages: tuple[bytes, ...]
-    queue_names: tuple[QueueForm, ...]
+    queue_names: tuple[msgspec.Raw, ...]
     bodies: tuple[tuple[Word, str], ...]
-    copies: tuple[tuple[Word, PlaceForm], ...]
+    copies: tuple[bytes, ...]
     changes: tuple[bytes, ...]
     notes: Word

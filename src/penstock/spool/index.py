@@ -12,25 +12,30 @@ import math
 import struct
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from operator import ge, gt
 from typing import Final
 
 import msgspec
 
 from penstock.mail.queue_name import QueueName
-from penstock.spool.forms import SealForm
+from penstock.spool.forms import QueueForm, SealForm
 from penstock.spool.frame import Damaged, FrameType, Place
 from penstock.spool.meaning import Change, Meaning
 from penstock.spool.names import is_body_name
 
 _SEAL: Final = msgspec.msgpack.Decoder(SealForm)
+_NAMES: Final = msgspec.msgpack.Decoder(tuple[QueueForm, ...])
 _encode = msgspec.msgpack.Encoder().encode
 _CHANGES: Final = frozenset(
     {int(FrameType.COPY), int(FrameType.ATTEMPT), int(FrameType.EXPIRATION), int(FrameType.QUARANTINE)}
 )
-#: The head of a msgpack array of up to 2^32 elements.
-_ARRAY_32: Final = struct.Struct(">BI")
+#: The head of a msgpack array of up to 2^16 elements.
+_ARRAY_16: Final = struct.Struct(">BH")
+#: Queue names in one array.
+_NAMES_IN_ONE: Final = 500
+#: Rows that are checked in one step.
+_ROWS_AT_ONCE: Final = 2000
 #: A change that names no time.
 NO_DUE: Final = math.nan
 
@@ -117,10 +122,42 @@ class ChangeColumns:
             begin = end
 
 
+class CopyColumns:
+    """One row for each message that is a copy: its row among the messages, and the place that it replaces."""
+
+    __slots__ = ("offset", "part", "row", "segment")
+
+    def __init__(self) -> None:
+        self.row = array("I")
+        self.segment = array("I")
+        self.offset = array("I")
+        self.part = array("H")
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __iter__(self) -> Iterator[tuple[int, Place]]:
+        """Row and replaced place of every copy."""
+        for row, segment, offset, part in zip(self.row, self.segment, self.offset, self.part, strict=True):
+            yield row, Place(segment, offset, part)
+
+    def columns(self) -> tuple[array[int], ...]:
+        """The columns in the order of the format."""
+        return self.row, self.segment, self.offset, self.part
+
+    def add(self, row: int, place: Place) -> None:
+        """A row more."""
+        self.row.append(row)
+        self.segment.append(place.segment)
+        self.offset.append(place.offset)
+        self.part.append(place.part)
+
+
 class Index:
     """What is in segment ``number``. ``bodies``: the offsets of frames whose content is in a body file, with its name."""
 
     __slots__ = (
+        "_arrays",
         "_encoded",
         "_names",
         "_queues",
@@ -139,13 +176,13 @@ class Index:
         self.changes = ChangeColumns()
         self.queue_names: list[QueueName] = []
         self.bodies: list[tuple[int, str]] = []
-        #: rows of messages that are copies, with the places that they replace
-        self.copies: list[tuple[int, Place]] = []
+        self.copies = CopyColumns()
         self.notes = 0
         self._queues: dict[QueueName, int] = {}
-        #: the first of the queue names as msgpack, and how many they are
-        self._names = bytearray()
+        #: the first of the queue names as msgpack arrays, how many of them are in these, and those of the next one
+        self._arrays: list[msgspec.Raw] = []
         self._encoded = 0
+        self._names = bytearray()
 
     def add(self, offset: int, meaning: Meaning) -> None:  # hot: throughput
         """Take up the frame at ``offset``, which is behind all that were taken up before."""
@@ -165,7 +202,7 @@ class Index:
             if queue is None:
                 queue = queues[name] = len(self.queue_names)
                 self.queue_names.append(name)
-                self._encode_names()
+                self._encode_name(name)
             columns.offset.append(offset)
             columns.part.append(part)
             columns.created.append(created)
@@ -175,7 +212,7 @@ class Index:
         if meaning.body is not None:
             self.bodies.append((offset, meaning.body))
         for part, state in enumerate(meaning.states):
-            self.copies.append((first + part, state.replaces))
+            self.copies.add(first + part, state.replaces)
             waiting = set(state.waiting)
             settled = tuple(
                 [item for item in range(meaning.messages[part].recipients) if item not in waiting]
@@ -185,42 +222,65 @@ class Index:
 
     def to_bytes(self) -> bytes:
         """The payload of the SEAL frame."""
-        self._encode_names()
-        names = msgspec.Raw(_ARRAY_32.pack(0xDD, len(self.queue_names)) + self._names)
+        self._end_array()
         return _encode(
             (
                 _octets(self.messages.columns()),
-                names,
+                self._arrays,
                 self.bodies,
-                self.copies,
+                _octets(self.copies.columns()),
                 _octets(self.changes.columns()),
                 self.notes,
             )
         )
 
-    def _encode_names(self) -> None:
+    def _encode_name(self, name: QueueName) -> None:
         """Queue names are encoded as they come: a segment may have as many as messages, and sealing it must not take their time at once."""
-        for name in self.queue_names[self._encoded :]:
-            self._names += _encode((name.domain, name.tenant, name.campaign, name.routing_domain))
-        self._encoded = len(self.queue_names)
+        self._names += _encode((name.domain, name.tenant, name.campaign, name.routing_domain))
+        if len(self.queue_names) - self._encoded == _NAMES_IN_ONE:
+            self._end_array()
+
+    def _end_array(self) -> None:
+        count = len(self.queue_names) - self._encoded
+        if count:
+            self._arrays.append(msgspec.Raw(_ARRAY_16.pack(0xDC, count) + self._names))
+            self._encoded += count
+            self._names.clear()
 
 
 def parse_index(octets: bytes, number: int) -> Index:
-    """The index that the payload of segment ``number``'s SEAL frame is; Damaged if it is none, or does not fit together."""
+    """``parse_index_in_steps``, all at once."""
+    steps = parse_index_in_steps(octets, number)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            index: Index = end.value
+            return index
+
+
+def parse_index_in_steps(octets: bytes, number: int) -> Generator[None, None, Index]:
+    """The index that the payload of segment ``number``'s SEAL frame is, in small steps; Damaged if it is none, or does not fit together."""
     try:
         form = _SEAL.decode(octets)
+        index = Index(number)
+        for names in form.queue_names:
+            yield
+            index.queue_names += [
+                QueueName(item.domain, item.tenant, item.campaign, item.routing_domain)
+                for item in _NAMES.decode(names)
+            ]
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Damaged(f"an index is not as its type has it: {error}"[:300]) from error
-    index = Index(number)
+    index._arrays += form.queue_names
+    index._encoded = len(index.queue_names)
+    yield
     _fill(index.messages.columns(), form.messages)
+    _fill(index.copies.columns(), form.copies)
     _fill(index.changes.columns(), form.changes)
-    index.queue_names += [
-        QueueName(item.domain, item.tenant, item.campaign, item.routing_domain) for item in form.queue_names
-    ]
     index.bodies += form.bodies
-    index.copies += [(row, Place(*place)) for row, place in form.copies]
     index.notes = form.notes
-    _check(index)
+    yield from _check(index)
     return index
 
 
@@ -237,27 +297,34 @@ def _fill(columns: Sequence[array[int] | array[float]], octets: Sequence[bytes])
             column.byteswap()
 
 
-def _check(index: Index) -> None:
+def _check(index: Index) -> Iterator[None]:
     """Damaged unless every column has as many rows as the others, and every row refers to what there is, in order."""
-    messages, changes = index.messages, index.changes
+    messages, changes, copies = index.messages, index.changes, index.copies
     rows = len(messages)
     if any(len(column) != rows for column in messages.columns()) or any(
         len(column) != len(changes) for column in changes.columns()[:-1]
     ):
         raise Damaged("the columns of an index have different lengths")
+    if any(len(column) != len(copies) for column in copies.columns()):
+        raise Damaged("the columns of an index have different lengths")
     if rows and max(messages.queue) >= len(index.queue_names):
         raise Damaged("an index names a queue that it does not have")
-    if any(row >= rows for row, _ in index.copies):
+    if len(copies) and max(copies.row) >= rows:
         raise Damaged("an index names a message that it does not have")
     if sum(changes.settled_count) != len(changes.settled):
         raise Damaged("an index has more settled recipients than its frames, or fewer")
-    if changes.kind.count(FrameType.COPY) != len(index.copies):
+    if changes.kind.count(FrameType.COPY) != len(copies):
         raise Damaged("an index has more copies than states of them, or fewer")
     if not _CHANGES.issuperset(changes.kind) or not all(is_body_name(name) for _, name in index.bodies):
         raise Damaged("an index has a frame or a body file of a kind that there is not")
-    keys = [offset << 16 | part for offset, part in zip(messages.offset, messages.part, strict=True)]
-    if any(map(ge, keys, keys[1:])) or any(map(gt, changes.offset, changes.offset[1:])):
-        raise Damaged("an index is not in the order of its segment")
+    for first in range(0, max(rows, len(changes)), _ROWS_AT_ONCE):
+        yield
+        part = slice(first, first + _ROWS_AT_ONCE + 1)
+        places = zip(messages.offset[part], messages.part[part], strict=True)
+        keys = [offset << 16 | number for offset, number in places]
+        offsets = changes.offset[part]
+        if any(map(ge, keys, keys[1:])) or any(map(gt, offsets, offsets[1:])):
+            raise Damaged("an index is not in the order of its segment")
 
 
 def _octets(columns: Sequence[array[int] | array[float]]) -> tuple[bytes, ...]:

@@ -38,7 +38,7 @@ from penstock.spool.scan import Scan, scan_in_steps
 from penstock.spool.segment import SegmentReader
 
 #: Messages, or later records, that are one step.
-_ROWS_AT_ONCE: Final = 1000
+_ROWS_AT_ONCE: Final = 300
 
 
 class RecoveredSegment(msgspec.Struct, frozen=True):
@@ -274,7 +274,7 @@ class Recovery:
         file = self._files.open(path, writable=True)
         try:
             size = file.size()
-            sealed = SegmentReader(file, identity, path).index(limit)
+            sealed = yield from SegmentReader(file, identity, path).index_in_steps(limit)
             if sealed is not None:
                 index, end = sealed
                 self._segments.append(RecoveredSegment(identity, path, size, end, 0, abandoned_at, None))

@@ -20,7 +20,7 @@ from penstock.spool.times import Times
 LOG = logging.getLogger(__name__)
 
 #: Rows that one step looks at.
-_ROWS: Final = 1000
+_ROWS: Final = 200
 
 
 class Restart:

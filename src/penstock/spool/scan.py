@@ -8,7 +8,7 @@ where one can begin.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Final
 
 import msgspec
@@ -98,8 +98,8 @@ class _Window:
             offset = self._begin + (len(self._octets) + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
         return None
 
-    def last_octet(self, offset: int) -> int:
-        """Behind the last octet from ``offset`` on that is not zero; ``offset`` if there is none."""
+    def last_octet(self, offset: int) -> Generator[None, None, int]:
+        """Behind the last octet from ``offset`` on that is not zero; ``offset`` if there is none. In small steps."""
         last = offset
         while offset < self.limit:
             octets = self.get(min(_CHUNK, self.limit - offset), offset)
@@ -108,6 +108,7 @@ class _Window:
             rest = len(octets.rstrip(b"\0"))
             last = offset + rest if rest else last
             offset += len(octets)
+            yield
         return last
 
 
@@ -126,8 +127,8 @@ class _Scanner:
         self._damages: list[tuple[int, int, str]] = []
         self._suspects: list[tuple[int, int, str]] = []
 
-    def steps(self) -> Iterator[None]:
-        """Read all of it, by and by; then ``result``."""
+    def steps(self) -> Generator[None, None, Scan]:
+        """Read all of it, by and by."""
         window, offset = self._window, SEGMENT_HEADER_SIZE
         frames = 0
         while True:
@@ -148,12 +149,11 @@ class _Scanner:
             self._take(offset, head)
             offset += head.size
 
-    def result(self) -> Scan:
-        """What was read."""
         damages = tuple(
             [Damage(start, end - start, reason, start < self._synced) for start, end, reason in self._damages]
         )
-        return Scan(self._index, damages, self._end, self._window.last_octet(self._end) - self._end)
+        last = yield from window.last_octet(self._end)
+        return Scan(self._index, damages, self._end, last - self._end)
 
     def _take(self, offset: int, head: FrameHeader) -> None:
         """A frame whose header is right."""
@@ -202,14 +202,15 @@ def scan_in_steps(file: File, identity: Identity, path: str, limit: int) -> Gene
 
     Needs the memory of one frame and of the index.
     """
-    scanner = _Scanner(file, identity, path, limit)
-    yield from scanner.steps()
-    return scanner.result()
+    return (yield from _Scanner(file, identity, path, limit).steps())
 
 
 def scan(file: File, identity: Identity, path: str, limit: int) -> Scan:
     """``scan_in_steps``, all at once."""
-    scanner = _Scanner(file, identity, path, limit)
-    for _ in scanner.steps():
-        pass
-    return scanner.result()
+    steps = scan_in_steps(file, identity, path, limit)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Scan = end.value
+            return found

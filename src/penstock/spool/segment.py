@@ -8,7 +8,7 @@ the file past the last sync is unknown, and its owner abandons it.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Final
 
 from penstock.mail.duration import WallTime
@@ -36,7 +36,7 @@ from penstock.spool.frame import (
     parse_frame_header,
     write_frame,
 )
-from penstock.spool.index import Index, parse_index
+from penstock.spool.index import Index, parse_index_in_steps
 from penstock.spool.names import SEGMENTS, body_path, segment_path
 
 #: Octets that a segment is given when it is created, and is meant to hold.
@@ -224,9 +224,19 @@ class SegmentReader:
         raise Damaged(f"no message is at {Place(self.identity.number, offset, 0)}")
 
     def index(self, limit: int = OFFSET_LIMIT) -> tuple[Index, int] | None:
+        """``index_in_steps``, all at once."""
+        steps = self.index_in_steps(limit)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: tuple[Index, int] | None = end.value
+                return found
+
+    def index_in_steps(self, limit: int = OFFSET_LIMIT) -> Generator[None, None, tuple[Index, int] | None]:
         """The index of a sealed segment, and where its frames end; None if it has none that is whole, or frames behind ``limit``.
 
-        Reads nothing else of it. NewerFormat, FileError.
+        In small steps; reads nothing else of the segment. NewerFormat, FileError.
         """
         at = self.file.size() - FOOTER_SIZE
         if at < SEGMENT_HEADER_SIZE:
@@ -238,9 +248,11 @@ class SegmentReader:
             frame = self.frame(seal)
             if frame.type != FrameType.SEAL or not is_known(frame.type, frame.version, self.path):
                 return None
-            return parse_index(frame.payload, self.identity.number), seal
+            yield
+            index = yield from parse_index_in_steps(frame.payload, self.identity.number)
         except Damaged:
             return None
+        return index, seal
 
 
 def read_body(files: Files, name: str, size: int) -> bytes | None:
