@@ -9,7 +9,7 @@ where one can begin.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -31,10 +31,13 @@ from penstock.spool.frame import (
 )
 from penstock.spool.index import Index
 
+T = TypeVar("T")
+
 #: Octets that are read at once; more only for a frame that is larger.
 _CHUNK: Final = 1024 * 1024
+_ZEROS: Final = bytes(_CHUNK)
 #: Frames that are one step.
-_FRAMES_AT_ONCE: Final = 64
+_FRAMES_AT_ONCE: Final = 32
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -78,8 +81,8 @@ class _Window:
             self._octets, self._begin, start = self._file.read(wanted, offset), offset, 0
         return self._octets[start : start + size]
 
-    def find_marker(self, offset: int) -> int | None:
-        """The first place from ``offset`` on, a multiple of the alignment, at which there is a frame's marker."""
+    def find_marker(self, offset: int) -> Generator[None, None, int | None]:
+        """The first place from ``offset`` on, a multiple of the alignment, at which there is a frame's marker. In small steps."""
         while offset < self.limit:
             start = offset - self._begin
             if not 0 <= start < len(self._octets):
@@ -95,6 +98,7 @@ class _Window:
                 if (self._begin + at) % ALIGNMENT == 0:
                     return self._begin + at
                 at = self._octets.find(MARKER, at + 1)
+            yield
             offset = self._begin + (len(self._octets) + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
         return None
 
@@ -105,7 +109,7 @@ class _Window:
             octets = self.get(min(_CHUNK, self.limit - offset), offset)
             if not octets:
                 break
-            rest = len(octets.rstrip(b"\0"))
+            rest = len(octets.rstrip(b"\0")) if octets != _ZEROS[: len(octets)] else 0
             last = offset + rest if rest else last
             offset += len(octets)
             yield
@@ -138,7 +142,7 @@ class _Scanner:
             try:
                 head = parse_frame_header(window.get(FRAME_HEADER_SIZE, offset), self._identity, offset)
             except Damaged as damage:
-                found = _next_header(window, self._identity, offset + ALIGNMENT)
+                found = yield from _next_header(window, self._identity, offset + ALIGNMENT)
                 if found is None:
                     break
                 self._suspects.append((offset, found, str(damage)))
@@ -176,14 +180,14 @@ class _Scanner:
                 self._index.add(offset, meaning)
 
 
-def _next_header(window: _Window, identity: Identity, offset: int) -> int | None:
+def _next_header(window: _Window, identity: Identity, offset: int) -> Generator[None, None, int | None]:
     """The next place at which there is a frame's header that is right."""
-    found = window.find_marker(offset)
+    found = yield from window.find_marker(offset)
     while found is not None:
         try:
             parse_frame_header(window.get(FRAME_HEADER_SIZE, found), identity, found)
         except Damaged:
-            found = window.find_marker(found + ALIGNMENT)
+            found = yield from window.find_marker(found + ALIGNMENT)
         else:
             return found
     return None
@@ -194,7 +198,7 @@ def next_header(file: File, identity: Identity, offset: int, limit: int) -> int 
     try:
         return offset + parse_frame_header(file.read(FRAME_HEADER_SIZE, offset), identity, offset).size
     except Damaged:
-        return _next_header(_Window(file, limit), identity, offset + ALIGNMENT)
+        return _to_its_end(_next_header(_Window(file, limit), identity, offset + ALIGNMENT))
 
 
 def scan_in_steps(file: File, identity: Identity, path: str, limit: int) -> Generator[None, None, Scan]:
@@ -207,10 +211,13 @@ def scan_in_steps(file: File, identity: Identity, path: str, limit: int) -> Gene
 
 def scan(file: File, identity: Identity, path: str, limit: int) -> Scan:
     """``scan_in_steps``, all at once."""
-    steps = scan_in_steps(file, identity, path, limit)
+    return _to_its_end(scan_in_steps(file, identity, path, limit))
+
+
+def _to_its_end(steps: Generator[None, None, T]) -> T:
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            found: Scan = end.value
+            found: T = end.value
             return found
