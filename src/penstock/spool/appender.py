@@ -10,21 +10,20 @@ A segment that cannot be created is no such failure: what was appended before is
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final
 
 from penstock.mail.duration import MonotonicTime, Seconds
 from penstock.mail.ports import Clock, LogPosition, SpoolError, SpoolUncertain
 from penstock.mail.records import SpoolRecord
-from penstock.spool.codec import Payload, encode_abandon
+from penstock.spool.creation import Creation
+from penstock.spool.entry import Entry, EntryDone, Owner
 from penstock.spool.files import File, FileError, Files
-from penstock.spool.frame import SEGMENT_HEADER_SIZE, Identity, Place
+from penstock.spool.frame import SEGMENT_HEADER_SIZE
 from penstock.spool.loop import Handle, Loop
-from penstock.spool.meaning import Abandoned
-from penstock.spool.names import SEGMENTS, segment_path
+from penstock.spool.names import SEGMENTS
 from penstock.spool.segment import SegmentWriter
 from penstock.spool.shelf import Shelf, Shelved
 from penstock.spool.syncer import Syncer
@@ -36,53 +35,6 @@ OUTCOME_DELAY: Final = 0.05
 #: Until a segment is tried again that could not be created, or made durable: doubled each time, up to the last.
 _FIRST_RETRY: Final = 1.0
 _LAST_RETRY: Final = 30.0
-#: Where there is no room for a segment of the usual size, one of this size may do: outcomes are small.
-_SMALL_SEGMENT: Final = 1024 * 1024
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-#: Told that a frame is on stable storage (None), or that it is not, or that nobody knows.
-EntryDone = Callable[[SpoolError | None], None]
-
-
-class Entry:
-    """A frame on its way. With ``done`` it is all or nothing, and its owner is told; without it is repeated until it is stored.
-
-    ``records`` are what it tells. One that is about a message is ``made`` anew of its first record if its ``place`` turns out to be none.
-    """
-
-    __slots__ = ("done", "made", "offset", "payload", "place", "records", "segment")
-
-    def __init__(
-        self,
-        payload: Payload,
-        records: Sequence[SpoolRecord] = (),
-        done: EntryDone | None = None,
-        place: Place | None = None,
-        made: Callable[[Any, Place], Payload] | None = None,
-    ) -> None:
-        self.payload = payload
-        self.records = records
-        self.done = done
-        self.place = place
-        self.made = made
-        self.segment = 0
-        self.offset = 0
-
-
-class Owner(Protocol):
-    """Who is told what becomes of the log."""
-
-    def on_stored(self, records: Sequence[SpoolRecord], position: LogPosition) -> None:
-        """These are on stable storage, with all before the position."""
-
-    def on_synced(self, seconds: Seconds) -> None:
-        """A sync has succeeded, and took so long."""
-
-    def on_fault(self, fault: str | None) -> None:
-        """Nothing can be written, and why; or it can again (None)."""
-
-    def restored_place(self, place: Place) -> Place:
-        """Where the message is that was going to be at ``place``, which does not count any more."""
 
 
 class Appender:
@@ -100,14 +52,12 @@ class Appender:
         segment_size: int,
     ) -> None:
         self._files = files
+        self._creation = Creation(files, clock, salt, segment_size)
         self._syncer = syncer
         self._loop = loop
         self._clock = clock
         self._shelf = shelf
-        self._salt = salt
         self._owner = owner
-        self._segment_size = segment_size
-        self._number = 0
         self._writer: SegmentWriter
         self._sealed: list[SegmentWriter] = []
         self._folder: File
@@ -115,7 +65,6 @@ class Appender:
         self._covered: list[Entry] = []
         self._kept: list[Entry] = []
         self._lost: list[Entry] = []
-        self._abandoned: list[Abandoned] = []
         self._side_files: list[tuple[Sequence[File], EntryDone]] = []
         self._names_done: list[Callable[[], None]] = []
         self._has_new_names = False
@@ -142,8 +91,8 @@ class Appender:
     def open(self, number: int) -> None:
         """Begin a segment with this number, and make it durable; blocks. FileError."""
         self._folder = self._files.open_folder(SEGMENTS)
-        self._number = number - 1
-        writer = self._create()
+        self._creation.begin(number)
+        writer = self._creation.create()
         try:
             writer.make_durable(self._files)
         except FileError:
@@ -151,36 +100,6 @@ class Appender:
             raise
         self._use(writer)
         self.synced = LogPosition(writer.identity.number, writer.synced)
-
-    def _create(self) -> SegmentWriter:
-        """A new segment, a small one if there is no room for another. FileError."""
-        try:
-            return self._create_of(self._segment_size)
-        except FileError as error:
-            if error.errno not in _NO_ROOM or self._segment_size <= _SMALL_SEGMENT:
-                raise
-        return self._create_of(_SMALL_SEGMENT)
-
-    def _create_of(self, size: int) -> SegmentWriter:
-        """FileError; a file that is left then is taken away, and abandoned by the next one, for it may come back."""
-        self._number += 1
-        identity = Identity(self._number, self._salt())
-        try:
-            return SegmentWriter.create(self._files, identity, self._clock.wall(), size)
-        except FileError:
-            if self._may_be_left(segment_path(identity)):
-                self._abandoned.append(Abandoned(identity.number, SEGMENT_HEADER_SIZE))
-            else:
-                self._number -= 1
-            raise
-
-    def _may_be_left(self, path: str) -> bool:
-        """Take away a segment whose creation failed; whether it may be there at the next start all the same."""
-        try:
-            self._files.remove(path)
-        except FileError as error:
-            return error.errno != errno.ENOENT
-        return True
 
     def _use(self, writer: SegmentWriter) -> None:
         self._writer = writer
@@ -282,7 +201,7 @@ class Appender:
     def _roll(self) -> SegmentWriter:
         """Go on in a new segment. FileError: nothing can be written until one can be created."""
         try:
-            new = self._create()
+            new = self._creation.create()
         except FileError as error:
             self._failed(error)
             raise
@@ -290,16 +209,15 @@ class Appender:
         try:
             old.seal()
         except FileError as error:
-            self._abandoned.append(Abandoned(new.identity.number, SEGMENT_HEADER_SIZE))
+            self._creation.abandon(new.identity.number)
             new.file.close()
             self._write_failed(error)
             raise
         self._shelf.resize(old.identity.number, old.size)
         self._sealed.append(old)
         self._use(new)
-        for abandoned in (*self._abandoned, *self._abandoned):
-            new.append(encode_abandon(abandoned))
-        self._noted = len(self._abandoned)
+        self._creation.tell(new)
+        self._noted = len(self._creation.abandoned)
         return new
 
     # -- rounds of syncing
@@ -362,7 +280,7 @@ class Appender:
         for writer in writers[:-1]:
             writer.file.close()
             self._sealed.remove(writer)
-        del self._abandoned[:noted]
+        del self._creation.abandoned[:noted]
         self._noted -= noted
         covered, self._covered = self._covered, []
         self.synced = LogPosition(writers[-1].identity.number, marks[-1])
@@ -431,7 +349,7 @@ class Appender:
         for writer in (*self._sealed, self._writer):
             end = max(writer.synced, SEGMENT_HEADER_SIZE)
             number = writer.identity.number
-            self._abandoned.append(Abandoned(number, end))
+            self._creation.abandon(number, end)
             self.abandoned_segments += 1
             writer.mark_failed()
             writer.file.close()
@@ -464,14 +382,13 @@ class Appender:
     def _mend(self) -> None:
         """Begin a segment that says what does not count any more and repeats what is kept; then go on."""
         try:
-            writer = self._create()
+            writer = self._creation.create()
         except FileError as error:
             self._mend_failed(error)
             return
         repeated: list[Entry] = []
         try:
-            for abandoned in (*self._abandoned, *self._abandoned):
-                writer.append(encode_abandon(abandoned))
+            self._creation.tell(writer)
             for entry in self._kept:
                 self._make_anew(entry)
                 if not writer.has_room(entry.payload):
@@ -495,7 +412,7 @@ class Appender:
 
     def _mend_failed(self, error: FileError, writer: SegmentWriter | None = None) -> None:
         if writer is not None:
-            self._abandoned.append(Abandoned(writer.identity.number, SEGMENT_HEADER_SIZE))
+            self._creation.abandon(writer.identity.number)
             writer.file.close()
         self.fault = str(error)
         LOG.error("spool: %s; nothing can be written until that is mended", error)
@@ -514,7 +431,7 @@ class Appender:
         if not self._is_broken:
             self._retire()
         self._is_broken = False
-        self._abandoned.clear()
+        self._creation.abandoned.clear()
         self._delay = _FIRST_RETRY
         self._use(writer)
         self.synced = LogPosition(writer.identity.number, writer.synced)

@@ -240,6 +240,15 @@ class Index:
         if len(self.queue_names) - self._encoded == _NAMES_IN_ONE:
             self._end_array()
 
+    def add_names(self, names: msgspec.Raw) -> None:
+        """Queue names as ``to_bytes`` has them, one of its arrays. MsgspecError if they are none."""
+        self.queue_names += [
+            QueueName(item.domain, item.tenant, item.campaign, item.routing_domain)
+            for item in _NAMES.decode(names)
+        ]
+        self._arrays.append(names)
+        self._encoded = len(self.queue_names)
+
     def _end_array(self) -> None:
         count = len(self.queue_names) - self._encoded
         if count:
@@ -266,14 +275,9 @@ def parse_index_in_steps(octets: bytes, number: int) -> Generator[None, None, In
         index = Index(number)
         for names in form.queue_names:
             yield
-            index.queue_names += [
-                QueueName(item.domain, item.tenant, item.campaign, item.routing_domain)
-                for item in _NAMES.decode(names)
-            ]
+            index.add_names(names)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Damaged(f"an index is not as its type has it: {error}"[:300]) from error
-    index._arrays += form.queue_names
-    index._encoded = len(index.queue_names)
     yield
     _fill(index.messages.columns(), form.messages)
     _fill(index.copies.columns(), form.copies)

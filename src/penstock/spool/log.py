@@ -47,7 +47,7 @@ from penstock.mail.records import (
     StoredMessage,
 )
 from penstock.mail.status import Durability, SpoolCounts
-from penstock.spool.appender import Appender, Entry
+from penstock.spool.appender import Appender
 from penstock.spool.bodies import Bodies
 from penstock.spool.codec import (
     INLINE_LIMIT,
@@ -59,6 +59,7 @@ from penstock.spool.codec import (
     encode_quarantine,
     encode_transaction,
 )
+from penstock.spool.entry import Entry
 from penstock.spool.files import FileError, Files
 from penstock.spool.frame import Damaged, NewerFormat, Place
 from penstock.spool.health import Health, Reserve

@@ -16,10 +16,11 @@ from functools import partial
 from typing import Final, Protocol
 
 from penstock.mail.ports import LogPosition, SpoolError
-from penstock.spool.appender import Appender, Entry
+from penstock.spool.appender import Appender
 from penstock.spool.bodies import Bodies
 from penstock.spool.codec import encode_copy
 from penstock.spool.decoding import Transaction
+from penstock.spool.entry import Entry
 from penstock.spool.files import FileError, Files
 from penstock.spool.frame import Damaged, Place
 from penstock.spool.loop import Loop

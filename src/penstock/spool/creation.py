@@ -1,0 +1,74 @@
+"""Making segments, and what is to be said of those that came to nothing."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Final
+
+from penstock.mail.ports import Clock
+from penstock.spool.codec import encode_abandon
+from penstock.spool.files import FileError, Files
+from penstock.spool.frame import SEGMENT_HEADER_SIZE, Identity
+from penstock.spool.meaning import Abandoned
+from penstock.spool.names import segment_path
+from penstock.spool.segment import SegmentWriter
+
+#: Where there is no room for a segment of the usual size, one of this size may do: outcomes are small.
+_SMALL_SEGMENT: Final = 1024 * 1024
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Creation:
+    """Creates segments. ``abandoned`` is what the next one has to say about others, until that is on stable storage."""
+
+    def __init__(self, files: Files, clock: Clock, salt: Callable[[], int], segment_size: int) -> None:
+        self._files = files
+        self._clock = clock
+        self._salt = salt
+        self._segment_size = segment_size
+        self._number = 0
+        self.abandoned: list[Abandoned] = []
+
+    def begin(self, number: int) -> None:
+        """The first segment will have this number."""
+        self._number = number - 1
+
+    def create(self) -> SegmentWriter:
+        """A new segment, a small one if there is no room for another. FileError."""
+        try:
+            return self._create_of(self._segment_size)
+        except FileError as error:
+            if error.errno not in _NO_ROOM or self._segment_size <= _SMALL_SEGMENT:
+                raise
+        return self._create_of(_SMALL_SEGMENT)
+
+    def _create_of(self, size: int) -> SegmentWriter:
+        """FileError; a file that is left then is taken away, and abandoned by the next one, for it may come back."""
+        self._number += 1
+        identity = Identity(self._number, self._salt())
+        try:
+            return SegmentWriter.create(self._files, identity, self._clock.wall(), size)
+        except FileError:
+            if self._may_be_left(segment_path(identity)):
+                self.abandon(identity.number)
+            else:
+                self._number -= 1
+            raise
+
+    def abandon(self, number: int, end: int = SEGMENT_HEADER_SIZE) -> None:
+        """Frames of a segment count only up to ``end``: say so in the next one."""
+        self.abandoned.append(Abandoned(number, end))
+
+    def tell(self, writer: SegmentWriter) -> None:
+        """Begin a segment with what it has to say, twice: a sector of it may be damaged some day."""
+        for abandoned in (*self.abandoned, *self.abandoned):
+            writer.append(encode_abandon(abandoned))
+
+    def _may_be_left(self, path: str) -> bool:
+        """Take away a segment whose creation failed; whether it may be there at the next start all the same."""
+        try:
+            self._files.remove(path)
+        except FileError as error:
+            return error.errno != errno.ENOENT
+        return True
