@@ -4,16 +4,18 @@
 #   make test [ARGS=...]      run the tests
 #   make campaign             the long tests: every known mistake of the scheduler must be found (tens of minutes)
 #   make fuzz [ARGS=...]      feed spoiled dialogues to both sides of SMTP for ten minutes; --seconds 60, --seed 7
+#   make kills [ARGS=...]     kill the server before each of its storage calls, and fail each in every way (an hour or two; needs strace); --seed 7
 #   make check                lint, types, layers
 #   make bench                benchmarks (minutes; a quiet machine gives better figures)
 #   make show K=relay-1       one acceptance check, with its figures; K=list lists them
+#   make power-cuts           the acceptance check that needs privileges: root, loop devices, and (once) 'apt-get install xfsprogs'
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: setup run test campaign fuzz check bench show lock clean
+.PHONY: setup run test campaign fuzz kills check bench show power-cuts lock clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -53,6 +55,9 @@ campaign: setup
 fuzz: setup
 	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
+kills: setup
+	@$(BIN)/python -m benchmarks.show spool-3 --whole $(ARGS)
+
 check: setup
 	@$(BIN)/ruff check src tests benchmarks
 	@$(BIN)/ruff format --check src tests benchmarks
@@ -64,6 +69,9 @@ bench: setup
 
 show: setup
 	@$(BIN)/python -m benchmarks.show $(K)
+
+power-cuts: setup
+	@$(BIN)/python -m benchmarks.show spool-2 $(ARGS)
 
 # Needs uv; writes no index address. Run after a change to the dependencies in pyproject.toml.
 lock:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from penstock.cli.app import main
+from penstock.mail.configuration import Reserve
 from penstock.mail.duration import Seconds
 from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock, LogPosition, OnStored
 from penstock.mail.records import QueuedMessage, SpoolRecord
-from penstock.spool.health import Reserve
 from penstock.spool.log import SpoolOptions
 from penstock.spool.memory import MemorySpool
 from penstock.worker import worker

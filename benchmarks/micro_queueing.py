@@ -162,9 +162,11 @@ def _until_quiet(scheduler: Scheduler, now: WallTime, watch: _Stopwatch) -> None
         nonlocal more
         more = scheduler.tick(now)
 
-    while more:
+    while more or scheduler.is_behind:
         watch(tick)
         scheduler.take_effects()
+        while (end := scheduler.take_end()) is not None:
+            scheduler.end_recorded(end, now)
 
 
 def _pauses(per_queue: int) -> dict[str, _Stopwatch]:

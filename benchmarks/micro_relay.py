@@ -115,7 +115,8 @@ async def _measure(folder: Path, profile: cProfile.Profile | None) -> list[float
         max_segment_duration=events.max_segment_duration,
     )
     journal = Journal(log, "mta.test", 1)
-    spool = MemorySpool(journal.on_record)
+    journal.start(None)
+    spool = MemorySpool(journal.on_stored)
     ids = IdSource(1)
     contexts = ClientContexts(None, clock)
     lane = Lane(
@@ -187,7 +188,7 @@ async def _measure(folder: Path, profile: cProfile.Profile | None) -> list[float
     if profile is not None:
         profile.disable()
     await lane.stop(0.0)
-    journal.close()
+    await journal.close()
     return rounds
 
 

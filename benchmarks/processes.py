@@ -33,6 +33,11 @@ PACKAGES: Final = {
     "swaks": "swaks",
     "openssl": "openssl",
     "git": "git",
+    "strace": "strace",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "mount": "mount",
+    "umount": "mount",
 }
 PR_SET_CHILD_SUBREAPER: Final = 36
 

@@ -31,11 +31,16 @@ STOP_SECONDS: Final = 30.0
 
 
 class Settings(NamedTuple):
-    """What a configuration has besides, as TOML: for its tables ``node`` and ``listener.smtp``, and for every path."""
+    """What a configuration has besides, as TOML: for its tables ``node`` and ``listener.smtp``, and for every path.
+
+    ``tables`` are whole tables of the root file, ``queues`` of the one about queues.
+    """
 
     node: str = ""
     listener: str = 'relay_hosts = ["127.0.0.1/32"]\n'
     path: str = 'enable_tls = "Disabled"\n'
+    tables: str = ""
+    queues: str = ""
 
 
 #: Everybody on loopback may relay, and mail goes out without TLS.
@@ -69,11 +74,11 @@ def write_configuration(
         f'[node]\nhostname = "mta.test"\ndata_dir = "data"\n{settings.node}\n'
         f'[[listener.smtp]]\nlisten = ["{LOOPBACK}:{smtp_port}"]\n{settings.listener}\n'
         f'[[listener.http]]\nlisten = ["{LOOPBACK}:{http_port}"]\n\n'
-        f'[files]\nqueues = "queues.toml"\nshaping = "shaping.toml"\n\n[dns.static]\n{static}'
+        f'[files]\nqueues = "queues.toml"\nshaping = "shaping.toml"\n\n[dns.static]\n{static}\n{settings.tables}'
     )
     tenants = "".join(f"[tenant.'{tenant}']\n" for tenant in TENANTS)
     (folder / "queues.toml").write_text(
-        f'tenant_header = "X-Tenant"\ncampaign_header = "X-Campaign"\n\n{tenants}'
+        f'tenant_header = "X-Tenant"\ncampaign_header = "X-Campaign"\n\n{tenants}{settings.queues}'
     )
     (folder / "shaping.toml").write_text(
         f'["default"]\nsmtp_port = {destination_port}\nprohibited_hosts = []\nconnection_limit = 32\n{settings.path}'
@@ -155,7 +160,7 @@ class Penstock:
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The event log so far, oldest file first."""
-        for file in sorted((self.folder / "data" / "events").glob("*")):
+        for file in sorted((self.folder / "data" / "events").glob("[0-9]*")):
             with file.open("rb") as lines:
                 yield from (json.loads(line) for line in lines if line.endswith(b"\n"))
 

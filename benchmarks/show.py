@@ -23,6 +23,9 @@ from benchmarks import (
     relay_3,
     relay_4,
     relay_5,
+    spool_2,
+    spool_3,
+    spool_4,
 )
 from benchmarks.processes import MissingProgramError, ProgramFaultError, adopt_orphans, end_descendants
 from benchmarks.report import Report
@@ -42,6 +45,9 @@ CHECKS: Final[dict[str, Check]] = {
     "protocol-3": protocol_3.check,
     "protocol-4": protocol_4.check,
     "protocol-5": protocol_5.check,
+    "spool-2": spool_2.check,
+    "spool-3": spool_3.check,
+    "spool-4": spool_4.check,
 }
 
 

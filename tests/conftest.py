@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 import pytest
 from hypothesis import settings
 
 from benchmarks.peers.presence import check_peers
-from benchmarks.processes import MissingProgramError
+from benchmarks.processes import MissingProgramError, find_program
 
 #: Programs that a test marked ``servers`` needs, unless the mark names others: ``@pytest.mark.servers("swaks")``. ``peers`` stands for all
 #: that ``.ci/peers`` gets, and for the right to run it.
@@ -44,5 +43,8 @@ def _lack(name: str) -> str:
         except MissingProgramError as missing:
             return str(missing)
         return ""
-    found = shutil.which(name, path=SEARCH_PATH)
-    return "" if found else f"{name} is not installed (Debian: apt-get install postfix swaks)"
+    try:
+        find_program(name)
+    except MissingProgramError as missing:
+        return str(missing)
+    return ""

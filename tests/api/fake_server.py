@@ -12,6 +12,7 @@ from penstock.mail.status import (
     QueueStatus,
     Rates,
     Snapshot,
+    SpoolCounts,
     Status,
     TenantStatus,
 )
@@ -42,6 +43,27 @@ def snapshot() -> Snapshot:
     log = EventLogCounts(lines=31, bytes=32, dropped=33, files=34, waiting=35, fault="disk full")
     log.flushes.observe(0.0002)
     log.flushes.observe(9.0)
+    spool = SpoolCounts(
+        durability="os",
+        fault="no space left on device",
+        refusing="the disk is full",
+        is_recovering=True,
+        segments=71,
+        bytes=72,
+        live_bytes=73,
+        bodies=74,
+        stored=75,
+        failed_syncs=76,
+        abandoned=77,
+        quarantined=78,
+        notes_dropped=79,
+        copied=80,
+        removed_segments=81,
+        fetches=82,
+        free_bytes=83,
+    )
+    spool.syncs.observe(0.003)
+    spool.syncs.observe(0.004)
     return Snapshot(
         started=WallTime(1_700_000_000.5),
         epoch=3,
@@ -51,6 +73,7 @@ def snapshot() -> Snapshot:
             "acme": MailCounts(51, 52, 53, 54, 55, 56, 57),
         },
         event_log=log,
+        spool=spool,
         connections_in=11,
         connections_out=12,
         connections_in_total=13,
@@ -85,7 +108,7 @@ def status(fault: str | None = None) -> Status:
         started=WallTime(1_700_000_000.0),
         now=WallTime(1_700_012_345.0),
         epoch=3,
-        spool_in_memory=True,
+        spool=SpoolCounts(),
         mail=MailCounts(1, 2, 3, 4, 5, 6, 7),
         rates=Rates(1.5, 1.25, 0.5, 0.25),
         event_log=EventLogCounts(),

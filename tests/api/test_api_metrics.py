@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from penstock.api.exposition import to_json, to_text
 from penstock.api.metrics import LABEL_LIMIT, METRICS, bounded
 from penstock.mail.duration import Seconds
-from penstock.mail.status import OTHER, MailCounts
+from penstock.mail.status import OTHER, MailCounts, SpoolCounts
 
 from .fake_server import snapshot
 
@@ -92,6 +92,27 @@ def test_text_has_every_number_at_its_place() -> None:
         ("dns_mx_resolve_cache_miss", ()): 24,
         ("memory_usage", ()): 21,
         ("memory_limit", ()): 22,
+        ("spool_durability", (("durability", "os"),)): 1,
+        ("spool_fault", ()): 1,
+        ("spool_refusing", ()): 1,
+        ("spool_recovering", ()): 1,
+        ("spool_messages_stored_total", ()): 75,
+        ("spool_sync_seconds_bucket", (("le", "0.002"),)): 0,
+        ("spool_sync_seconds_bucket", (("le", "0.005"),)): 2,
+        ("spool_sync_seconds_count", ()): 2,
+        ("spool_sync_seconds_sum", ()): 0.007,
+        ("spool_syncs_failed_total", ()): 76,
+        ("spool_segments_abandoned_total", ()): 77,
+        ("spool_quarantined_total", ()): 78,
+        ("spool_notes_dropped_total", ()): 79,
+        ("spool_fetches_total", ()): 82,
+        ("spool_copied_bytes_total", ()): 80,
+        ("spool_segments_removed_total", ()): 81,
+        ("spool_segments", ()): 71,
+        ("spool_bytes", ()): 72,
+        ("spool_live_bytes", ()): 73,
+        ("spool_body_files", ()): 74,
+        ("spool_free_bytes", ()): 83,
         ("event_log_lines_total", ()): 31,
         ("event_log_bytes_total", ()): 32,
         ("event_log_dropped_total", ()): 33,
@@ -139,6 +160,15 @@ def test_no_limit_is_no_sample() -> None:
     numbers = msgspec.structs.replace(NUMBERS, memory_limit=None)
     assert ("memory_limit", ()) not in parsed(to_text(numbers))
     assert "memory_limit" not in to_json(numbers)
+
+
+def test_a_spool_in_memory_is_on_no_file_system() -> None:
+    """Nothing is free there, which is not 0."""
+    numbers = msgspec.structs.replace(NUMBERS, spool=SpoolCounts())
+    samples = parsed(to_text(numbers, "spool_"))
+    assert samples["spool_durability", (("durability", "memory"),)] == 1
+    assert samples["spool_fault", ()] == samples["spool_refusing", ()] == samples["spool_recovering", ()] == 0
+    assert ("spool_free_bytes", ()) not in samples
 
 
 def test_labels_are_bounded() -> None:

@@ -24,6 +24,7 @@ from penstock.mail.status import (
     PathStatus,
     QueueStatus,
     Rates,
+    SpoolCounts,
     Status,
     TenantStatus,
 )
@@ -37,7 +38,7 @@ BUSY = Status(
     started=WallTime(1_700_000_000.0),
     now=WallTime(1_700_012_345.0),
     epoch=3,
-    spool_in_memory=True,
+    spool=SpoolCounts(),
     mail=MailCounts(queued=41, received=42, delivered=43, deferred=44, failed=45, expired=46, rejected=47),
     rates=Rates(1.5, 1.25, 0.5, 0.25),
     event_log=EventLogCounts(dropped=8, fault="/data/events: No space left on device"),
@@ -152,13 +153,59 @@ def test_what_is_not_there_is_not_shown(
 ) -> None:
     """A quiet server has a short status."""
     quiet = msgspec.structs.replace(
-        BUSY, spool_in_memory=False, event_log=EventLogCounts(), queues=(), paths=(), tenants=()
+        BUSY,
+        spool=SpoolCounts(durability="fsync"),
+        event_log=EventLogCounts(),
+        queues=(),
+        paths=(),
+        tenants=(),
     )
     with running(tmp_path / "data", quiet):
         assert command() == 0
     out = capsys.readouterr().out
-    for words in ("in memory", "event log", "lost", "Scheduled queues", "Paths"):
+    for words in (
+        "in memory",
+        "event log",
+        "lost",
+        "Scheduled queues",
+        "Paths",
+        "synced",
+        "refused",
+        "damaged",
+    ):
         assert words not in out
+
+
+def test_what_the_spool_does_is_a_line_and_what_is_wrong_with_it_is_said_first(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How sure a 250 is, why nothing is delivered, why nothing is taken, and what is damaged."""
+    spool = SpoolCounts(
+        durability="os",
+        fault="cannot sync: \x1b[2Jinput/output error",
+        refusing="the disk is full",
+        is_recovering=True,
+        segments=3,
+        bytes=192 << 20,
+        live_bytes=10 << 20,
+        stored=50,
+        quarantined=2,
+        free_bytes=5 << 30,
+    )
+    spool.syncs.observe(0.002)
+    spool.syncs.observe(0.004)
+    with running(tmp_path / "data", msgspec.structs.replace(BUSY, spool=spool)):
+        assert command() == 0
+    out = capsys.readouterr().out
+    for words in (
+        'The spool is not synced (durability = "os"): accepted mail is lost if the power fails.',
+        "The spool cannot be written, so nothing is delivered: cannot sync: ?[2Jinput/output error",
+        "New mail is refused: the disk is full",
+        "2 damaged records were found in the spool; penstock spool check says where.",
+        "Mail from before the start is still being read.",
+        "3 segments, 192 MiB, of that 10 MiB queued; 25.0 messages a sync of 3.0 ms; 5.0 GiB free",
+    ):
+        assert words in out
 
 
 def test_json_can_be_read_back(command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

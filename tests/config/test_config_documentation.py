@@ -24,6 +24,7 @@ from penstock.config.root_file import (
     NODE,
     ROOT_FILE,
     SMTP_LISTENER,
+    SPOOL,
 )
 from penstock.config.schema import Named, Option, Section, Sections, Table
 from penstock.config.shaping_file import PATH_DEFAULT, SHAPING_FILE
@@ -39,6 +40,7 @@ RECORDS = [
     (HTTP_LISTENER, records.HttpListenerConfig),
     (DNS, records.DnsConfig),
     (DNS_STATIC, records.StaticAnswer),
+    (SPOOL, records.SpoolConfig),
     (EVENTS, records.EventsConfig),
     (QUEUES_FILE, records.QueuesConfig),
     (QUEUE_DEFAULT, records.QueueConfig),

@@ -20,10 +20,13 @@ from penstock.mail.configuration import (
     PathConfig,
     QueueConfig,
     QueuesConfig,
+    Reserve,
     ShapingConfig,
     SmtpListenerConfig,
+    SpoolConfig,
     StaticAnswer,
 )
+from penstock.mail.duration import ByteCount
 from penstock.mail.problem import ConfigError
 
 LISTENER = '[[listener.smtp]]\nlisten = ["127.0.0.1:2525"]\n'
@@ -50,6 +53,7 @@ def test_one_listener_is_a_configuration_and_all_else_is_the_documented_default(
         smtp_listeners=(SmtpListenerConfig((Endpoint("127.0.0.1", 2525),), "host.example"),),
         http_listeners=(),
         dns=DnsConfig(),
+        spool=SpoolConfig("fsync", Reserve(share=0.05)),
         events=EventsConfig(),
         queues=QueuesConfig(),
         shaping=ShapingConfig(PathConfig()),
@@ -84,6 +88,9 @@ def test_every_kind_of_value_arrives_in_its_field(tmp_path: Path) -> None:
         "Example.Test" = { mx = ["mx.example.test", "5 mx2.example.test"] }
         "null.test" = { mx = ["0 ."] }
         "mx.example.test" = { a = ["127.0.0.1"], aaaa = ["0:0::1"] }
+        [spool]
+        durability = "os"
+        min_free_space = "2GiB"
         [events]
         max_file_size = 1_000_000
         max_segment_duration = "15 min"
@@ -108,6 +115,7 @@ def test_every_kind_of_value_arrives_in_its_field(tmp_path: Path) -> None:
         "null.test": StaticAnswer(mx=((0, "."),)),
         "mx.example.test": StaticAnswer(a=("127.0.0.1",), aaaa=("::1",)),
     }
+    assert loaded.spool == SpoolConfig("os", Reserve(octets=ByteCount(2 * 1024**3)))
     assert loaded.events == EventsConfig(1_000_000, 900.0)  # type: ignore[arg-type]
 
 

@@ -13,12 +13,13 @@ from penstock.config import hosts, numbers, texts
 from penstock.config.kinds import BOOLEAN, Kind, choice, either, list_of, one_or_more, set_of
 from penstock.config.refusal import Fault, Refused, describe, quote
 from penstock.config.suggestion import suggest
-from penstock.mail.configuration import Endpoint, Secret
-from penstock.mail.duration import Seconds
+from penstock.mail.configuration import Endpoint, Reserve, Secret
+from penstock.mail.duration import ByteCount, Seconds
 from penstock.mail.rate import Rate
 
 MOMENT = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
 LENGTH = numbers.size(1, 1 << 40)
+RESERVE = numbers.reserve(1 << 40)
 WAIT = numbers.duration()
 COUNT = numbers.integer(1, 100)
 #: Every kind, for what must hold for all of them.
@@ -34,6 +35,7 @@ KINDS: dict[str, Kind[Any]] = {
     "duration": WAIT,
     "size": LENGTH,
     "rate": numbers.RATE,
+    "reserve": RESERVE,
     "path": texts.PATH,
     "data file": texts.DATA_FILE,
     "banner": texts.BANNER,
@@ -113,6 +115,11 @@ def test_extreme_values_are_refused_or_taken_shortly(kind: Kind[Any], value: obj
         (WAIT, 0.25, 0.25),
         (LENGTH, "20MiB", 20 << 20),
         (LENGTH, "1,000 kB", 1_000_000),
+        (RESERVE, "5%", Reserve(share=0.05)),
+        (RESERVE, "0.5 %", Reserve(share=0.005)),
+        (RESERVE, "0%", Reserve()),
+        (RESERVE, "2GiB", Reserve(octets=ByteCount(2 << 30))),
+        (RESERVE, 0, Reserve()),
         (hosts.ENDPOINT, "127.0.0.1:0", Endpoint("127.0.0.1", 0)),
         (hosts.ENDPOINT, "[0:0::1]:65535", Endpoint("::1", 65535)),
         (hosts.NAMESERVER, "[::1]", Endpoint("::1", 53)),
@@ -152,6 +159,11 @@ def test_documented_spellings_are_taken(kind: Kind[Any], value: object, expected
         (WAIT, "-1s", "is no duration"),
         (LENGTH, -1, "a size is a number of octets"),
         (LENGTH, "", "is no size"),
+        (RESERVE, "91%", "is no share of a file system"),
+        (RESERVE, "-5%", "is no share of a file system"),
+        (RESERVE, "5 percent", "is no size"),
+        (RESERVE, "2TiB", "is out of range"),
+        (RESERVE, True, "a size such as"),
         (hosts.ENDPOINT, "127.0.0.1:", '"" is no port'),
         (hosts.ENDPOINT, "127.0.0.1:+25", '"+25" is no port'),
         (hosts.ENDPOINT, "127.0.0.1:٢٥", "is no port"),

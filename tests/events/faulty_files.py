@@ -18,6 +18,10 @@ class FaultyFiles(SystemFiles):
         #: octets that are still written before ``broken`` shows
         self.grace = 0
         self.writes = 0
+        #: what ``broken`` becomes with the next file
+        self.breaking: int | None = None
+        #: what every sync answers
+        self.failing: int | None = None
 
     def prepare(self, directory: Path) -> list[Path]:
         """Fail if broken."""
@@ -27,6 +31,7 @@ class FaultyFiles(SystemFiles):
     def create(self, path: Path) -> int:
         """Fail if broken."""
         self._check()
+        self.broken, self.breaking = self.breaking, None
         return super().create(path)
 
     def write(self, descriptor: int, data: memoryview) -> int:
@@ -42,6 +47,14 @@ class FaultyFiles(SystemFiles):
             data = data[: self.room]
             self.room -= len(data)
         return super().write(descriptor, data)
+
+    def sync(self, descriptor: int) -> None:
+        """Fail if syncing fails."""
+        if self.failing is not None:
+            raise OSError(self.failing, os.strerror(self.failing))
+
+    def sync_directory(self, directory: Path) -> None:
+        """Nothing to wait for."""
 
     def _check(self) -> None:
         if self.broken is not None:

@@ -13,8 +13,10 @@ from penstock.mail.records import (
     Outcome,
     Peer,
     PolicyErrorRecord,
+    QuarantineRecord,
     Reception,
     RejectionRecord,
+    SpoolHealthRecord,
     Verdict,
 )
 from penstock.mail.reply import Reply, reply
@@ -124,6 +126,7 @@ def rejection(
     reverse_path: str = "sender@send.example",
     recipient: str = "one@dest.example",
     came: Reception | None = None,
+    tenant: str | None = None,
 ) -> RejectionRecord:
     """A recipient refused."""
     return RejectionRecord(
@@ -134,4 +137,25 @@ def rejection(
         command=command,
         reverse_path=reverse_path,
         recipient=recipient,
+        tenant=tenant,
     )
+
+
+def quarantine(recipients: int = 2, reason: str = "its checksum is not right") -> QuarantineRecord:
+    """A message of acme that could not be read back."""
+    return QuarantineRecord(
+        ID,
+        CREATED,
+        QueueName("dest.example", "acme", "spring"),
+        recipients,
+        5,
+        "segment 7, offset 4096",
+        reason,
+    )
+
+
+def spool_health(
+    is_refusing: bool = True, is_paused: bool = False, text: str = "no space left"
+) -> SpoolHealthRecord:
+    """The spool has fallen ill."""
+    return SpoolHealthRecord(ID, CREATED, is_refusing, is_paused, text)

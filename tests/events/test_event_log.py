@@ -288,19 +288,21 @@ def test_fault_is_tried_again_once_a_second(setup: Setup) -> None:
     assert setup.files.writes == 2
 
 
-def test_what_does_not_fit_into_the_buffer_is_dropped_and_counted(tmp_path: Path) -> None:
-    """The oldest lines are kept: what is on disk has no hole in its middle."""
+def test_full_buffer_says_so(tmp_path: Path) -> None:
+    """There is no room while the disk takes nothing; what was appended is kept, and there is room again once it is written."""
     setup = Setup(tmp_path, buffer_limit=10)
     setup.files.room = 0
     setup.log.append(b"1234\n")
+    assert setup.log.has_room
     setup.log.append(b"5678\n")
-    setup.log.append(b"lost\nlost\n")
+    assert not setup.log.has_room
+    assert setup.log.end is None
     setup.log.flush()
     setup.files.room = None
     setup.clock.advance(Seconds(1.0))
     setup.log.flush()
+    assert setup.log.has_room
     assert setup.lines() == [b"1234", b"5678"]
-    assert (setup.log.counts.lines, setup.log.counts.dropped) == (2, 2)
 
 
 def test_file_that_was_removed_is_not_written_to(setup: Setup) -> None:
@@ -327,22 +329,132 @@ def test_directory_that_was_removed_is_made_again(setup: Setup) -> None:
     assert mode(setup.directory) == 0o700
 
 
-def test_close_writes_what_waits_and_drops_what_cannot_be_written(setup: Setup) -> None:
-    """At the end every line is either in a file or counted as dropped, and later ones are dropped too."""
+def test_close_writes_what_the_disk_takes(setup: Setup) -> None:
+    """The rest is not lost: it is derived from the spool at the next start. Every file is for reading only then."""
     setup.log.append(b"one\n")
     setup.log.flush()
     setup.files.room = 4
     setup.log.append(b"two\nthree\n")
     setup.log.close()
-    setup.log.append(b"late\n")
     setup.log.close()
     assert setup.lines() == [b"one", b"two"]
-    assert (setup.log.counts.lines, setup.log.counts.dropped, setup.log.counts.waiting) == (2, 2, 0)
+    assert (setup.log.counts.lines, setup.log.counts.dropped, setup.log.counts.waiting) == (2, 0, 0)
     assert [mode(path) for path in log_files(setup.directory)] == [0o440]
 
 
+def opened(tmp_path: Path, max_file_size: int = 60) -> Setup:
+    """A log whose files open with the octets that wait."""
+    setup = Setup(tmp_path, max_file_size=max_file_size)
+    setup.log.opening = lambda name, begun, waiting: b"waiting: %d\n" % len(waiting)
+    return setup
+
+
+def test_each_file_opens_with_its_own_line(tmp_path: Path) -> None:
+    """It is made when the file is begun, from what is not written before it."""
+    setup = opened(tmp_path)
+    setup.log.append(b"".join(b"%019d\n" % number for number in range(5)))
+    setup.log.flush()
+    assert [content.split(b"\n")[0] for content in setup.written()] == [
+        b"waiting: 100",
+        b"waiting: 60",
+        b"waiting: 20",
+    ]
+    assert all(len(content) <= 60 for content in setup.written())
+
+
+def test_opening_that_is_not_whole_is_completed(tmp_path: Path) -> None:
+    """On a full disk, as any line; on a broken one the next file has its own."""
+    setup = opened(tmp_path)
+    setup.files.room = 5
+    setup.log.append(b"one\n")
+    setup.log.flush()
+    assert setup.written() == [b"waiti"]
+    setup.files.room = None
+    setup.clock.advance(Seconds(1.0))
+    setup.log.flush()
+    assert setup.written() == [b"waiting: 4\none\n"]
+
+
+def test_opening_on_a_broken_disk(tmp_path: Path) -> None:
+    """The file with the torn opening is left; the next one has its own, and the line."""
+    setup = opened(tmp_path)
+    setup.log.open()
+    setup.files.grace, setup.files.breaking = 5, errno.EIO
+    setup.log.append(b"one\n")
+    setup.log.flush()
+    setup.files.broken = None
+    setup.clock.advance(Seconds(1.0))
+    setup.log.flush()
+    assert setup.written() == [b"waiti", b"waiting: 4\none\n"]
+
+
+def test_end_is_behind_what_is_written(setup: Setup) -> None:
+    """In the newest file; None while something waits; at a start behind what an earlier run has written."""
+    setup.log.open()
+    assert setup.log.end == Position()
+    setup.log.append(b"one\n")
+    assert setup.log.end is None
+    setup.log.flush()
+    [path] = log_files(setup.directory)
+    assert setup.log.end == Position(path, 4)
+    again = Setup(setup.directory)
+    again.log.open()
+    assert again.log.end == Position(path, 4)
+
+
+def test_files_stay_open_until_they_are_settled(tmp_path: Path) -> None:
+    """What is to be synced are all that were written since, and the directory for those that are new."""
+    setup = Setup(tmp_path, max_file_size=10)
+    setup.log.append(b"1234567\n" * 3)
+    setup.log.flush()
+    syncing = setup.log.syncing()
+    assert sorted(syncing.sizes.values()) == [8, 8, 8]
+    assert syncing.has_new_files
+    setup.log.append(b"12\n1234567\n")
+    setup.log.flush()
+    setup.log.settle(syncing)
+    later = setup.log.syncing()
+    assert sorted(later.sizes.values()) == [3, 8]
+    setup.log.settle(later)
+    last = setup.log.syncing()
+    assert list(last.sizes.values()) == [8]
+    assert not last.has_new_files
+
+
+def test_much_that_is_not_settled_leaves_no_room(tmp_path: Path) -> None:
+    """A start would have to read all of it."""
+    setup = Setup(tmp_path, max_file_size=100)
+    while setup.log.has_room:
+        assert len(setup.log.syncing().sizes) < 100
+        setup.log.append(b"x" * 99 + b"\n")
+        setup.log.flush()
+    assert setup.log.needs_sync
+    setup.log.settle(setup.log.syncing())
+    assert setup.log.has_room
+    assert not setup.log.needs_sync
+
+
+def test_rewind_takes_away_what_is_behind(tmp_path: Path) -> None:
+    """In the file where the place is, and in all later ones; what comes goes to another file."""
+    setup = Setup(tmp_path, max_file_size=10)
+    setup.log.append(b"1\n")
+    setup.log.flush()
+    settled = setup.log.syncing()
+    setup.log.settle(settled)
+    setup.log.append(b"2\n1234567\n1234567\n")
+    setup.log.flush()
+    setup.log.append(b"waits\n")
+    setup.log.rewind(settled.end)
+    assert [content for content in setup.written() if content] == [b"1\n"]
+    assert setup.log.end == settled.end
+    setup.log.append(b"3\n")
+    setup.log.flush()
+    assert setup.lines() == [b"1", b"3"]
+    assert setup.written()[-1] == b"3\n"
+
+
 class LogMachine(RuleBasedStateMachine):
-    """Whatever the disk does and whenever it does it, a reader gets every line that was not dropped, once, in order."""
+    """Whatever the disk does and whenever it does it, a reader gets every line that was not taken away, once, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -350,7 +462,8 @@ class LogMachine(RuleBasedStateMachine):
         self.setup = Setup(self.directory / "events", max_file_size=60, buffer_limit=200)
         self.setup.log.open()
         self.accepted: list[bytes] = []
-        self.dropped = 0
+        self.settled = 0
+        self.settled_end = Position()
         self.number = 0
 
     def teardown(self) -> None:
@@ -358,22 +471,31 @@ class LogMachine(RuleBasedStateMachine):
         self.setup.files.room = self.setup.files.broken = None
         self.setup.log.close()
         assert self.setup.lines() == self.accepted
-        assert self.setup.log.counts.lines == len(self.accepted)
-        assert self.setup.log.counts.dropped == self.dropped
         assert self.setup.log.fault is None
         shutil.rmtree(self.directory)
 
     @rule(length=st.integers(0, 70))
     def append(self, length: int) -> None:
-        """One line, numbered."""
-        self.number += 1
-        line = b"%d:" % self.number + b"x" * length
-        before = self.setup.log.counts.dropped
-        self.setup.log.append(line + b"\n")
-        if self.setup.log.counts.dropped > before:
-            self.dropped += 1
-        else:
+        """One line, numbered, if there is room."""
+        if self.setup.log.has_room:
+            self.number += 1
+            line = b"%d:" % self.number + b"x" * length
+            self.setup.log.append(line + b"\n")
             self.accepted.append(line)
+
+    @rule()
+    def settle(self) -> None:
+        """All that was written is synced, and a checkpoint names it."""
+        if self.setup.log.end is not None:
+            self.setup.log.settle(self.setup.log.syncing())
+            self.settled = len(self.accepted)
+            self.settled_end = self.setup.log.end
+
+    @rule()
+    def rewind(self) -> None:
+        """Nothing but that counts."""
+        self.setup.log.rewind(self.settled_end)
+        del self.accepted[self.settled :]
 
     @rule()
     def flush(self) -> None:
@@ -397,8 +519,8 @@ class LogMachine(RuleBasedStateMachine):
 
     @invariant()
     def is_bounded(self) -> None:
-        """Never more waits than the buffer holds."""
-        assert self.setup.log.counts.waiting <= 200
+        """Never more waits than the buffer holds, but for the last line that found room."""
+        assert self.setup.log.counts.waiting <= 200 + 75
 
 
 LogMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.events.event import Event, EventType
-from penstock.events.record import CONTENT_LIMIT, derive, encode
+from penstock.events.field import CONTENT_LIMIT
+from penstock.events.record import derive, encode
 from penstock.mail.records import INTERNAL, POLICY_ERROR_LIMIT, SpoolRecord, Verdict
 from penstock.mail.reply import Reply, reply
 from penstock.mail.tls import TlsFacts
@@ -27,8 +28,10 @@ from .samples import (
     outcome,
     peer,
     policy_error,
+    quarantine,
     reception,
     rejection,
+    spool_health,
 )
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "events.md"
@@ -269,6 +272,56 @@ def test_a_traceback_keeps_its_length() -> None:
     assert event["response"]["content"] == error
 
 
+def test_rejection_says_of_which_tenant_it_is() -> None:
+    """Where the session or the transaction was for one."""
+    assert lines(rejection(tenant="acme"))[0]["tenant"] == "acme"
+
+
+def test_quarantine_says_how_many_recipients_are_settled_by_it() -> None:
+    """The message's own id cannot be read: queue, size, place and reason are what there is to say."""
+    [event] = lines(quarantine(3))
+    assert (event["type"], event["num_recipients"]) == ("Quarantine", 3)
+    assert (event["queue"], event["tenant"], event["campaign"]) == (
+        "spring:acme@dest.example",
+        "acme",
+        "spring",
+    )
+    assert event["size"] == 5
+    assert event["response"] == {
+        "code": 0,
+        "enhanced_code": None,
+        "content": "its checksum is not right",
+        "command": "segment 7, offset 4096",
+    }
+    assert event["event_id"] == f"{ID}-all-0-Quarantine"
+    assert "num_recipients" not in lines(message())[0]
+
+
+@pytest.mark.parametrize(
+    ("is_refusing", "is_paused", "code", "command"),
+    [
+        (True, False, 452, "refusing mail"),
+        (True, True, 452, "refusing mail, delivery paused"),
+        (False, True, 250, "delivery paused"),
+        (False, False, 250, "well"),
+    ],
+)
+def test_spool_health_says_what_is_not_done(
+    is_refusing: bool, is_paused: bool, code: int, command: str
+) -> None:
+    """And why."""
+    [event] = lines(spool_health(is_refusing, is_paused))
+    assert event["type"] == "SpoolHealth"
+    assert event["response"] == {
+        "code": code,
+        "enhanced_code": None,
+        "content": "no space left",
+        "command": command,
+    }
+    assert event["peer_address"] is None
+    assert event["reception_protocol"] == ""
+
+
 def test_null_reverse_path_is_an_empty_sender() -> None:
     """RFC 5321 4.5.5: the sender of a notification is ``<>``, written as an empty string."""
     assert lines(message(reverse_path=None))[0]["sender"] == ""
@@ -341,6 +394,8 @@ def test_strangers_text_stays_in_its_place(text: str) -> None:
         message(came=reception(text)),
         attempt(outcome(Verdict.FAILED, answer=answer, command=text), to=peer(text), site=text),
         rejection(answer, text, text, text, reception(text)),
+        quarantine(reason=text),
+        spool_health(text=text),
         rejection(came=msgspec.structs.replace(reception(), authentication_id=text, authorization_id=text)),
     ]
     for record in records:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from penstock.events.record import derive, encode
+from penstock.events.totals import Totals, opening_line
 from penstock.events.view import Filter, pieces
 from penstock.mail.records import SpoolRecord, Verdict
 from penstock.mail.reply import Reply
 
-from .samples import ID, attempt, message, outcome, peer
+from .samples import CREATED, ID, attempt, message, outcome, peer, quarantine
 
 
 def line_of(record: SpoolRecord) -> bytes:
@@ -48,6 +49,37 @@ DELIVERY = line_of(attempt(outcome(Verdict.ACCEPTED), to=peer()))
 def test_criteria_select_events(wanted: Filter, is_wanted: bool) -> None:
     """The values of a criterion are ORed, criteria are ANDed."""
     assert wanted.is_wanted(DELIVERY) is is_wanted
+
+
+def opening() -> bytes:
+    """The first line of a file, after one message."""
+    totals = Totals()
+    totals.add(derive(message("a", "b"), node="mta.example", epoch=1))
+    return opening_line(totals, "20251120-200000.000000", CREATED, "mta.example", 1).rstrip(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_wanted"),
+    [
+        (Filter(), False),
+        (Filter(tenants=frozenset({""})), False),
+        (Filter(since="2025"), False),
+        (Filter(types=frozenset({"Totals"})), True),
+        (Filter(types=frozenset({"Delivery"})), False),
+    ],
+    ids=str,
+)
+def test_totals_are_wanted_only_by_type(wanted: Filter, is_wanted: bool) -> None:
+    """They are nothing that has happened."""
+    assert wanted.is_wanted(opening()) is is_wanted
+
+
+def test_totals_and_quarantine_are_shown_with_their_numbers() -> None:
+    """There is nobody from whom and to whom they are."""
+    assert "  accepted 2, queued 2  " in plain(opening())
+    assert "  2 recipients of spring:acme@dest.example  0 its checksum is not right" in plain(
+        line_of(quarantine())
+    )
 
 
 def test_any_recipient_in_the_domain_will_do() -> None:

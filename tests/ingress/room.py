@@ -16,7 +16,7 @@ from penstock.mail.records import MessageRecord, NoteRecord, RejectionRecord, Sp
 from penstock.net.tls import ServerContexts
 from penstock.policy import PolicyRunner
 from penstock.sim.clock import FakeClock
-from penstock.spool.memory import MemorySpool
+from tests.spool.told import ToldSpool
 
 EHLO = b"EHLO client.test\r\n"
 
@@ -112,7 +112,7 @@ class Room:
         self.clock = clock
         self.records: list[SpoolRecord] = []
         self.submitted: list[MessageRecord] = []
-        self.spool = MemorySpool(self.records.append)
+        self.spool = ToldSpool(lambda records, position: self.records.extend(records))
         self.desk = Desk(
             self.spool,
             self,

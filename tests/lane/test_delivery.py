@@ -41,7 +41,7 @@ def transmissions(recipients: int, waiting: tuple[int, ...], dsn: EnvelopeDsn | 
     row = scheduler.add(record.queue, 1, record.size, created=WallTime(0.0), now=WallTime(0.0))
     route = Route("mx.test", (Exchange(0, "mx.test"),), MonotonicTime(1.0))
     path = Path(Rows(), [], "unspecified", route, PathConfig())
-    spool = MemorySpool(lambda _: None)
+    spool = MemorySpool(lambda records, position: None)
     delivery = Delivery(
         scheduler, spool, SystemClock(), lambda: 0.5, path, row, StoredMessage(record, waiting, 0)
     )

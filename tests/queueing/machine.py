@@ -90,6 +90,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     def mail_is_recovered(self, name: QueueName, due: int, age: int, attempts: int) -> None:
         self.world.add(name, due=due, age=age, attempts=attempts)
 
+    @rule(plan=st.lists(st.one_of(st.none(), spans), min_size=1, max_size=4))
+    def ends_cannot_be_recorded(self, plan: list[int | None]) -> None:
+        """Not at once, that is: as the spool says when it is asked for the message."""
+        self.world.plan = plan
+
     # -- routes
 
     @precondition(lambda self: self.world.resolves)
@@ -101,7 +106,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), seconds=st.sampled_from([0.0, 30.0, 300.0]), is_permanent=st.integers(0, 3))
     def no_route_is_found(self, data: st.DataObject, seconds: float, is_permanent: int) -> None:
         hop = data.draw(st.sampled_from(self.world.resolves))
-        if is_permanent:
+        if is_permanent or self.world.is_paused:
             self.world.not_found(hop, seconds)
         else:
             self.world.never_found(hop)
@@ -141,7 +146,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         for _ in range(self.world.paths[site].opening if site in self.world.paths else 0):
             self.world.refuse(site)
 
-    @precondition(lambda self: self._sites("opening"))
+    @precondition(lambda self: self._sites("opening") and not self.world.is_paused)
     @rule(data=st.data())
     def a_site_is_prohibited(self, data: st.DataObject) -> None:
         self.world.prohibit(data.draw(st.sampled_from(self._sites("opening"))))
@@ -217,6 +222,13 @@ class SchedulerMachine(RuleBasedStateMachine):
     def the_next_instant_comes(self, early: int) -> None:
         self.world.advance(max(self.world.now, self.world.next_wake() - early))
 
+    @rule()
+    def everything_is_held_or_goes_on(self) -> None:
+        if self.world.is_paused:
+            self.world.resume()
+        else:
+            self.world.pause()
+
     @precondition(lambda self: self.world.paths and self.changes < 2)
     @rule(limit=st.integers(1, 5), max_age=st.sampled_from([600.0, 7200.0, 86_400.0]))
     def it_is_reconfigured(self, limit: int, max_age: float) -> None:
@@ -226,6 +238,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Everything ends, and nothing is left behind."""
         world = self.world
+        world.plan = []
+        if world.is_paused:
+            world.resume()
         for _ in range(200):
             for hop in list(world.resolves):
                 world.never_found(hop)

@@ -212,7 +212,7 @@ def doomed_mail_vanishes(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch,
         Places,
         "fail",
-        lambda _, places, queue, row, site, reply, now: places.forget(queue, row, now),
+        lambda _, places, queue, row, site, reply: places.forget(queue, row, 0),
     )
 
 
@@ -220,16 +220,90 @@ def doomed_mail_vanishes(monkeypatch: pytest.MonkeyPatch) -> None:
 def doomed_mail_fails_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(original: Any, places: Places, *rest: Any) -> None:
         original(places, *rest)
-        places.supply.effects.append(places.supply.effects[-1])
+        places.ends.append(places.ends[-1])
 
     _wrap(monkeypatch, Places, "fail", fail)
 
 
 @mutation
 def expired_mail_vanishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    _wrap(
-        monkeypatch, Places, "expire", lambda _, places, queue, row, site, now: places.forget(queue, row, now)
-    )
+    _wrap(monkeypatch, Places, "expire", lambda _, places, queue, row, site: places.forget(queue, row, 0))
+
+
+@mutation
+def expired_mail_aside_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Places, "expire_aside", lambda places: False)
+
+
+@mutation
+def ends_know_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Places, "ends_room", 64)
+
+
+@mutation
+def an_end_that_is_put_off_comes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def put_off(original: Any, places: Places, end: Any, until: int) -> None:
+        original(places, end, min(until, places.rows.expires[end.row]))
+
+    _wrap(monkeypatch, Places, "put_off", put_off)
+
+
+@mutation
+def an_end_that_is_put_back_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scheduler, "end_put_back", lambda scheduler, end: scheduler._places.ends.append(end))
+
+
+# -- everything held
+
+
+@mutation
+def mail_is_pulled_while_all_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pull(original: Any, scheduler: Scheduler, path: Path, now: WallTime) -> int:
+        hold, scheduler._supply.hold = scheduler._supply.hold, None
+        row: int = original(scheduler, path, now)
+        scheduler._supply.hold = hold
+        return row
+
+    _wrap(monkeypatch, Scheduler, "pull", pull)
+
+
+@mutation
+def time_passes_while_all_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tick(original: Any, scheduler: Scheduler, now: WallTime, budget: int = 500) -> bool:
+        hold, scheduler._supply.hold = scheduler._supply.hold, None
+        more: bool = original(scheduler, now, budget)
+        scheduler._supply.hold = hold
+        return more
+
+    _wrap(monkeypatch, Scheduler, "tick", tick)
+
+
+@mutation
+def connections_are_asked_for_while_all_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    def serve(original: Any, supply: Supply, path: Path, now: int) -> None:
+        hold, supply.hold = supply.hold, None
+        original(supply, path, now)
+        supply.hold = hold
+
+    _wrap(monkeypatch, Supply, "serve", serve)
+
+
+@mutation
+def idle_connections_are_offered_mail_while_all_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offer(original: Any, supply: Supply, path: Path) -> None:
+        hold, supply.hold = supply.hold, None
+        original(supply, path)
+        supply.hold = hold
+
+    _wrap(monkeypatch, Supply, "_offer", offer)
+
+
+@mutation
+def what_was_held_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resume(scheduler: Scheduler, now: WallTime) -> None:
+        scheduler._supply.hold = None
+
+    monkeypatch.setattr(Scheduler, "resume", resume)
 
 
 # -- queues and routes
@@ -461,6 +535,7 @@ _QUICK = {
     "wakes_come_a_microsecond_late",
     "a_deferral_forgets_the_attempt",
     "what_is_put_back_has_spent_an_attempt",
+    "what_was_held_stays_where_it_is",
 }
 
 

@@ -16,9 +16,9 @@ from penstock.mail.configuration import PathConfig, QueueConfig
 from penstock.mail.duration import MonotonicTime, Seconds, WallTime
 from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply, reply
-from penstock.queueing.effects import Effect, Expire, Fail, Offer, Resolve
+from penstock.queueing.effects import Effect, End, Expire, Offer, Resolve
 from penstock.queueing.queues import Hop, Path
-from penstock.queueing.rows import IN_FLIGHT, READY, WAITING
+from penstock.queueing.rows import ENDING, IN_FLIGHT, READY, WAITING
 from penstock.queueing.scheduler import Scheduler
 from penstock.routing.answer import Exchange
 from penstock.routing.plan import Route
@@ -28,9 +28,11 @@ SECOND = 1_000_000
 REAP_AFTER = 600 * SECOND
 #: Calls after which there must be an end.
 PATIENCE = 500
+#: Ends that wait to be taken: few, so that there are often too many.
+ENDS_LIMIT = 3
 #: Expired messages that one pull steps over.
 EXPIRED_IN_A_PULL = 16
-STATES = {"waiting": WAITING, "ready": READY, "in flight": IN_FLIGHT}
+STATES = {"waiting": WAITING, "ready": READY, "in flight": IN_FLIGHT, "ending": ENDING}
 NOBODY = reply(550, "5.1.2", "Penstock internal: domain does not exist")
 PROHIBITED = reply(550, "5.4.4", "Penstock internal: all hosts are prohibited")
 NO_ANSWER = reply(451, "4.4.3", "Penstock internal: DNS lookup failed")
@@ -53,7 +55,7 @@ def route(site: str) -> Route:
 
 @dataclass
 class Message:
-    """A message in the account. ``place`` is "waiting", "ready" or "in flight"; ``wake`` when time does something to it, 0 for never."""
+    """A message in the account. ``place`` is "waiting", "ready", "in flight" or "ending"; ``wake`` when time does something to it, 0 for never."""
 
     position: int
     queue: QueueName
@@ -64,6 +66,7 @@ class Message:
     wake: int = 0
     order: int = 0
     entered: int = 0
+    site: str = ""
 
 
 @dataclass
@@ -112,7 +115,7 @@ class World:
     ) -> None:
         self.limit = limit
         self.queue_config = QueueConfig(Seconds(600.0), Seconds(2000.0), Seconds(max_age))
-        self.scheduler = make(lambda name: self.queue_config, self._path_config)
+        self.scheduler = make(lambda name: self.queue_config, self._path_config, ends_limit=ENDS_LIMIT)
         self.now = BEGIN
         self.messages: dict[int, Message] = {}
         self.ended: Counter[int] = Counter()
@@ -120,6 +123,9 @@ class World:
         self.hops: dict[str, HopAccount] = {}
         self.paths: dict[str, PathAccount] = {}
         self.resolves: list[Hop] = []
+        self.is_paused = False
+        #: what becomes of the next ends: None is put back, a number of microseconds put off; when it is empty, they are recorded
+        self.plan: list[int | None] = []
         self._numbers: Iterator[int] = iter(range(1, 1 << 60))
         self._positions: Iterator[int] = iter(range(1, 1 << 60))
         #: effects of the kinds that the account foretells, since the last comparison
@@ -145,7 +151,7 @@ class World:
         self.queues.setdefault(name, QueueAccount())
         self.hops.setdefault(name.next_hop, HopAccount())
         self.messages[message.position] = message
-        if due:
+        if due or message.expires <= self.now:
             self._wait(message, self.now + due)
         else:
             self._make_ready(message)
@@ -206,11 +212,14 @@ class World:
             if message.queue == name and (not place or message.place == place)
         ]
 
-    def _end(self, message: Message, kind: str = "", site: str = "", why: Reply | None = None) -> None:
-        """A message is over; one of a kind must have been told by an effect."""
-        if kind:
-            what = (kind, message.position, message.attempts, site)
-            self._expected[what if why is None else (*what, why)] += 1
+    def _over(self, message: Message, site: str, why: Reply | None = None) -> None:
+        """A message ends without a connection: expired, or failed with a reply; it is gone when the lane has recorded that."""
+        message.place, message.wake, message.site = "ending", 0, site
+        self._expected[("end", message.position, message.attempts, why)] += 1
+        self._tidy()
+
+    def _end(self, message: Message) -> None:
+        """A message is gone."""
         self.ended[message.position] += 1
         del self.messages[message.position]
         if not self.of_queue(message.queue):
@@ -267,7 +276,7 @@ class World:
             known.is_resolving, known.release, known.site, known.until = False, 0, "", 0
             for message in list(self.messages.values()):
                 if message.queue.next_hop == hop.name and message.place == "ready":
-                    self._end(message, "fail", self.queues[message.queue].site, NOBODY)
+                    self._over(message, self.queues[message.queue].site, NOBODY)
         self.scheduler.route_failed(hop, NOBODY, wall(self.now), wall(self.now), is_permanent=True)
         self.settle_down()
 
@@ -307,7 +316,7 @@ class World:
         known.opening -= 1
         known.failures, known.release, known.is_timed = 0, 0, False
         for message in self.ready(site):
-            self._end(message, "fail", site, PROHIBITED)
+            self._over(message, site, PROHIBITED)
         self._tidy()
         self.scheduler.path_failed(path, PROHIBITED, wall(self.now))
         self.settle_down()
@@ -352,13 +361,13 @@ class World:
         """The connection without a message takes the next one, or is idle."""
         path, known = self.path(site), self.paths[site]
         expected = -1
-        if known.connections - known.idle <= known.limit:
+        if known.connections - known.idle <= known.limit and not self.is_paused:
             for message in self.ready(site)[:EXPIRED_IN_A_PULL]:
                 if message.expires > self.now:
                     expected = message.row
                     message.place, message.wake = "in flight", 0
                     break
-                self._end(message, "expire", site)
+                self._over(message, site)
         row = self.scheduler.pull(path, wall(self.now))
         assert row == expected, f"pulled row {row}, and {expected} was first"
         known.rows.remove(-1)
@@ -428,11 +437,23 @@ class World:
         self.scheduler.reconfigure(lambda name: self.queue_config, self._path_config, wall(self.now))
         self.settle_down()
 
+    def pause(self) -> None:
+        """Nothing may begin or end."""
+        self.is_paused = True
+        self.scheduler.pause("spool", "outcomes cannot be recorded", wall(self.now))
+        self.settle_down()
+
+    def resume(self) -> None:
+        """It may again."""
+        self.is_paused = False
+        self.scheduler.resume(wall(self.now))
+        self.settle_down()
+
     # -- time
 
     def next_wake(self) -> int:
         """When time does something, by the account; 0 for never."""
-        wakes = [message.wake for message in self.messages.values() if message.wake]
+        wakes = [message.wake for message in self.messages.values() if message.wake and not self.is_paused]
         # a hold whose route is being asked for again has come to its end
         wakes += [hop.release for hop in self.hops.values() if hop.release and not hop.is_resolving]
         wakes += [path.release for path in self.paths.values() if path.is_timed]
@@ -467,7 +488,11 @@ class World:
 
     def _tick(self) -> None:
         due = sorted(
-            (message for message in self.messages.values() if message.wake and message.wake <= self.now),
+            (
+                message
+                for message in self.messages.values()
+                if message.wake and message.wake <= self.now and not self.is_paused
+            ),
             key=lambda message: (message.wake, message.entered),
         )
         for message in due:
@@ -491,17 +516,18 @@ class World:
                         self._ask(message.queue.next_hop)
         self._tidy()
         for _ in range(PATIENCE):
-            if not self.scheduler.tick(wall(self.now)):
+            is_unfinished = self.scheduler.tick(wall(self.now))
+            self._collect()
+            if not is_unfinished and not self.scheduler.is_behind:
                 break
         else:
             raise AssertionError("there is always more to do")
-        self._collect()
 
     def _wake(self, message: Message) -> None:
         if message.place == "ready":
-            self._end(message, "expire", self.queues[message.queue].site)
+            self._over(message, self.queues[message.queue].site)
         elif message.expires <= self.now:
-            self._end(message, "expire", self._last_site(message))
+            self._over(message, self._last_site(message))
         else:
             self._make_ready(message)
 
@@ -529,6 +555,9 @@ class World:
         """The lane takes what the scheduler asks for; answers come later, by the methods above."""
         for effect in self.scheduler.take_effects():
             self._take(effect)
+        assert len(self.scheduler._places.ends) <= ENDS_LIMIT, "more ends than may wait"
+        while (end := self.scheduler.take_end()) is not None:
+            self._take_end(end)
         for path in self.paths.values():
             if not path.is_timed and not path.opening:
                 path.release = 0
@@ -538,22 +567,40 @@ class World:
             assert effect.hop not in self.resolves, "asked twice for one route"
             self.resolves.append(effect.hop)
             self._told[("resolve", effect.hop.name)] += 1
-        elif isinstance(effect, Expire):
-            self._told[("expire", effect.position, effect.attempts, effect.site)] += 1
-        elif isinstance(effect, Fail):
-            self._told[("fail", effect.position, effect.attempts, effect.site, effect.reply)] += 1
         elif isinstance(effect, Offer):
+            assert not self.is_paused, "an offer while paused"
             known = self.paths[effect.path.site]
             known.offers += 1
             known.offered += 1
             assert known.offered <= known.idle, "more offers than idle connections"
             assert known.connections - known.idle + known.offered <= known.limit, "an offer beyond the limit"
         else:
+            assert not self.is_paused, "a connection while paused"
             known = self.paths[effect.path.site]
             known.opening += 1
             assert known.connections <= known.limit, "a connection beyond the limit"
             assert self.now >= known.release, "a connection during a hold"
             assert not known.failures or known.opening == 1, "more than one probe"
+
+    def _take_end(self, end: End) -> None:
+        """The lane records an end, or it cannot."""
+        assert not self.is_paused, "an end while paused"
+        plan: int | None = self.plan.pop() if self.plan else 0
+        if plan is None:
+            self.scheduler.end_put_back(end)
+            assert self.scheduler.take_end() is end, "an end that was put back is not the next"
+            plan = 0
+        message = self.messages[end.position]
+        reply = None if isinstance(end, Expire) else end.reply
+        assert end.row == message.row
+        assert end.site == message.site or (reply is None and end.site == self._last_site(message))
+        self._told[("end", end.position, end.attempts, reply)] += 1
+        if plan:
+            self.scheduler.end_put_off(end, wall(self.now + plan))
+            message.place, message.wake, message.entered = "waiting", self.now + plan, next(self._numbers)
+        else:
+            self.scheduler.end_recorded(end, wall(self.now))
+            self._end(message)
 
     # -- what must be true
 
@@ -598,7 +645,7 @@ class World:
         assert (queue.waiting, queue.ready, queue.in_flight) == (
             counts["waiting"],
             counts["ready"],
-            counts["in flight"],
+            counts["in flight"] + counts["ending"],
         ), "a queue's counts"
         assert (queue.path.site if queue.path is not None else "") == known.site, "a queue on another path"
         hop = self.hops[name.next_hop]
@@ -630,7 +677,7 @@ class World:
         assert path.failures == known.failures
         assert (path.hold.until if path.hold is not None else 0) == known.release, "a path's hold"
         assert len(path._turns) <= 2 * path.queues + 70, "turns pile up"
-        if not ready or (self.now < known.release and known.is_timed):
+        if not ready or self.is_paused or (self.now < known.release and known.is_timed):
             return
         assert known.opening + known.offered + known.closing + len(known.rows), "mail that nobody comes for"
         assert known.offers >= known.offered

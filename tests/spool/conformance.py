@@ -1,15 +1,20 @@
-"""What every spool must do (``penstock.mail.ports.Spool``), as functions of a fresh spool and of the records that it has shown."""
+"""What every spool must do (``penstock.mail.ports.Spool``), as coroutines of a fresh spool and of what it has shown.
+
+``Trial`` holds both, and waits: a spool answers at once or later. Spools whose disk can fail are tried for that elsewhere.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
 import pytest
 
 from penstock.mail.address import Address
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import MessageId, SessionId
-from penstock.mail.ports import Spool, SpoolError
+from penstock.mail.ports import LogPosition, Spool, SpoolError
 from penstock.mail.queue_name import QueueName
 from penstock.mail.records import (
     AttemptRecord,
@@ -19,13 +24,64 @@ from penstock.mail.records import (
     Reception,
     RejectionRecord,
     SpoolRecord,
+    StoredMessage,
     Verdict,
 )
 from penstock.mail.reply import Reply
 
-Check = Callable[[Spool, list[SpoolRecord]], None]
 RECEPTION = Reception("ESMTP", "127.0.0.1", 1, "c.test", "127.0.0.1:25", "mta.test", SessionId("s"))
 REPLY = Reply(250, None, "OK")
+
+
+class Trial:
+    """A spool on trial. ``make`` makes it, given its ``on_stored``."""
+
+    def __init__(self, make: Callable[[Callable[[Sequence[SpoolRecord], LogPosition], None]], Spool]) -> None:
+        self.shown: list[SpoolRecord] = []
+        self.positions: list[LogPosition] = []
+        self.spool = make(self._on_stored)
+
+    def _on_stored(self, records: Sequence[SpoolRecord], position: LogPosition) -> None:
+        self.shown += records
+        self.positions.append(position)
+
+    async def store(self, *records: MessageRecord) -> Sequence[int]:
+        """Store the messages of a transaction; their positions."""
+        answer: asyncio.Future[Sequence[int]] = asyncio.get_running_loop().create_future()
+
+        def done(positions: Sequence[int], fault: SpoolError | None) -> None:
+            assert fault is None
+            answer.set_result(positions)
+
+        self.spool.store(records, done)
+        return await answer
+
+    async def fetch(self, position: int) -> StoredMessage | SpoolError:
+        """What comes of a fetch; it must not come from inside the call."""
+        answer: asyncio.Future[StoredMessage | SpoolError] = asyncio.get_running_loop().create_future()
+        self.spool.fetch(position, answer.set_result)
+        assert not answer.done()
+        return await answer
+
+    async def read(self, position: int) -> StoredMessage:
+        """The message, as whoever delivers it has it: at once if it is in memory, and the same from the disk."""
+        fetched = await self.fetch(position)
+        assert isinstance(fetched, StoredMessage)
+        assert self.spool.get(position) in (fetched, None)
+        return fetched
+
+    async def until_shown(self, count: int) -> list[SpoolRecord]:
+        """All that was shown, once it is so much."""
+        for _ in range(1000):
+            if len(self.shown) >= count:
+                break
+            await asyncio.sleep(0)
+        assert len(self.shown) == count
+        assert self.positions == sorted(set(self.positions)), "places that do not ascend"
+        return self.shown
+
+
+Check = Callable[[Trial], Awaitable[None]]
 
 
 def message(number: int, recipients: int = 1) -> MessageRecord:
@@ -48,69 +104,96 @@ def attempt(record: MessageRecord, attempts: int, *verdicts: tuple[int, Verdict]
     return AttemptRecord(record, WallTime(2.0), attempts, "mx.a.test", "unspecified", None, outcomes)
 
 
-def what_is_committed_can_be_read(spool: Spool, shown: list[SpoolRecord]) -> None:
+async def what_is_stored_can_be_read(trial: Trial) -> None:
     """Every message by its position, with nobody settled and no attempt spent; positions are not shared."""
     records = [message(number, recipients=number + 1) for number in range(5)]
-    positions = [spool.append(record) for record in records]
-    faults: list[SpoolError | None] = []
-    spool.commit(faults.append)
-    assert faults == [None]
-    assert len(set(positions)) == len(positions) == len(spool)
+    positions = [position for record in records for position in await trial.store(record)]
+    assert len(set(positions)) == len(positions) == len(trial.spool)
     for position, record in zip(positions, records, strict=True):
-        stored = spool.read(position)
+        stored = await trial.read(position)
         assert stored.record == record
         assert stored.waiting == tuple(range(len(record.recipients)))
         assert stored.attempts == 0
-    assert shown == records
+    assert await trial.until_shown(5) == records
 
 
-def recipients_are_settled_one_by_one(spool: Spool, shown: list[SpoolRecord]) -> None:
+async def a_transaction_is_stored_whole(trial: Trial) -> None:
+    """Its messages have positions of their own, in their order, and are shown together."""
+    content = b"Subject: x\r\n\r\n" + b"body\r\n" * 1000
+    parts = [
+        msgspec.structs.replace(message(number, recipients=2), content=content, queue=QueueName(domain))
+        for number, domain in enumerate(("a.test", "b.test", "c.test"))
+    ]
+    positions = await trial.store(*parts)
+    assert [(await trial.read(position)).record for position in positions] == parts
+    assert await trial.until_shown(3) == parts
+    assert len(trial.positions) == 1
+
+
+async def recipients_are_settled_one_by_one(trial: Trial) -> None:
     """Accepted and Failed leave; Deferred waits, with the attempt counted; the last one frees the position."""
-    record = message(1, recipients=3)
-    position = spool.append(record)
-    spool.commit(lambda fault: None)
+    spool, record = trial.spool, message(1, recipients=3)
+    (position,) = await trial.store(record)
     verdicts = ((0, Verdict.ACCEPTED), (1, Verdict.DEFERRED), (2, Verdict.FAILED))
     spool.record_attempt(position, attempt(record, 1, *verdicts))
-    assert spool.read(position).waiting == (1,)
-    assert spool.read(position).attempts == 1
+    stored = await trial.read(position)
+    assert (stored.waiting, stored.attempts) == ((1,), 1)
     spool.record_attempt(position, attempt(record, 2, (1, Verdict.ACCEPTED)))
     assert len(spool) == 0
-    with pytest.raises(SpoolError):
-        spool.read(position)
+    await is_gone(trial, position)
+    shown = await trial.until_shown(3)
     assert [type(item) for item in shown] == [MessageRecord, AttemptRecord, AttemptRecord]
 
 
-def expiry_settles_too(spool: Spool, shown: list[SpoolRecord]) -> None:
+async def expiry_settles_too(trial: Trial) -> None:
     """The recipients that were given up are gone, the others are as they were."""
-    record = message(1, recipients=2)
-    position = spool.append(record)
-    spool.commit(lambda fault: None)
+    spool, record = trial.spool, message(1, recipients=2)
+    (position,) = await trial.store(record)
     spool.record_expiration(position, ExpirationRecord(record, WallTime(3.0), 4, "", (0,), REPLY))
-    assert spool.read(position).waiting == (1,)
+    assert (await trial.read(position)).waiting == (1,)
     spool.record_expiration(position, ExpirationRecord(record, WallTime(3.0), 4, "", (1,), REPLY))
     assert len(spool) == 0
+    await is_gone(trial, position)
 
 
-def notes_are_shown_and_not_kept(spool: Spool, shown: list[SpoolRecord]) -> None:
+async def notes_are_shown_and_not_kept(trial: Trial) -> None:
     """A rejection is no message."""
     note = RejectionRecord(
         MessageId("0" * 32), WallTime(1.0), RECEPTION, Reply(550, None, "no"), "RCPT", "", ""
     )
-    spool.note(note)
-    assert shown == [note]
-    assert len(spool) == 0
+    trial.spool.note(note)
+    assert await trial.until_shown(1) == [note]
+    assert len(trial.spool) == 0
 
 
-def what_is_not_there_cannot_be_read(spool: Spool, shown: list[SpoolRecord]) -> None:
+async def what_is_not_there_cannot_be_read(trial: Trial) -> None:
     """A position that was never given is a SpoolError, not somebody's mail."""
+    await is_gone(trial, 12345)
+
+
+async def a_spool_that_is_well_says_so(trial: Trial) -> None:
+    """There is room, and outcomes can be recorded; that being so, nobody is called."""
+    calls: list[None] = []
+    trial.spool.watch(lambda: calls.append(None))
+    await trial.store(message(1))
+    assert trial.spool.has_room()
+    assert trial.spool.can_record()
+    assert not calls
+
+
+async def is_gone(trial: Trial, position: int) -> None:
+    """Nothing is stored there: SpoolError, however it is asked for."""
     with pytest.raises(SpoolError):
-        spool.read(12345)
+        trial.spool.get(position)
+    assert isinstance(await trial.fetch(position), SpoolError)
 
 
 CHECKS: tuple[Check, ...] = (
-    what_is_committed_can_be_read,
+    what_is_stored_can_be_read,
+    a_transaction_is_stored_whole,
     recipients_are_settled_one_by_one,
     expiry_settles_too,
     notes_are_shown_and_not_kept,
     what_is_not_there_cannot_be_read,
+    a_spool_that_is_well_says_so,
 )

@@ -93,6 +93,10 @@ def test_a_reader_written_from_the_page_finds_what_recovery_finds(data: st.DataO
                 add(writer, encode_note(samples.REJECTION))
         writer.flush()
         if data.draw(st.booleans()):
+            writer.mark_synced(writer.end)
+            if data.draw(st.booleans()):
+                add(writer, encode_note(samples.REJECTION))
+        if data.draw(st.booleans()):
             writer.seal()
         elif writer.end > 64 and data.draw(st.booleans()):
             files.octets[writer.path][data.draw(st.integers(64, writer.end - 1))] ^= 0x55

@@ -6,11 +6,11 @@ import errno
 
 import pytest
 
+from penstock.mail.configuration import Reserve
 from penstock.mail.ports import SpoolError, SpoolUncertain, Unreadable
 from penstock.mail.records import AttemptRecord, QuarantineRecord, SpoolHealthRecord, StoredMessage, Verdict
 from penstock.sim.file_system import Fault, Operation, SimulatedDisk
 from penstock.spool.codec import INLINE_LIMIT
-from penstock.spool.health import Reserve
 from penstock.spool.log import SpoolOptions
 from tests.spool import samples
 from tests.spool.bench import SMALL, Bench
@@ -195,3 +195,5 @@ def test_two_processes_cannot_have_one_spool() -> None:
     bench = Bench(options=SMALL)
     with pytest.raises(Exception, match="in use by process 101"):
         Bench(bench.disk)
+
+

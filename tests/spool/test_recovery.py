@@ -29,7 +29,7 @@ from penstock.spool.recovery import recover
 from penstock.spool.segment import SegmentReader, read_body, write_seal
 from tests.spool import samples
 from tests.spool.files_in_memory import MemoryFiles
-from tests.spool.writing import add, fresh, live, put, segment
+from tests.spool.writing import add, fresh, live, put, segment, stored
 
 
 def waiting(files: MemoryFiles) -> dict[tuple[int, int, int], set[int]]:
@@ -56,7 +56,7 @@ def test_messages_come_back_with_their_state(is_sealed: bool) -> None:
         encode_attempt(later, first),
         encode_attempt(samples.attempt(other, 1, (0, Verdict.FAILED)), second),
     )
-    writer.flush()
+    stored(writer)
     if is_sealed:
         writer.seal()
     recovered = recover(files)
@@ -79,22 +79,41 @@ def test_sealed_segments_are_known_without_their_frames() -> None:
     writer = segment(files, 1)
     (place,) = put(writer, samples.message(1))
     end = writer.end
+    stored(writer)
     writer.seal()
     files.octets[writer.path][64:end] = bytes(end - 64)
     assert waiting(files) == {place: {0}}
 
 
-def test_an_unsealed_segment_is_synced_before_anything_is_given_out() -> None:
-    """A killed process may have left octets with the system that are not on the disk."""
+@pytest.mark.parametrize("is_newer_synced", [True, False])
+def test_an_index_counts_if_its_frames_were_on_stable_storage(is_newer_synced: bool) -> None:
+    """Sealed before it was synced, and the power failed: the index may be there without the frames that it tells of. A newer segment that was
+    synced says that all of it was.
+    """
+    files = fresh()
+    one, two = segment(files, 1), segment(files, 2)
+    (place,) = put(one, samples.message(1))
+    end = one.end
+    one.seal()
+    files.octets[one.path][64:end] = bytes(end - 64)
+    if is_newer_synced:
+        stored(two)
+    add(two, encode_note(samples.REJECTION))
+    two.flush()
+    assert waiting(files) == ({place: {0}} if is_newer_synced else {})
+    assert recover(files).quarantined == ()
+
+
+def test_segments_are_synced_before_anything_is_given_out() -> None:
+    """A killed process may have left octets with the system that are not on the disk, of a sealed segment too."""
     files = fresh()
     writer = segment(files, 1)
     put(writer, samples.message(1))
-    writer.flush()
-    sealed = segment(files, 2)
-    sealed.seal()
+    writer.seal()
+    newest = segment(files, 2)
     del files.synced[:]
     recover(files)
-    assert files.synced == [writer.path, "segments"]
+    assert files.synced == [writer.path, newest.path, "segments"]
 
 
 def test_a_scanned_segment_can_be_sealed_then() -> None:
@@ -106,7 +125,7 @@ def test_a_scanned_segment_can_be_sealed_then() -> None:
     files.octets[writer.path][writer.end : writer.end + 3] = b"\xf5\x9e\1"
     (state,) = recover(files).segments
     assert state.torn == 3 and state.index is not None
-    write_seal(files.open(state.path, writable=True), state.index, state.identity, state.end)
+    write_seal(files.open(state.path, writable=True), state.index, state.identity, state.end, state.end)
     recovered = recover(files)
     assert recovered.segments[0].index is None and recovered.segments[0].torn == 0
     assert list(live(recovered)) == [place]
@@ -246,7 +265,7 @@ def test_a_flipped_octet_anywhere_costs_one_record_at_most(is_sealed: bool) -> N
     records = {put(writer, item)[0]: item for item in map(samples.message, range(12))}
     add(writer, encode_note(samples.REJECTION))
     end = writer.end
-    writer.flush()
+    stored(writer)
     if is_sealed:
         writer.seal()
     octets = files.octets[writer.path]
@@ -299,16 +318,18 @@ def test_a_header_that_is_lost_costs_no_message() -> None:
 
 @pytest.mark.parametrize("left", [b"", b"PENST", bytes(4096), b"what was there before" * 100])
 def test_a_segment_that_was_being_created_is_unfinished(left: bytes) -> None:
-    """The newest may be empty, or zeros, or hold what was in its blocks before, and is nobody's fault; an older one is."""
+    """It may be empty, or zeros, or hold what was in its blocks before, and is nobody's fault, unless a newer one says that it was stored."""
     files = fresh()
-    one, two = segment(files, 1), segment(files, 2)
+    one, two, three = segment(files, 1), segment(files, 2), segment(files, 3)
     put(one, samples.message(1))
     one.flush()
     files.octets[two.path][:] = left
     recovered = recover(files)
     assert (recovered.unfinished, recovered.quarantined) == ((two.path,), ())
-    assert recovered.next_number == 3
-    put(segment(files, 3), samples.message(2))
+    assert recovered.next_number == 4
+    stored(three)
+    put(three, samples.message(2))
+    three.flush()
     recovered = recover(files)
     assert recovered.unfinished == ()
     assert [item.path for item in recovered.quarantined] == [two.path]
@@ -340,15 +361,16 @@ def test_body_files_that_nobody_names_may_go() -> None:
     first = Place(1, one.append(encode_transaction([record], body_of("b1", record.content))), 0)
     second = Place(1, one.append(encode_transaction([gone], body_of("b2", gone.content))), 0)
     add(one, encode_attempt(samples.attempt(gone, 1, (0, Verdict.ACCEPTED)), second))
+    stored(one)
     one.seal()
     offset = two.append(encode_copy([record], [State(first, (0,), 1, None)], body_of("b1", record.content)))
     two.flush()
     recovered = recover(files)
     assert recovered.bodies == {(2, offset): "b1"}
     assert recovered.orphans == (body_path("b2"), body_path("b3"))
-    stored = SegmentReader(two.file, two.identity, two.path).transaction(offset)
-    assert stored.body is not None
-    assert stored.message(0, read_body(files, "b1", stored.body.size)) == record
+    copied = SegmentReader(two.file, two.identity, two.path).transaction(offset)
+    assert copied.body is not None
+    assert copied.message(0, read_body(files, "b1", copied.body.size)) == record
     assert read_body(files, "b9", 5) is None
     files.octets[two.path][0] ^= 1
     assert recover(files).orphans == ()
@@ -404,6 +426,7 @@ def _seal_with(files: MemoryFiles, identity: Identity, payload: bytes) -> None:
 
     writer = segment(files, identity.number, size=1024)
     writer.index = Written(identity.number)
+    stored(writer)
     writer.seal()
 
 

@@ -18,7 +18,7 @@ from penstock.spool.codec import (
     encode_expiration,
     encode_transaction,
 )
-from penstock.spool.frame import FrameType, Identity, NewerFormat, Place, SegmentHeader, write_frame
+from penstock.spool.frame import Identity, NewerFormat, Place, SegmentHeader, write_frame
 from penstock.spool.inspection.survey import Share, largest, survey
 from penstock.spool.inspection.view import View, look
 from penstock.spool.meaning import Abandoned, State
@@ -361,4 +361,32 @@ def test_a_seal_frame_is_no_record() -> None:
     (seen,) = look(files).segments
     assert (seen.is_sealed, seen.end) == (False, end)
     assert waiting(look(files)) == {place: {0}}
-    assert FrameType.SEAL == 7
+
+
+def test_an_attempt_that_names_the_old_place_means_the_copy() -> None:
+    """Also one that settles nobody, while the older segment is still there."""
+    files = fresh()
+    one, two = segment(files, 1), segment(files, 2)
+    record = samples.message(1)
+    (old,) = put(one, record)
+    one.flush()
+    new = copy(two, record, State(old, (0,), 1, 5.0))
+    add(two, encode_attempt(samples.attempt(record, 7, (0, Verdict.DEFERRED), due=99.0), old))
+    two.flush()
+    found = live(look(files))
+    assert list(found) == [new]
+    assert (found[new]["attempts"], found[new]["due"]) == (7, 99.0)
+
+
+def test_what_is_behind_an_abandoned_offset_is_no_torn_tail() -> None:
+    """The offset may be within a frame: its beginning is passed over like the rest."""
+    files = fresh()
+    one, two = segment(files, 1), segment(files, 2)
+    put(one, samples.message(1))
+    end = one.end
+    put(one, samples.message(2))
+    one.flush()
+    add(two, encode_abandon(Abandoned(1, end + 48)))
+    two.flush()
+    seen = look(files).segments[0]
+    assert (seen.end, seen.torn, seen.abandoned_at) == (end, 0, end + 48)

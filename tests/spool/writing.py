@@ -33,6 +33,12 @@ def put(writer: SegmentWriter, *records: MessageRecord) -> list[Place]:
     return [Place(writer.identity.number, offset, part) for part in range(len(records))]
 
 
+def stored(writer: SegmentWriter) -> None:
+    """All that was appended is on stable storage."""
+    writer.flush()
+    writer.mark_synced(writer.written)
+
+
 def add(writer: SegmentWriter, *payloads: Payload) -> list[int]:
     """Append frames; their offsets."""
     return [writer.append(payload) for payload in payloads]

@@ -143,7 +143,7 @@ def test_status_metrics_and_liveness_tell_the_same(tmp_path: Path) -> None:
         assert get(server, "/nothing")[0] == 404
         status = json.loads(penstock("status", "-c", str(root), "--json", check=True).stdout)
         assert status["mail"]["received"] == 2
-        assert status["spool_in_memory"] is True
+        assert status["spool"]["durability"] == "memory"
         shown = penstock("status", "-c", str(root))
         assert shown.returncode == 0
         assert "acme@a.test" in shown.stdout

@@ -107,6 +107,15 @@ def _memory_limit(snapshot: Snapshot) -> Samples:
         yield "", snapshot.memory_limit
 
 
+def _durability(snapshot: Snapshot) -> Samples:
+    yield snapshot.spool.durability, 1
+
+
+def _free(snapshot: Snapshot) -> Samples:
+    if snapshot.spool.durability != "memory":
+        yield "", snapshot.spool.free_bytes
+
+
 _COUNTER, _GAUGE = Kind.COUNTER, Kind.GAUGE
 
 #: Every metric, in the order it is shown. Counts of mail are of recipients.
@@ -147,6 +156,24 @@ METRICS: Final[tuple[Metric, ...]] = (
     _plain(_COUNTER, "dns_mx_resolve_cache_miss", "MX resolutions that had to ask", lambda s: s.dns_misses),
     _plain(_GAUGE, "memory_usage", "octets of memory in use", lambda s: s.memory),
     Metric("memory_limit", _GAUGE, "octets of memory that may be used; absent without a limit", "", _memory_limit),
+    Metric("spool_durability", _GAUGE, "1 for what a 250 means: fsync, os (the page cache), memory", "durability", _durability),
+    _plain(_GAUGE, "spool_fault", "1 while the spool cannot be written; nothing is delivered then", lambda s: s.spool.fault is not None),
+    _plain(_GAUGE, "spool_refusing", "1 while new mail is refused because it could not be stored", lambda s: s.spool.refusing is not None),
+    _plain(_GAUGE, "spool_recovering", "1 while mail from before the start is still being read", lambda s: s.spool.is_recovering),
+    _plain(_COUNTER, "spool_messages_stored_total", "messages stored", lambda s: s.spool.stored),
+    Metric("spool_sync_seconds", Kind.HISTOGRAM, "how long a sync took; its count is that of commits", "", lambda s: s.spool.syncs),
+    _plain(_COUNTER, "spool_syncs_failed_total", "syncs that failed", lambda s: s.spool.failed_syncs),
+    _plain(_COUNTER, "spool_segments_abandoned_total", "segments given up after a failed write or sync", lambda s: s.spool.abandoned),
+    _plain(_COUNTER, "spool_quarantined_total", "damaged records found", lambda s: s.spool.quarantined),
+    _plain(_COUNTER, "spool_notes_dropped_total", "notes, such as rejections, that could not be written", lambda s: s.spool.notes_dropped),
+    _plain(_COUNTER, "spool_fetches_total", "messages read back from the disk", lambda s: s.spool.fetches),
+    _plain(_COUNTER, "spool_copied_bytes_total", "octets of queued mail copied so that segments could go", lambda s: s.spool.copied),
+    _plain(_COUNTER, "spool_segments_removed_total", "segments that are gone", lambda s: s.spool.removed_segments),
+    _plain(_GAUGE, "spool_segments", "segments there are", lambda s: s.spool.segments),
+    _plain(_GAUGE, "spool_bytes", "octets of the spool", lambda s: s.spool.bytes),
+    _plain(_GAUGE, "spool_live_bytes", "octets of queued mail in it", lambda s: s.spool.live_bytes),
+    _plain(_GAUGE, "spool_body_files", "files of large contents", lambda s: s.spool.bodies),
+    Metric("spool_free_bytes", _GAUGE, "octets free on the spool's file system; absent for a spool in memory", "", _free),
     _plain(_COUNTER, "event_log_lines_total", "events written to the event log", lambda s: s.event_log.lines),
     _plain(_COUNTER, "event_log_bytes_total", "octets written to the event log", lambda s: s.event_log.bytes),
     _plain(_COUNTER, "event_log_dropped_total", "events lost because the disk did not take them", lambda s: s.event_log.dropped),

@@ -16,6 +16,12 @@ COMMANDS: Final = (
     ("check", "penstock.cli.checking:check", "Say everything that is wrong with a configuration."),
     ("status", "penstock.cli.status:status", "Show how the running server is."),
     ("events", "penstock.cli.events:app", "Show what happened to messages: events tail."),
+    ("spool", "penstock.cli.spool:app", "Look into the spool: spool ls, cat, check, stats."),
+    (
+        "ledger",
+        "penstock.cli.ledger:ledger",
+        "Check that every accepted recipient is settled once, or queued.",
+    ),
     ("policy", "penstock.cli.policy:app", "Try a policy on a message: policy test."),
     ("demo", "penstock.cli.demo:demo", "Show the whole server on an example, on this machine alone."),
     ("sink", "penstock.cli.sink:sink", "An SMTP server that answers as it is told, for trials."),

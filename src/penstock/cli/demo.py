@@ -27,7 +27,7 @@ from penstock.api.control import ControlError, ControlSocket
 from penstock.api.server import HttpServer
 from penstock.cli.checking import checked, complain, endpoints
 from penstock.events.tail import Position, Reader
-from penstock.events.view import pieces
+from penstock.events.view import Filter, pieces
 from penstock.mail.configuration import Endpoint
 from penstock.mail.problem import ConfigError
 from penstock.net.clock import SystemClock
@@ -152,7 +152,6 @@ class _Demo:
         say = self._console.print
         say(f"Penstock is up: SMTP on {smtp}, its files in {self._place}.")
         say("All destinations are a built-in sink on this machine: nothing leaves loopback.")
-        say("The spool is in memory: mail that is still queued is lost when this ends.")
         for tenant, campaign, recipients in MAIL:
             to = ", ".join(recipients)
             say(f"Sending mail of tenant {tenant}{f', campaign {campaign}' if campaign else ''} to {to}")
@@ -172,7 +171,7 @@ class _Demo:
         """Print events as they are written, the last of them when the demonstration is over."""
         with Reader(worker.event_log.directory, Position(None, 0)) as reader:
             for lines in reader.batches():
-                for line in lines:
+                for line in filter(Filter().is_wanted, lines):
                     self._console.print(Text.assemble(*pieces(line)[:-1]))
                 if not lines:
                     if self._is_over and not worker.event_log.counts.waiting:

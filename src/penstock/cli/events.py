@@ -63,7 +63,8 @@ def tail(
     since
         Begin at a time, "2026-11-20T21:54:00Z", or so long ago, "10m".
     event_type
-        Reception, Delivery, TransientFailure, Bounce, Expiration or Rejection.
+        Reception, Delivery, TransientFailure, Bounce, Expiration, Rejection, PolicyError, Quarantine, SpoolHealth, or Totals, which are
+        shown only if they are asked for.
     tenant
         Events of this tenant; "" is mail without one.
     campaign

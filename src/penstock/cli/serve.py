@@ -22,10 +22,12 @@ from penstock.cli.checking import Prepared, complain, endpoints, prepared
 from penstock.config import find_config
 from penstock.mail.configuration import Configuration, SmtpListenerConfig, TlsMode
 from penstock.mail.duration import QuantityError, parse_duration
+from penstock.mail.ports import SpoolError
 from penstock.mail.problem import ConfigError
 from penstock.net.clock import SystemClock
 from penstock.net.descriptors import raise_descriptor_limit
 from penstock.net.listening import bind_all
+from penstock.spool.files import FileError
 from penstock.worker.worker import Worker
 
 LOG = logging.getLogger("penstock")
@@ -82,7 +84,7 @@ def serve(
     except ConfigError as error:
         complain(error)
         return 2
-    except (ControlError, OSError) as error:
+    except (ControlError, FileError, SpoolError, OSError) as error:
         print(f"penstock serve: {error}", file=sys.stderr)
         return 1
 
@@ -155,6 +157,8 @@ class _Server:
             raise
         self._announce(worker)
         await self._serve(worker)
+        if worker.failed.is_set():
+            self._grace = 0.0
         LOG.info("stopping: no more mail is taken; what is under way has %g s", self._grace)
         return await self._stop(worker, http)
 
@@ -165,18 +169,20 @@ class _Server:
         for group in self._sockets.http:
             for sock in group:
                 LOG.info("http: listening on %s:%s", *sock.getsockname()[:2])
-        LOG.warning(
-            "THE SPOOL IS IN MEMORY: mail that is accepted and not yet delivered is LOST when this process ends, "
-            "for whatever reason. Do not use this version for mail that matters."
-        )
+        if self._configuration.spool.durability == "os":
+            LOG.warning(
+                'SPOOL.DURABILITY IS "os": accepted mail is not put on stable storage; what a power cut or a crash of the system '
+                "finds in memory is LOST."
+            )
 
     async def _serve(self, worker: Worker) -> None:
         """Until a signal says stop; a reload at each SIGHUP."""
         stopping = asyncio.create_task(self._stopping.wait(), name="stop signal")
+        failing = asyncio.create_task(worker.failed.wait(), name="failure")
         try:
-            while not stopping.done():
+            while not stopping.done() and not failing.done():
                 reloading = asyncio.create_task(self._reload.wait(), name="reload signal")
-                await asyncio.wait({stopping, reloading}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({stopping, failing, reloading}, return_when=asyncio.FIRST_COMPLETED)
                 if reloading.done():
                     self._reload.clear()
                     await self._reconfigure(worker)
@@ -184,6 +190,7 @@ class _Server:
                     reloading.cancel()
         finally:
             stopping.cancel()
+            failing.cancel()
 
     async def _reconfigure(self, worker: Worker) -> None:
         """Another epoch, if the whole of the new configuration is right and can take effect."""
@@ -219,11 +226,8 @@ class _Server:
                 await stopping
             stopping = asyncio.create_task(worker.stop(0.0), name="stop at once")
         hurried.cancel()
-        lost = await stopping
+        left = await stopping
         for server in http:
             await server.stop(_HTTP_GRACE)
-        if lost:
-            LOG.warning("stopped: %d messages were in the spool in memory, and ARE LOST", lost)
-        else:
-            LOG.info("stopped: no message was in the spool; none is lost")
-        return 0
+        LOG.info("stopped: %d messages are in the spool", left)
+        return 1 if worker.failed.is_set() else 0

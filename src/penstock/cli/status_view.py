@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from penstock.events.text import displayed
-from penstock.mail.status import MailCounts, Status
+from penstock.mail.status import MailCounts, SpoolCounts, Status
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
@@ -24,10 +24,7 @@ def render(status: Status, file: TextIO) -> None:
 
 def _parts(status: Status) -> Iterable[Text | Table]:
     yield _headline(status)
-    if status.spool_in_memory:
-        yield Text(
-            f"The spool is in memory: {status.messages} messages are lost if the server stops.", "yellow"
-        )
+    yield from _warnings(status.spool, status.messages)
     if status.event_log.fault is not None:
         yield Text(f"The event log cannot be written: {displayed(status.event_log.fault)}", "red")
     if status.event_log.dropped:
@@ -67,6 +64,39 @@ def _headline(status: Status) -> Text:
     )
 
 
+def _warnings(spool: SpoolCounts, messages: int) -> Iterable[Text]:
+    """What is wrong with the spool, or less safe than it could be."""
+    if spool.durability == "memory":
+        yield Text(f"The spool is in memory: {messages} messages are lost if the server stops.", "yellow")
+    elif spool.durability == "os":
+        yield Text(
+            'The spool is not synced (durability = "os"): accepted mail is lost if the power fails.', "yellow"
+        )
+    if spool.fault is not None:
+        what = f"The spool cannot be written, so nothing is delivered: {displayed(spool.fault)}"
+        yield Text(what, "red")
+    if spool.refusing is not None and spool.refusing != spool.fault:
+        yield Text(f"New mail is refused: {displayed(spool.refusing)}", "red")
+    if spool.quarantined:
+        yield Text(
+            f"{spool.quarantined} damaged records were found in the spool; penstock spool check says where.",
+            "red",
+        )
+    if spool.is_recovering:
+        yield Text("Mail from before the start is still being read.", "yellow")
+
+
+def _spool(spool: SpoolCounts) -> str:
+    """What the spool holds, and what it has done."""
+    syncs = sum(spool.syncs.counts)
+    words = [f"{spool.segments} segments, {_size(spool.bytes)}, of that {_size(spool.live_bytes)} queued"]
+    if syncs:
+        mean = spool.syncs.sum / syncs
+        words.append(f"{spool.stored / syncs:.1f} messages a sync of {mean * 1000:.1f} ms")
+    words.append(f"{_size(spool.free_bytes)} free")
+    return "; ".join(words)
+
+
 def _facts(status: Status) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
@@ -78,6 +108,8 @@ def _facts(status: Status) -> Table:
     table.add_row(
         "stored", f"{status.messages} messages in {status.scheduled_queues} scheduled queues and on their way"
     )
+    if status.spool.durability != "memory":
+        table.add_row("spool", _spool(status.spool))
     rates = status.rates
     table.add_row(
         "last minute",

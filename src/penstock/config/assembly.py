@@ -21,6 +21,7 @@ from penstock.mail.configuration import (
     QueuesConfig,
     ShapingConfig,
     SmtpListenerConfig,
+    SpoolConfig,
     StaticAnswer,
 )
 
@@ -33,6 +34,7 @@ def assemble(folder: Path, hostname: str, root: Tree, queues: Tree, shaping: Tre
         smtp_listeners=tuple(_listener(folder, hostname, each) for each in listener.arrays["smtp"]),
         http_listeners=tuple(HttpListenerConfig(**each.fields()) for each in listener.arrays["http"]),
         dns=_dns(root.tables["dns"]),
+        spool=SpoolConfig(**root.tables["spool"].fields()),
         events=EventsConfig(**root.tables["events"].fields()),
         queues=_queues(queues),
         shaping=ShapingConfig(default=PathConfig(**shaping.tables["default"].fields())),

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from penstock.config.kinds import Kind
 from penstock.config.refusal import Refused, quote, refused, unexpected
+from penstock.mail.configuration import Reserve
 from penstock.mail.duration import ByteCount, QuantityError, Seconds, parse_byte_size, parse_duration
 from penstock.mail.rate import Rate, parse_rate
 
@@ -20,10 +21,14 @@ _INTEGER_BITS: Final = 63
 _TEXT_LIMIT: Final = 64
 #: A count above this is a slip: nothing here is counted in thousands of millions.
 MOST: Final = 10**9
+#: Percent of a file system that can be asked to be left free; with more there would be no room for mail.
+_LARGEST_SHARE: Final = 90
 MILLISECOND: Final = Seconds(0.001)
 
 # ["local:"] 1*DIGIT with "," or "_" between thousands
 _COUNT_TEXT = re.compile(r"(?:local:)?([0-9]{1,12}|[0-9]{1,3}(?:[,_][0-9]{3}){1,3})", re.ASCII)
+# 1*2DIGIT [ "." 1*2DIGIT ] [ " " ] "%"
+_SHARE = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,2})?) ?%", re.ASCII)
 _BARE = re.compile(r"[+-]?[0-9]{1,20}", re.ASCII)
 
 
@@ -103,6 +108,24 @@ def size(at_least: int, at_most: int) -> Kind[ByteCount]:
     return Kind(f"size, {_binary(at_least)} to {_binary(at_most)}", parse)
 
 
+def reserve(at_most: int) -> Kind[Reserve]:
+    """What is left free of a file system: a share of it, ``"5%"``, or a number of octets, as ``size`` has them."""
+    octets = size(0, at_most)
+
+    def parse(value: object) -> Reserve:
+        if not isinstance(value, str) or "%" not in value:
+            return Reserve(octets=octets.parse(value))
+        match = _SHARE.fullmatch(value)
+        if match is None or float(match[1]) > _LARGEST_SHARE:
+            raise refused(
+                f"{quote(value)} is no share of a file system",
+                f'write "5%", at most "{_LARGEST_SHARE}%", or a size such as "2GiB"',
+            )
+        return Reserve(share=float(match[1]) / 100.0)
+
+    return Kind(f'share such as "5%", or {octets.name}', parse)
+
+
 def _rate(value: object) -> Rate:
     if not isinstance(value, str):
         raise unexpected('a rate such as "10/minute"', value, 'write "10/minute"')
@@ -142,6 +165,6 @@ def _digits(number: int) -> str:
 
 def _binary(octets: int) -> str:
     for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if octets % factor == 0:
+        if octets and octets % factor == 0:
             return f"{octets // factor}{unit}"
     return f"{octets}B"

@@ -1,4 +1,4 @@
-"""``penstock.toml``: the node, its listeners, name servers, event log, and the files beside it."""
+"""``penstock.toml``: the node, its listeners, name servers, spool, event log, and the files beside it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 from penstock.config.hosts import DOMAIN_NAME, ENDPOINT, IPV4, IPV6, MX, NAMESERVER, NETWORK, NETWORK_NAME
 from penstock.config.kinds import BOOLEAN, Kind, choice, either, list_of, one_or_more, set_of
-from penstock.config.numbers import MOST, RATE, duration, integer, size
+from penstock.config.numbers import MOST, RATE, duration, integer, reserve, size
 from penstock.config.refusal import refused
 from penstock.config.schema import Named, Option, Section, Sections, Table
 from penstock.config.texts import BANNER, DATA_FILE, KEYWORD, KEYWORDS, META, PATH
@@ -188,6 +188,19 @@ DNS: Final = Table(
     )
 )  # fmt: skip
 
+SPOOL: Final = Table(
+    (
+        Option("durability", choice({"fsync": "fsync", "os": "os"}),
+               'When mail is accepted: `"fsync"` once it is on stable storage; `"os"` once the operating system has it, which is faster, and '
+               "**loses accepted mail when the power fails**.",
+               example='"fsync"', default='"fsync"'),
+        Option("min_free_space", reserve(_TIB), "What is kept free of the spool's file system; with less, new mail is refused (452 4.3.1), and what "
+               "is queued is delivered on.",
+               example='"2GiB"', default='"5%"'),
+    ),
+    later=frozenset({"min_free_inodes", "kind", "path", "flush", "name", "rocks_params"}),
+)  # fmt: skip
+
 EVENTS: Final = Table(
     (
         Option("max_file_size", size(4 * _KIB, _TIB), "A file of the event log that reaches this is closed and the next one begun.",
@@ -206,7 +219,8 @@ ROOT_FILE: Final = Table(
         Section("listener", Table((Sections("smtp", SMTP_LISTENER, required=_LISTEN), Sections("http", HTTP_LISTENER)))),
         Section("files", FILES),
         Section("dns", DNS),
+        Section("spool", SPOOL),
         Section("events", EVENTS),
     ),
-    later=frozenset({"spool", "lane"}),
+    later=frozenset({"lane"}),
 )  # fmt: skip

@@ -13,7 +13,16 @@ from penstock.mail.records import MetaValue
 from penstock.mail.reply import EnhancedCode
 
 EventType = Literal[
-    "Reception", "Delivery", "TransientFailure", "Bounce", "Expiration", "Rejection", "PolicyError"
+    "Reception",
+    "Delivery",
+    "TransientFailure",
+    "Bounce",
+    "Expiration",
+    "Rejection",
+    "PolicyError",
+    "Quarantine",
+    "SpoolHealth",
+    "Totals",
 ]
 
 
@@ -79,3 +88,33 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     authentication_id: str = ""
     authorization_id: str = ""
     proxy_address: str = ""
+    num_recipients: int = 0
+
+
+class Counts(msgspec.Struct):
+    """Recipients by what became of them since the first event; ``queued`` are the others, so that both sides of the identity are equal."""
+
+    accepted: int = 0
+    generated: int = 0
+    moved_in: int = 0
+    delivered: int = 0
+    bounced: int = 0
+    expired: int = 0
+    suppressed: int = 0
+    dropped: int = 0
+    moved_out: int = 0
+    quarantined: int = 0
+    queued: int = 0
+
+
+class TenantCounts(Counts, omit_defaults=True, kw_only=True):
+    """The counts of one tenant, what is 0 left out; ``tenant`` None is mail without one, OTHER are those past the limit."""
+
+    tenant: str | None
+
+
+class TotalsEvent(Event, frozen=True, gc=False, kw_only=True):
+    """The first event of a file: what all events before it add up to, over all and by tenant."""
+
+    totals: Counts
+    tenant_totals: tuple[TenantCounts, ...]

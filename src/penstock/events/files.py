@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -42,7 +43,7 @@ def log_files(directory: Path) -> list[Path]:
 
 
 class LogFiles(Protocol):
-    """What the event log asks of the disk. Everything raises OSError."""
+    """What the event log asks of the disk. Everything but ``close`` raises OSError."""
 
     def prepare(self, directory: Path) -> list[Path]:
         """Make the directory if it is missing, and private; return the event files in it, oldest first, all of them finished."""
@@ -57,7 +58,31 @@ class LogFiles(Protocol):
         """Whether the file still has a name, so that what is written can be found."""
 
     def finish(self, descriptor: int) -> None:
-        """Close the file, for reading only from now on. It is closed even if this raises."""
+        """Nobody writes to the file from now on."""
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Cut the file there."""
+
+    def sync(self, descriptor: int) -> None:
+        """Put the octets of the file on stable storage. After an error nothing that was written since the last success is sure to be there."""
+
+    def close(self, descriptor: int) -> None:
+        """Give the descriptor back. Never fails: what is not synced is nobody's to rely on."""
+
+    def sync_old(self, path: Path) -> None:
+        """Put the octets of a file that an earlier process has written on stable storage."""
+
+    def sync_directory(self, directory: Path) -> None:
+        """Put the names in a directory on stable storage."""
+
+    def read(self, path: Path) -> bytes:
+        """All of a small file."""
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name, in one step; what had that name is gone."""
+
+    def remove(self, path: Path) -> None:
+        """Take a file's name away; nothing if there is none."""
 
 
 class SystemFiles:
@@ -68,6 +93,7 @@ class SystemFiles:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if stat.S_IMODE(directory.stat().st_mode) != 0o700:
             directory.chmod(0o700)
+        self.sync_directory(directory.parent)
         files = log_files(directory)
         for path in files:
             mode = path.lstat().st_mode
@@ -89,8 +115,45 @@ class SystemFiles:
         return os.fstat(descriptor).st_nlink > 0
 
     def finish(self, descriptor: int) -> None:
+        """See LogFiles. It is for reading only then."""
+        os.fchmod(descriptor, 0o440)
+
+    def truncate(self, descriptor: int, size: int) -> None:
         """See LogFiles."""
+        os.ftruncate(descriptor, size)
+
+    def sync(self, descriptor: int) -> None:
+        """See LogFiles."""
+        os.fdatasync(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        """See LogFiles."""
+        with suppress(OSError):
+            os.close(descriptor)
+
+    def sync_old(self, path: Path) -> None:
+        """See LogFiles."""
+        self._sync(path, os.O_NOFOLLOW)
+
+    def sync_directory(self, directory: Path) -> None:
+        """See LogFiles."""
+        self._sync(directory, os.O_DIRECTORY)
+
+    def _sync(self, path: Path, flags: int) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
         try:
-            os.fchmod(descriptor, 0o440)
+            os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def read(self, path: Path) -> bytes:
+        """See LogFiles."""
+        return path.read_bytes()
+
+    def rename(self, old: Path, new: Path) -> None:
+        """See LogFiles."""
+        old.rename(new)
+
+    def remove(self, path: Path) -> None:
+        """See LogFiles."""
+        path.unlink(missing_ok=True)

@@ -21,7 +21,12 @@ STYLES: Final = {
     "Bounce": "red",
     "Expiration": "red",
     "Rejection": "magenta",
+    "Quarantine": "bold red",
+    "SpoolHealth": "bold red",
+    "Totals": "dim",
 }
+#: How the openings of files begin: they are sums, nothing that has happened, and shown to who asks for them.
+_OPENING: Final = b'{"type":"Totals"'
 
 
 class _Enhanced(msgspec.Struct, rename={"class_": "class"}):
@@ -48,6 +53,9 @@ class Line(msgspec.Struct):
     event_time: str = ""
     tenant: str | None = None
     campaign: str | None = None
+    queue: str = ""
+    num_recipients: int = 0
+    totals: dict[str, int] = {}
 
     @property
     def recipients(self) -> list[str]:
@@ -67,7 +75,7 @@ def decode_line(line: bytes) -> Line | None:
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """Which events are wanted. Criteria are ANDed, the values of one are ORed, one without values lets everything pass.
+    """Which events are wanted. Criteria are ANDed, the values of one are ORed, one without values lets everything pass but Totals.
 
     ``domains`` are of recipients, lower case; ``since`` is an RFC 3339 time as events have it, or "". The tenant ``""`` is mail without one.
     """
@@ -81,6 +89,8 @@ class Filter(msgspec.Struct, frozen=True):
 
     def is_wanted(self, line: bytes) -> bool:
         """Whether the event on this line is wanted. What is no event is wanted only if nothing was asked for."""
+        if not self.types and line.startswith(_OPENING):
+            return False
         if self == _EVERYTHING:
             return True
         event = decode_line(line)
@@ -118,10 +128,19 @@ def pieces(line: bytes) -> list[tuple[str, str]]:
         (displayed(event.event_time[:23].replace("T", " ")), "dim"),
         (f"  {displayed(event.type):<16}", style),
         (f"  {displayed(owner)}", "bold"),
-        (f"  {displayed(event.sender) or '<>'} -> {displayed(_shortened(event.recipients))}", ""),
+        (f"  {displayed(_parties(event))}", ""),
         (f"  {displayed(_reply(event))}" if event.type != "Reception" else "", style),
         (f"  {displayed(event.id)}", "dim"),
     ]
+
+
+def _parties(event: Line) -> str:
+    """From whom to whom; of what is from nobody, what it is about."""
+    if event.type == "Totals":
+        return ", ".join(f"{name} {number}" for name, number in event.totals.items() if number)
+    if event.type == "Quarantine":
+        return f"{event.num_recipients} recipients of {event.queue}"
+    return f"{event.sender or '<>'} -> {_shortened(event.recipients)}"
 
 
 def _shortened(recipients: list[str]) -> str:
@@ -132,7 +151,7 @@ def _shortened(recipients: list[str]) -> str:
 
 def _reply(event: Line) -> str:
     response = event.response
-    if response is None:
+    if response is None or event.type == "Totals":
         return ""
     code = response.enhanced_code
     enhanced = f" {code.class_}.{code.subject}.{code.detail}" if code else ""

@@ -136,6 +136,7 @@ class Connection(asyncio.BufferedProtocol):
             self._session,
             lambda local, peer: self._rules.terms(local, peer, host=host),
             self._resume,
+            self._hang_up,
         )
 
     def _admit(self) -> None:
@@ -310,6 +311,11 @@ class Connection(asyncio.BufferedProtocol):
             self._deadlines.active_at = self._loop.time()
             self._flush()
             self._schedule()
+
+    def _hang_up(self) -> None:
+        """An event can have no answer: what was said before it is written, and nothing more, and nothing more is read."""
+        self._flush()
+        self._close()
 
     def _flush(self) -> None:  # hot: throughput
         """Write what the session says, and note what it refused."""

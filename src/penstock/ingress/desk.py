@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
-from penstock.ingress.budget import Budget
+from penstock.ingress.budget import OVER_LIMIT, Budget
 from penstock.ingress.clients import Clients
 from penstock.mail.configuration import QueuesConfig
 from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock, Spool
 from penstock.mail.records import MessageRecord
+from penstock.mail.reply import Reply, reply
 from penstock.net.tls import ServerContexts
 from penstock.policy import PolicyRunner
+
+_NO_ROOM: Final = reply(452, "4.3.1", "mail cannot be stored now; try again later")
 
 
 class Deliverer(Protocol):
@@ -80,3 +83,9 @@ class Desk:
     def asks(self, hook: str) -> bool:
         """Whether the policy has this hook."""
         return self.policy is not None and self.policy.has(hook)
+
+    def fullness(self) -> Reply | None:
+        """Why no transaction may begin now; None if one may."""
+        if not self.budget.has_room():
+            return OVER_LIMIT
+        return None if self.spool.has_room() else _NO_ROOM

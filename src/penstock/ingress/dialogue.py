@@ -24,7 +24,6 @@ from penstock.ingress.acceptance import (
     relaying_denied,
 )
 from penstock.ingress.authentication import judged
-from penstock.ingress.budget import OVER_LIMIT
 from penstock.ingress.client import Client
 from penstock.ingress.clients import AUTH_CLOSED
 from penstock.ingress.desk import Desk
@@ -72,7 +71,8 @@ TermsFor = Callable[[str, str], Terms]
 class Dialogue:
     """The answers to one client.
 
-    ``resume`` is called when an event has been answered later than at once; ``terms_for`` is asked with local and peer address.
+    ``resume`` is called when an event has been answered later than at once, ``hang_up`` when one can have no answer and the connection must end
+    without; ``terms_for`` is asked with local and peer address.
     """
 
     __slots__ = (
@@ -95,11 +95,12 @@ class Dialogue:
         session: ServerSession,
         terms_for: TermsFor,
         resume: Callable[[], None],
+        hang_up: Callable[[], None],
     ) -> None:
         self.session = session
         #: what the handshake is to be made with, once STARTTLS was accepted
         self.context: ssl.SSLContext | None = None
-        self._storing = Storing(desk, client, session, resume)
+        self._storing = Storing(desk, client, session, resume, hang_up)
         self._desk = desk
         self._client = client
         self._terms_for = terms_for
@@ -259,8 +260,9 @@ class Dialogue:
     def _on_mail(self, event: MailGiven) -> None:
         desk, view = self._desk, self._view
         view.transaction = None
-        if not desk.budget.has_room():
-            self.session.refuse(OVER_LIMIT)
+        refusal = desk.fullness()
+        if refusal is not None:
+            self.session.refuse(refusal)
             return
         if desk.policy is None:
             self.session.accept()

@@ -8,7 +8,7 @@ from typing import Final
 from penstock.ingress.acceptance import Envelope, accepted, messages, unknown_tenant
 from penstock.ingress.client import Client
 from penstock.ingress.desk import Desk
-from penstock.mail.ports import SpoolError
+from penstock.mail.ports import SpoolError, SpoolUncertain
 from penstock.mail.records import MessageRecord, RejectionRecord
 from penstock.mail.reply import reply
 from penstock.smtp.server import ServerSession
@@ -17,17 +17,23 @@ _NOT_STORED: Final = reply(451, "4.3.0", "the message could not be stored; try a
 
 
 class Storing:
-    """``resume`` is called when the spool has answered: the session has gone on by then."""
+    """``resume`` is called when the spool has answered: the session has gone on by then. ``hang_up`` ends the connection without a reply."""
 
-    __slots__ = ("_client", "_desk", "_resume", "_session")
+    __slots__ = ("_client", "_desk", "_hang_up", "_resume", "_session")
 
     def __init__(
-        self, desk: Desk, client: Client, session: ServerSession, resume: Callable[[], None]
+        self,
+        desk: Desk,
+        client: Client,
+        session: ServerSession,
+        resume: Callable[[], None],
+        hang_up: Callable[[], None],
     ) -> None:
         self._desk = desk
         self._client = client
         self._session = session
         self._resume = resume
+        self._hang_up = hang_up
 
     def store(self, whole: Envelope) -> None:  # hot: throughput
         """Answer the message that the session has given, once it is stored, or is not."""
@@ -37,25 +43,29 @@ class Storing:
             self._session.refuse(refusal)
             return
         records = messages(whole, self._client.reception(), desk.ids, desk.clock.wall())
-        spool = desk.spool
         try:
-            stored = [(spool.append(record), record) for record in records]
-            spool.commit(lambda fault: self._stored(stored, fault))
-        except SpoolError:
-            self._session.refuse(_NOT_STORED)
+            desk.spool.store(records, lambda positions, fault: self._stored(records, positions, fault))
+        except SpoolError as fault:
+            self._answer(records, fault)
 
-    def _stored(self, stored: Sequence[tuple[int, MessageRecord]], fault: SpoolError | None) -> None:
+    def _stored(
+        self, records: Sequence[MessageRecord], positions: Sequence[int], fault: SpoolError | None
+    ) -> None:
         """The spool has, or has not. What it has is delivered even if the client is gone and cannot be told."""
         if fault is None:
-            self._desk.lane.submit(stored)
-        session = self._session
-        if not session.is_waiting:
-            return
+            self._desk.lane.submit(list(zip(positions, records, strict=True)))
+        if self._session.is_waiting:
+            self._answer(records, fault)
+            self._resume()
+
+    def _answer(self, records: Sequence[MessageRecord], fault: SpoolError | None) -> None:
         if fault is None:
-            session.accept(accepted([record for _, record in stored]))
+            self._session.accept(accepted(records))
+        elif isinstance(fault, SpoolUncertain):
+            # a refusal could be a lie, as an acceptance could: the client is told nothing, and asks again
+            self._hang_up()
         else:
-            session.refuse(_NOT_STORED)
-        self._resume()
+            self._session.refuse(_NOT_STORED)
 
     def note_refusals(self, tenant: str | None) -> int:
         """Write down what the session has refused since the last call, to somebody who sends for ``tenant``; how many."""

@@ -13,6 +13,7 @@ import msgspec
 
 from penstock.lane.delivery import Delivery
 from penstock.lane.encryption import Encryption
+from penstock.lane.fetching import Fetching
 from penstock.mail.configuration import PathConfig
 from penstock.mail.ids import SessionId
 from penstock.mail.records import Peer
@@ -70,8 +71,8 @@ class Refusal(msgspec.Struct, frozen=True):
 class Owner(Protocol):
     """What a connection asks of its lane."""
 
-    def pull(self, connection: LaneConnection) -> Delivery | None:
-        """A message for it; None if there is none, and it is idle from now on."""
+    def pull(self, connection: LaneConnection) -> Delivery | Fetching | None:
+        """A message for it, or one that is still to be fetched; None if there is none, and it is idle from now on."""
 
     def closing_began(self, connection: LaneConnection) -> None:
         """It was idle, and is being closed."""
@@ -114,6 +115,8 @@ class LaneConnection(asyncio.Protocol):
         self._timeouts = timeouts(path.config)
         self._transport: asyncio.Transport | None = None
         self._delivery: Delivery | None = None
+        #: the message that it waits for, idle towards the peer alone
+        self._fetching: Fetching | None = None
         self._deadline = 0.0
         self._unsent = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -148,6 +151,7 @@ class LaneConnection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         self._handle(self.session.lost(str(exc) if exc else "the peer closed the connection"))
+        self._stop_fetching()
         if self._encryption is not None:
             self._encryption.end()
         self._leave_idle()
@@ -194,14 +198,17 @@ class LaneConnection(asyncio.Protocol):
 
     def _pull(self) -> None:  # hot: throughput
         for _ in range(_PULLS_AT_ONCE):
-            if self._delivery is not None or not self.session.is_idle:
+            if self._delivery is not None or self._fetching is not None or not self.session.is_idle:
                 return
-            delivery = self._owner.pull(self)
-            if delivery is None:
+            pulled = self._owner.pull(self)
+            if isinstance(pulled, Fetching):
+                self._fetching = pulled
                 return
-            self._delivery = delivery
+            if pulled is None:
+                return
+            self._delivery = pulled
             self._send_next()
-        if self._delivery is None:
+        if self._delivery is None and self._fetching is None:
             # message after message that this peer cannot be given at all: the others have their turn
             self._loop.call_soon(self._pull_on)
 
@@ -209,6 +216,21 @@ class LaneConnection(asyncio.Protocol):
         if self._transport is not None:
             self.pull()
             self._owner.work_done()
+
+    def fetched(self, delivery: Delivery | None) -> None:
+        """The message that it waits for is here; None if there is nothing to deliver."""
+        self._fetching = None
+        if delivery is not None:
+            self._delivery = delivery
+            self._send_next()
+        self._pull()
+        self._flush()
+        self._owner.work_done()
+
+    def _stop_fetching(self) -> None:
+        if self._fetching is not None:
+            self._fetching.give_back()
+            self._fetching = None
 
     def _send_next(self) -> None:  # hot: throughput
         """Send what is left of the message; what the session finishes without the peer is recorded at once."""
@@ -306,10 +328,10 @@ class LaneConnection(asyncio.Protocol):
         if self._loop.time() < self._deadline:
             self._timer_at = self._deadline
             self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        elif self._fetching is not None or self._is_sending(transport):
+            self._set_deadline()
         elif self.session.stage is Stage.IDLE and self.is_introduced:
             self.leave()
-        elif self._is_sending(transport):
-            self._set_deadline()
         else:
             self._handle(self.session.late())
             self._owner.work_done()
@@ -323,8 +345,9 @@ class LaneConnection(asyncio.Protocol):
         return is_moving
 
     def leave(self) -> None:
-        """Say QUIT, if nothing is under way."""
+        """Say QUIT, if nothing is under way with the peer; a message that is still to come is another's."""
         if self.session.stage is Stage.IDLE:
+            self._stop_fetching()
             self._leave_idle()
             self.session.quit()
             self._flush()

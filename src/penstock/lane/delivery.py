@@ -52,6 +52,7 @@ class Delivery:
         "_attempts",
         "_batch",
         "_clock",
+        "_deferred",
         "_draw",
         "_due",
         "_last_deferral",
@@ -85,13 +86,14 @@ class Delivery:
         self._stored = stored
         self._rest: Sequence[int] = stored.waiting
         self._batch: Sequence[int] = ()
+        self._deferred: list[int] = []
         self._due: WallTime | None = None
         self._last_deferral: Reply | None = None
 
     def next_transmission(self) -> Transmission | None:  # hot: throughput
-        """The next transaction to make; None when every recipient has had one."""
+        """The next transaction to make; None when every recipient has had one, or while nothing may begin."""
         rest = self._rest
-        if not rest:
+        if not rest or self._scheduler.hold is not None:
             return None
         record = self._stored.record
         self._batch, self._rest = rest[:RECIPIENTS_PER_TRANSACTION], rest[RECIPIENTS_PER_TRANSACTION:]
@@ -123,6 +125,7 @@ class Delivery:
             item = outcome(result, batch[result.recipient])
             outcomes.append(item)
             if item.verdict is Verdict.DEFERRED:
+                self._deferred.append(item.recipient)
                 if self._last_deferral is None:
                     self._due = self._scheduler.retry_at(self.row, now, self._draw())
                 self._last_deferral = item.reply
@@ -159,13 +162,12 @@ class Delivery:
             scheduler.settled(self.path, self.row, now)
 
     def _give_up(self, now: WallTime) -> None:
-        waiting = self._spool.read(self._position).waiting
         record = ExpirationRecord(
             message=self._stored.record,
             time=now,
             attempts=self._attempts,
             site=self.path.site,
-            recipients=waiting,
+            recipients=(*self._deferred, *self._rest),
             reply=expired(f"the last reply was: {self._last_deferral}"),
         )
         self._spool.record_expiration(self._position, record)

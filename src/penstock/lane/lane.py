@@ -1,7 +1,8 @@
 """Carries out what the scheduler asks for: routes found, connections made, mail offered, failures and expiries recorded.
 
 The lane decides nothing about mail. Everything that happens ends in ``work_done``, which takes the scheduler's effects until there are none,
-and sets the one timer for the next instant at which something is due.
+and sets the one timer for the next instant at which something is due. While the spool cannot record outcomes, the scheduler is paused and no
+connection is begun; the spool says when that is over.
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ from typing import Final
 
 from penstock.lane.connection import LaneConnection
 from penstock.lane.delivery import Delivery
+from penstock.lane.fetching import AFTER_FAULT, Fetcher, Fetching
 from penstock.lane.opening import NoConnection, Opener
-from penstock.lane.undeliverable import record_expiration, record_failure
+from penstock.lane.slots import Slots
+from penstock.lane.undeliverable import Undeliverable
 from penstock.mail.configuration import PathConfig, QueueConfig
 from penstock.mail.duration import MonotonicTime, WallTime
 from penstock.mail.ids import IdSource
-from penstock.mail.ports import Clock, Draw, Spool, SpoolError
+from penstock.mail.ports import Clock, Draw, Spool
 from penstock.mail.queue_name import QueueName
-from penstock.mail.records import INTERNAL, MessageRecord
+from penstock.mail.records import INTERNAL, MessageRecord, QueuedMessage
 from penstock.mail.reply import reply
 from penstock.net.router import Router
 from penstock.net.tls import ClientContexts
-from penstock.queueing.effects import Connect, Effect, Expire, Offer, Resolve
+from penstock.queueing.effects import Connect, Effect, Offer
 from penstock.queueing.queues import Hop, Path
 from penstock.queueing.scheduler import Scheduler
 from penstock.routing.plan import Route, Unroutable
@@ -35,8 +38,6 @@ LOG = logging.getLogger(__name__)
 
 #: A loop's worth of effects; what is more waits for the others' turn.
 _EFFECTS_AT_ONCE: Final = 500
-#: Seconds until something is tried again that failed by a fault of ours.
-_AFTER_FAULT: Final = 60.0
 #: Seconds for what was cancelled to end.
 _LAST_WORDS: Final = 1.0
 
@@ -69,16 +70,16 @@ class Lane:
         self.route_hits = 0
         self.route_misses = 0
         self._spool = spool
+        self._fetcher = Fetcher(self.scheduler, spool, clock, draw)
+        self._undeliverable = Undeliverable(self.scheduler, spool, clock, self.work_done)
         self._router = router
         self._clock = clock
         self._draw = draw
         self._opener = Opener(self, router, clock, ids, ehlo_name, own_names, contexts)
-        self._connection_limit = connection_limit
+        self._slots = Slots(connection_limit, self._begin)
         self._loop = asyncio.get_running_loop()
         self._idle: dict[Path, list[LaneConnection]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._opening = 0
-        self._waiting: deque[Path] = deque()
         self._effects: deque[Effect] = deque()
         self._empty = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -87,6 +88,8 @@ class Lane:
         self._is_scheduled = False
         self._is_arming = False
         self._is_draining = False
+        spool.watch(self._watch)
+        self._watch()
 
     # -- mail in
 
@@ -96,6 +99,32 @@ class Lane:
         add = self.scheduler.add
         for position, record in stored:
             add(record.queue, position, record.size, created=record.created, now=now)
+        self.work_done()
+
+    def restore(self, messages: Sequence[QueuedMessage]) -> None:
+        """Take over messages from before the start: those that are overdue in the order in which they were due."""
+        now = self._clock.wall()
+        for message in sorted(messages, key=_was_due):
+            self.scheduler.add(
+                message.queue,
+                message.position,
+                message.size,
+                created=message.created,
+                now=now,
+                attempts=message.attempts,
+                due=message.due,
+            )
+        self.work_done()
+
+    def _watch(self) -> None:
+        """Pause or go on, as the spool can record outcomes."""
+        can_record, now = self._spool.can_record(), self._clock.wall()
+        if not can_record:
+            self.scheduler.pause("spool", "outcomes cannot be recorded", now)
+            self._slots.hold()
+        elif self.scheduler.hold is not None:
+            self.scheduler.resume(now)
+            self._slots.release()
         self.work_done()
 
     def reconfigure(
@@ -123,7 +152,7 @@ class Lane:
         """Do what the scheduler asks for, and see that it is called when something is due."""
         if self._is_working:
             return
-        if self.scheduler.has_effects or self._effects or self.scheduler.is_behind:
+        if self._effects or self.scheduler.is_busy:
             self._is_working = True
             try:
                 self._work()
@@ -134,19 +163,30 @@ class Lane:
             self._is_arming = True
             self._loop.call_soon(self._arm)
 
+    @property
+    def _has_work(self) -> bool:
+        scheduler = self.scheduler
+        return (
+            scheduler.has_effects
+            or bool(self._effects)
+            or scheduler.is_behind
+            or self._undeliverable.has_work
+        )
+
     def _work(self) -> None:
         scheduler, effects = self.scheduler, self._effects
         for _ in range(_EFFECTS_AT_ONCE):
             if scheduler.has_effects:
                 effects.extend(scheduler.take_effects())
-            if not effects:
-                if not scheduler.is_behind:
-                    return
-                if scheduler.tick(self._clock.wall()):
-                    break
-                continue
-            self._do(effects.popleft())
-        if (effects or scheduler.has_effects or scheduler.is_behind) and not self._is_scheduled:
+            if effects:
+                self._do(effects.popleft())
+            elif self._undeliverable.has_work:
+                self._undeliverable.take()
+            elif not scheduler.is_behind:
+                return
+            elif scheduler.tick(self._clock.wall()):
+                break
+        if self._has_work and not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._go_on)
 
@@ -158,13 +198,9 @@ class Lane:
         if isinstance(effect, Offer):
             self._offer(effect.path)
         elif isinstance(effect, Connect):
-            self._connect(effect.path)
-        elif isinstance(effect, Resolve):
-            self._resolve(effect.hop)
-        elif isinstance(effect, Expire):
-            record_expiration(self._spool, self.scheduler, effect, self._clock.wall())
+            self._slots.take(effect.path)
         else:
-            record_failure(self._spool, self.scheduler, effect, self._clock.wall())
+            self._resolve(effect.hop)
 
     def _arm(self) -> None:
         """Have the timer stand at the next instant at which something is due."""
@@ -189,6 +225,8 @@ class Lane:
     # -- routes
 
     def _resolve(self, hop: Hop) -> None:
+        if self._is_draining:
+            return  # nothing is begun any more, and nobody waits for it
         known = self._router.route_cached(hop.name, self._clock.monotonic())
         if known is not None:
             self.route_hits += 1
@@ -203,7 +241,7 @@ class Lane:
         except BaseException:
             now = self._clock.wall()
             fault = reply(451, "4.4.3", INTERNAL + "the route could not be found: internal error")
-            self.scheduler.route_failed(hop, fault, WallTime(now + _AFTER_FAULT), now, is_permanent=False)
+            self.scheduler.route_failed(hop, fault, WallTime(now + AFTER_FAULT), now, is_permanent=False)
             raise
         finally:
             self.work_done()
@@ -222,27 +260,23 @@ class Lane:
 
     # -- connections
 
-    def _connect(self, path: Path) -> None:
-        if self._is_draining:
-            return  # nothing is begun any more, and nobody counts
-        if len(self.connections) + self._opening >= self._connection_limit:
-            self._waiting.append(path)
-        else:
-            self._opening += 1
-            self._spawn(self._open(path), f"connect {path.site}")
+    def _begin(self, path: Path) -> None:
+        self._spawn(self._open(path), f"connect {path.site}")
 
     async def _open(self, path: Path) -> None:
         """Make a connection of ``path``, and let it pull."""
+        is_open = False
         try:
             try:
                 opened = await self._opener.open(path)
             except BaseException:
                 self.scheduler.connect_failed(path, "internal error", self._clock.wall(), self._draw())
                 raise
+            is_open = isinstance(opened, LaneConnection)
             self._opened(path, opened)
         finally:
-            self._opening -= 1
-            self._use_slot()
+            if not is_open:
+                self._slots.free()
             self.work_done()
 
     def _opened(self, path: Path, opened: LaneConnection | NoConnection) -> None:
@@ -267,8 +301,8 @@ class Lane:
             self.scheduler.idle_ended(path)
             connection.pull()
 
-    def pull(self, connection: LaneConnection) -> Delivery | None:  # hot: throughput
-        """A message for a connection of ours; None if there is none, and then it is idle."""
+    def pull(self, connection: LaneConnection) -> Delivery | Fetching | None:  # hot: throughput
+        """A message for a connection of ours, or one that it is to wait for; None if there is none, and then it is idle."""
         path = connection.path
         scheduler = self.scheduler
         is_current = connection.config is path.config or connection.config == path.config
@@ -276,16 +310,9 @@ class Lane:
             row = scheduler.pull(path, self._clock.wall())
             if row < 0:
                 break
-            try:
-                stored = self._spool.read(scheduler.rows.position[row])
-            except SpoolError:
-                LOG.exception("cannot read a message of %s; it will be tried again", path.name)
-                now = self._clock.wall()
-                scheduler.deferred(
-                    path, row, scheduler.retry_at(row, now, self._draw()) or WallTime(now + _AFTER_FAULT)
-                )
-                continue
-            return Delivery(scheduler, self._spool, self._clock, self._draw, path, row, stored)
+            pulled = self._fetcher.take(connection, path, row)
+            if pulled is not None:
+                return pulled
         scheduler.idle_began(path)
         if is_current and not self._is_draining:
             connection.is_idle = True
@@ -316,15 +343,7 @@ class Lane:
             self.scheduler.connection_closed(
                 connection.path, self._clock.wall(), was_closing=connection.is_closing
             )
-            self._use_slot()
-
-    def _use_slot(self) -> None:
-        if self._is_draining:
-            self._waiting.clear()
-        while self._waiting and len(self.connections) + self._opening < self._connection_limit:
-            path = self._waiting.popleft()
-            self._opening += 1
-            self._spawn(self._open(path), f"connect {path.site}")
+            self._slots.free()
 
     # -- tasks and the end
 
@@ -341,6 +360,8 @@ class Lane:
     async def stop(self, grace: float) -> None:
         """Begin nothing more; let messages that are on a connection end within ``grace`` seconds; then close everything."""
         self._is_draining = True
+        self._slots.close()
+        self._undeliverable.stop()
         for connection in tuple(self.connections):
             connection.leave()
         await self._wait_until_empty(grace)
@@ -361,3 +382,7 @@ class Lane:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._empty.wait()
+
+
+def _was_due(message: QueuedMessage) -> float:
+    return message.created if message.due is None else message.due

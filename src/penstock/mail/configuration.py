@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -215,6 +215,23 @@ class EventsConfig(msgspec.Struct, frozen=True):
     max_segment_duration: Seconds = Seconds(3600.0)
 
 
+class Reserve(msgspec.Struct, frozen=True):
+    """What is to be left free of a file system: a share of it (0 to 1), or so many octets; whichever is more."""
+
+    share: float = 0.0
+    octets: ByteCount = ByteCount(0)
+
+
+class SpoolConfig(msgspec.Struct, frozen=True):
+    """``[spool]``: what is kept free for the outcomes of stored mail, and when mail counts as stored.
+
+    ``fsync``: on stable storage; ``os``: in the operating system's memory, where a power cut finds it.
+    """
+
+    durability: Literal["fsync", "os"] = "fsync"
+    min_free_space: Reserve = Reserve(share=0.05)
+
+
 class QueueConfig(msgspec.Struct, frozen=True):
     """The retry schedule of a scheduled queue. ``max_retry_interval`` None caps nothing."""
 
@@ -282,6 +299,7 @@ class Configuration(msgspec.Struct, frozen=True):
     smtp_listeners: tuple[SmtpListenerConfig, ...]
     http_listeners: tuple[HttpListenerConfig, ...] = ()
     dns: DnsConfig = DnsConfig()
+    spool: SpoolConfig = SpoolConfig()
     events: EventsConfig = EventsConfig()
     queues: QueuesConfig = QueuesConfig()
     shaping: ShapingConfig = ShapingConfig()

@@ -168,7 +168,10 @@ class RateWindow:
 
 
 class EventLogCounts(msgspec.Struct):
-    """What the event log did since the start. ``waiting`` octets are not written yet; ``fault`` says why the disk does not take them."""
+    """What the event log did since the start. ``waiting`` octets are not written yet; ``fault`` says why the disk does not take them.
+
+    ``dropped``: events that could not be made. ``is_behind``: of some of what is stored events are still to be made, from the spool's log.
+    """
 
     lines: int = 0
     bytes: int = 0
@@ -179,6 +182,7 @@ class EventLogCounts(msgspec.Struct):
         default_factory=lambda: Histogram.of(0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
     )
     fault: str | None = None
+    is_behind: bool = False
 
 
 #: How sure a 250 is.
@@ -233,6 +237,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     mail: MailCounts
     tenants: Mapping[str | None, MailCounts]
     event_log: EventLogCounts
+    spool: SpoolCounts
     connections_in: int = 0
     connections_out: int = 0
     connections_in_total: int = 0
@@ -295,7 +300,7 @@ class PathStatus(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """The server at one instant, for people. ``tenants``, ``queues`` and ``paths`` are the largest few, largest first.
 
-    ``fault`` is why the server is not live, None when it is. ``spool_in_memory`` says that mail is lost when the process ends.
+    ``fault`` is why the server is not live, None when it is. ``spool`` says also how sure a 250 is.
     """
 
     version: str
@@ -304,7 +309,7 @@ class Status(msgspec.Struct, frozen=True):
     started: WallTime
     now: WallTime
     epoch: int
-    spool_in_memory: bool
+    spool: SpoolCounts
     mail: MailCounts
     rates: Rates
     event_log: EventLogCounts

@@ -1,6 +1,7 @@
 """What may concern a million messages and waits for no time: it is done in turns, a slice for each of those that have such work.
 
-That is: queues going to their hop's path, or to another; the mail of a hop or a path failing for good; paths taking up a new configuration.
+That is: queues going to their hop's path, or to another; the mail of a hop or a path failing for good, as far as there is room for its ends; paths
+being looked at, because of a new configuration or because all were held.
 """
 
 from __future__ import annotations
@@ -21,53 +22,76 @@ def _connects_otherwise(before: PathConfig, after: PathConfig) -> bool:
 
 
 class Backlog:
-    """Hops and paths with work left: a hop with a ``cursor`` or a ``doom``, a path with a ``doom``; and lists of paths to be configured."""
+    """What has work left: hops with a ``cursor``, hops and paths with a ``doom``, and the paths to be looked at.
 
-    __slots__ = ("_owners", "_places")
+    True while any of it can be done.
+    """
+
+    __slots__ = ("_doomed", "_moving", "_places", "_unseen")
 
     def __init__(self, places: Places) -> None:
         self._places = places
-        self._owners: deque[Hop | Path | list[Path]] = deque()
+        self._moving: deque[Hop] = deque()
+        self._doomed: deque[Hop | Path] = deque()
+        self._unseen: list[Path] = []
 
     def __bool__(self) -> bool:
-        return bool(self._owners)
+        if self._moving or self._unseen:
+            return True
+        return bool(self._doomed) and self._places.ends_room > 0
 
     def add(self, owner: Hop | Path) -> None:
         """A hop or a path has work, if it had none already."""
         if not owner.is_behind:
             owner.is_behind = True
-            self._owners.append(owner)
+            if owner.doom is None and isinstance(owner, Hop):
+                self._moving.append(owner)
+            else:
+                self._doomed.append(owner)
 
-    def configure(self, paths: list[Path], now: int, size: int) -> None:
-        """Configure these paths, in a list of our own from now on: up to ``size`` at once, the others in turns."""
-        self._configure(paths, now, size)
-        if paths:
-            self._owners.append(paths)
+    def look_at(self, paths: list[Path], now: int, size: int) -> None:
+        """Configure and serve these paths, which are all that there are: up to ``size`` at once, the others in turns."""
+        self._unseen = paths
+        self._look(now, size)
 
     def take_turn(self, now: int, size: int) -> int:
-        """Do up to ``size`` rows, queues or paths of the first, which then goes to the end if it is not done; how many, and one for the look."""
-        if not self._owners:
-            return 0
-        owner = self._owners.popleft()
-        if isinstance(owner, list):
-            done = self._configure(owner, now, size)
-            is_done = not owner
-        elif isinstance(owner, Path):
-            done = self._fail_path(owner, now, size)
-            is_done = owner.doom is None
-        else:
-            done = self._move(owner, now, size) if owner.doom is None else self._fail_hop(owner, now, size)
-            is_done = owner.doom is None and owner.cursor is None
-        if not is_done:
-            self._owners.append(owner)
-        elif not isinstance(owner, list):
-            owner.is_behind = False
-        return done + 1
+        """Do up to ``size`` rows, queues or paths of each kind of work, of the owner whose turn it is; how many, and one for each look."""
+        done = 0
+        if self._unseen:
+            done += self._look(now, size)
+        if self._moving:
+            done += 1 + self._move_first(now, size)
+        room = self._places.ends_room
+        if self._doomed and room:
+            done += 1 + self._fail_first(now, min(size, room))
+        return done
 
-    def _configure(self, paths: list[Path], now: int, size: int) -> int:
+    def _move_first(self, now: int, size: int) -> int:
+        hop = self._moving.popleft()
+        done = self._move(hop, now, size) if hop.doom is None else 0
+        self._again(hop, is_done=hop.doom is None and hop.cursor is None)
+        return done
+
+    def _fail_first(self, now: int, size: int) -> int:
+        owner = self._doomed.popleft()
+        if isinstance(owner, Path):
+            done = self._fail_path(owner, size)
+            self._again(owner, is_done=owner.doom is None)
+        else:
+            done = self._fail_hop(owner, size)
+            self._again(owner, is_done=owner.doom is None and owner.cursor is None)
+        return done
+
+    def _again(self, owner: Hop | Path, *, is_done: bool) -> None:
+        """To the end, if there is more to do."""
+        owner.is_behind = False
+        if not is_done:
+            self.add(owner)
+
+    def _look(self, now: int, size: int) -> int:
         places = self._places
-        due = paths[-size:]
-        del paths[-size:]
+        due = self._unseen[-size:]
+        del self._unseen[-size:]
         for path in due:
             if not path.is_dropped:
                 before, path.config = path.config, places.path_config(path.site)
@@ -84,7 +108,7 @@ class Backlog:
             self._places.move(queue, now)
         return done
 
-    def _fail_path(self, path: Path, now: int, size: int) -> int:
+    def _fail_path(self, path: Path, size: int) -> int:
         places, reply = self._places, path.doom
         assert reply is not None  # noqa: S101 -- it would not be here
         for done in range(size):
@@ -93,10 +117,10 @@ class Backlog:
                 path.doom = None
                 places.drop_if_unused(path)
                 return done
-            places.fail(places.queue_of(row), row, path.site, reply, now)
+            places.fail(places.queue_of(row), row, path.site, reply)
         return size
 
-    def _fail_hop(self, hop: Hop, now: int, size: int) -> int:
+    def _fail_hop(self, hop: Hop, size: int) -> int:
         places, reply = self._places, hop.doom
         assert reply is not None  # noqa: S101 -- it would not be here
         for done in range(size):
@@ -106,5 +130,5 @@ class Backlog:
                 return done
             row = queue.ready_rows.head
             places.calendar.remove(row)
-            places.fail(queue, row, places.take_out(queue, row), reply, now)
+            places.fail(queue, row, places.take_out(queue, row), reply)
         return size

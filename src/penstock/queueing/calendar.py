@@ -8,6 +8,8 @@ at most before it is due; what the calendar itself needs is one bucket for each 
 A bucket knows its earliest instant, so that ``next`` is exact without opening it. Where that row has been removed, a small bucket is looked
 through again; a large one may say an instant too early, never too late. Large buckets are opened ahead of their time, for their rows move in
 slices (``open``).
+
+Rows whose instant has come, and for which nothing can be done yet, are set ASIDE, in a bucket without a time.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ NOWHERE: Final = 0
 EXACT: Final = 1
 NEAR: Final = 2
 FAR: Final = 3
+ASIDE: Final = 4
 
-#: An instant's bucket is its instant without this many low bits, by level.
-_SHIFTS: Final = (0, 0, 16, 26)
+#: An instant's bucket is its instant without this many low bits, by level: all of them for those ASIDE.
+_SHIFTS: Final = (0, 0, 16, 26, 63)
 #: A bucket with more rows than this is opened ahead: its rows take milliseconds to move.
 _LARGE: Final = 500
 #: How far ahead, in microseconds, by level: room for a million rows among other work.
@@ -56,8 +59,8 @@ class Calendar:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         #: by level: buckets by key, and a heap of the keys. A bucket that has become empty stays until its key comes up
-        self._buckets: tuple[dict[int, Bucket], ...] = ({}, {}, {}, {})
-        self._keys: tuple[list[int], ...] = ([], [], [], [])
+        self._buckets: tuple[dict[int, Bucket], ...] = ({}, {}, {}, {}, {})
+        self._keys: tuple[list[int], ...] = ([], [], [], [], [])
         #: instants from here on go into FAR buckets; those before, from here on, into NEAR ones
         self._far_floor = 0
         self._near_floor = 0
@@ -111,6 +114,26 @@ class Calendar:
         rows.level[row] = NOWHERE
         if instant == bucket.earliest:
             bucket.is_exact = False
+
+    # -- aside
+
+    def set_aside(self, row: int) -> None:
+        """Keep ``row``, whose instant came and which is not in the calendar, until ``pop_aside``."""
+        self._enter(row, self._rows.wake[row], ASIDE)
+
+    @property
+    def has_aside(self) -> bool:
+        """Whether any row is set aside."""
+        return bool(self._keys[ASIDE]) and self._first(ASIDE) is not None
+
+    def pop_aside(self) -> int:
+        """Take out the row that was set aside first; NONE if there is none."""
+        bucket = self._first(ASIDE)
+        if bucket is None:
+            return NONE
+        row = bucket.head
+        self.remove(row)
+        return row
 
     # -- time
 

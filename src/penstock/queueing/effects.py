@@ -1,4 +1,8 @@
-"""What the scheduler asks the shell to do. Effects are collected while it works, and taken and carried out by the lane, in order."""
+"""What the scheduler asks the shell to do. Effects are collected while it works, and taken and carried out by the lane, in order.
+
+Ends are messages that end without a connection. They wait with the scheduler, a bounded number of them, until the lane takes them one by one, for
+they may have to be read from a disk first: nothing else waits for them.
+"""
 
 from __future__ import annotations
 
@@ -27,22 +31,25 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class Expire(msgspec.Struct, frozen=True):
-    """A message's time is over: record it. Its row is gone already."""
+    """A message's time is over: record it. It is queued until its end is told to be recorded."""
 
     queue: ScheduledQueue
+    row: int
     position: int
     attempts: int
     site: str
 
 
 class Fail(msgspec.Struct, frozen=True):
-    """A message can never be delivered: record it, with this reply. Its row is gone already."""
+    """A message can never be delivered: record it, with this reply. It is queued until its end is told to be recorded."""
 
     queue: ScheduledQueue
+    row: int
     position: int
     attempts: int
     site: str
     reply: Reply
 
 
-Effect = Resolve | Connect | Offer | Expire | Fail
+Effect = Resolve | Connect | Offer
+End = Expire | Fail

@@ -1,7 +1,9 @@
 """Where queued mail stands, and every move from one place to another; ``scheduler`` says when.
 
 A row is WAITING in its scheduled queue until it is due; then READY, in its queue's order: the queue is listed at its hop, and stands on a path as
-soon as the hop's route is known; then IN_FLIGHT with a connection, from where it ends, or is WAITING again with one attempt more.
+soon as the hop's route is known; then IN_FLIGHT with a connection, from where it ends, or is WAITING again with one attempt more. Without a
+connection it ends by way of ``ends``: ENDING until that is recorded. Ends that nobody has taken are limited in number; what has expired beyond
+waits aside, and what is doomed stays where it is.
 
 A row's instant is in the ``calendar``: its due time while it waits (never past its expiry), its expiry while it is ready. In flight it has none:
 the outcome comes first. Queues, hops and paths are made when mail needs them: a path is dropped when it has no ready mail, no connection and no
@@ -10,6 +12,7 @@ hold, a queue when it has been empty for ten minutes, a hop with its last queue.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -17,10 +20,10 @@ from penstock.mail.configuration import PathConfig, QueueConfig
 from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply
 from penstock.queueing.calendar import Calendar
-from penstock.queueing.effects import Expire, Fail, Resolve
+from penstock.queueing.effects import End, Expire, Fail, Resolve
 from penstock.queueing.instants import SECOND
 from penstock.queueing.queues import Hop, Path, ScheduledQueue
-from penstock.queueing.rows import IN_FLIGHT, NONE, READY, WAITING, Rows
+from penstock.queueing.rows import ENDING, IN_FLIGHT, NONE, READY, WAITING, Rows
 from penstock.queueing.supply import Supply
 from penstock.queueing.timers import Timers
 
@@ -35,9 +38,11 @@ class Places:
 
     __slots__ = (
         "_by_index",
+        "_ends_limit",
         "_free_indices",
         "_order",
         "calendar",
+        "ends",
         "epoch",
         "hops",
         "path_config",
@@ -55,6 +60,7 @@ class Places:
         queue_config: Callable[[QueueName], QueueConfig],
         path_config: Callable[[str], PathConfig],
         source: str,
+        ends_limit: int,
     ) -> None:
         self.queue_config = queue_config
         self.path_config = path_config
@@ -68,6 +74,9 @@ class Places:
         self.paths: dict[str, Path] = {}
         self.hops: dict[str, Hop] = {}
         self.queues: dict[QueueName, ScheduledQueue] = {}
+        #: what is over and has not been taken, in order
+        self.ends: deque[End] = deque()
+        self._ends_limit = ends_limit
         self._by_index: list[ScheduledQueue | None] = []
         self._free_indices: list[int] = []
         self._order = 0
@@ -222,17 +231,52 @@ class Places:
         self.drop_if_unused(path)
         return path.site
 
-    def expire(self, queue: ScheduledQueue, row: int, site: str, now: int) -> None:
-        """End a row that is in no place, because its time is over."""
-        rows = self.rows
-        self.supply.effects.append(Expire(queue, rows.position[row], rows.attempts[row], site))
-        self.forget(queue, row, now)
+    @property
+    def ends_room(self) -> int:
+        """How many more may end; none while all is held."""
+        return 0 if self.supply.hold is not None else max(0, self._ends_limit - len(self.ends))
 
-    def fail(self, queue: ScheduledQueue, row: int, site: str, reply: Reply, now: int) -> None:
-        """End a row that is in no place, because it can never be delivered."""
+    def expire(self, queue: ScheduledQueue, row: int, site: str) -> None:
+        """End a row that is in no place, because its time is over; or have it wait aside until there is room for that."""
         rows = self.rows
-        self.supply.effects.append(Fail(queue, rows.position[row], rows.attempts[row], site, reply))
-        self.forget(queue, row, now)
+        if self.ends_room:
+            self._end(queue, row, Expire(queue, row, rows.position[row], rows.attempts[row], site))
+            return
+        rows.state[row] = WAITING
+        queue.add_waiting(rows, row)
+        self.calendar.set_aside(row)
+
+    def expire_aside(self) -> bool:
+        """End a row that waited aside; whether there was one, and room for it."""
+        if not self.ends_room or (row := self.calendar.pop_aside()) == NONE:
+            return False
+        queue = self.queue_of(row)
+        queue.remove_waiting(self.rows, row)
+        self.expire(queue, row, self.last_site(queue))
+        return True
+
+    def last_site(self, queue: ScheduledQueue) -> str:
+        """The site that a queue's mail was last on the way to, "" if none is known."""
+        path = queue.hop.path
+        return path.site if path is not None else ""
+
+    def fail(self, queue: ScheduledQueue, row: int, site: str, reply: Reply) -> None:
+        """End a row that is in no place, because it can never be delivered. There is room."""
+        rows = self.rows
+        self._end(queue, row, Fail(queue, row, rows.position[row], rows.attempts[row], site, reply))
+
+    def _end(self, queue: ScheduledQueue, row: int, end: End) -> None:
+        self.rows.state[row] = ENDING
+        queue.in_flight += 1
+        self.ends.append(end)
+
+    def put_off(self, end: End, until: int) -> None:
+        """A row that is ENDING waits until then, past its expiry if need be, to end again."""
+        rows, queue, row = self.rows, end.queue, end.row
+        queue.in_flight -= 1
+        rows.state[row] = WAITING
+        queue.add_waiting(rows, row)
+        self.calendar.insert(row, until)
 
     def forget(self, queue: ScheduledQueue, row: int, now: int) -> None:  # hot: micro_queueing
         """End a row that is in no place."""

@@ -236,7 +236,10 @@ class Hop:
 
 
 class ScheduledQueue:
-    """The mail of one ``campaign:tenant@domain!routing_domain``. ``epoch`` is that of its configuration."""
+    """The mail of one ``campaign:tenant@domain!routing_domain``. ``epoch`` is that of its configuration.
+
+    ``in_flight`` counts what is with a connection, or over and about to be recorded.
+    """
 
     __slots__ = (
         "after",

@@ -23,6 +23,8 @@ WAITING: Final = 1
 READY: Final = 2
 #: With a connection; in no list.
 IN_FLIGHT: Final = 3
+#: Over, without a connection; in no list, until that is recorded.
+ENDING: Final = 4
 
 #: Rows that the columns grow by at a time.
 _PIECE: Final = 1024

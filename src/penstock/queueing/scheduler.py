@@ -9,6 +9,9 @@ another, fails because its domain or its path is dead for good, and comes due or
 
 A route is asked for again when it is no longer believed and there is new mail for it, or its path is dead. Mail that stands on a path stays there
 meanwhile, and also if no answer comes; it moves if the answer is another site, and fails if there can be none.
+
+While all is held (``pause``) no message begins or ends, none comes due, and no connection is asked for; what is overdue afterwards is done in slices.
+What is in flight ends as ever, and routes and holds go on.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from penstock.mail.duration import WallTime
 from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply
 from penstock.queueing.backlog import Backlog
-from penstock.queueing.effects import Effect
+from penstock.queueing.effects import Effect, End
 from penstock.queueing.instants import SECOND, instant_of, time_of
 from penstock.queueing.places import ATTEMPTS_LIMIT, Places
 from penstock.queueing.queues import Hold, Hop, Path, ScheduledQueue
@@ -33,6 +36,8 @@ from penstock.routing.plan import Route
 _TURN: Final = 64
 #: Expired rows that one pull steps over; those behind them are the next pull's.
 _EXPIRED_IN_A_PULL: Final = 16
+#: Messages that have ended and are not taken: what a lane records within some turns of the loop.
+ENDS_LIMIT: Final = 1000
 #: Queues of a dead path whose routes are asked for again at each attempt to connect.
 _REVIEWED: Final = 64
 
@@ -41,7 +46,7 @@ class Scheduler:
     """The mail of one lane.
 
     ``queue_config`` gives the configuration of a queue by its name, ``path_config`` that of a path by its site; both are asked once for each
-    queue or path, and again after ``reconfigure``.
+    queue or path, and again after ``reconfigure``. ``ends_limit`` bounds the ends that wait to be taken.
     """
 
     def __init__(
@@ -49,8 +54,10 @@ class Scheduler:
         queue_config: Callable[[QueueName], QueueConfig],
         path_config: Callable[[str], PathConfig],
         source: str = "unspecified",
+        *,
+        ends_limit: int = ENDS_LIMIT,
     ) -> None:
-        places = self._places = Places(queue_config, path_config, source)
+        places = self._places = Places(queue_config, path_config, source, ends_limit)
         self._supply = places.supply
         self._backlog = Backlog(places)
         self.source = source
@@ -77,6 +84,23 @@ class Scheduler:
         """Whether there is anything to be done."""
         return bool(self._supply.effects)
 
+    # -- all together
+
+    @property
+    def hold(self) -> Hold | None:
+        """What holds all mail; None for nothing."""
+        return self._supply.hold
+
+    def pause(self, gate: str, reason: str, now: WallTime) -> None:
+        """Hold everything, until ``resume``."""
+        hold = self._supply.hold
+        self._supply.hold = Hold(gate, reason, hold.since if hold is not None else instant_of(now), 0)
+
+    def resume(self, now: WallTime) -> None:
+        """Go on where it was paused; many paths, as ``tick`` comes to them."""
+        self._supply.hold = None
+        self._backlog.look_at(list(self.paths.values()), instant_of(now), _TURN)
+
     def reconfigure(
         self,
         queue_config: Callable[[QueueName], QueueConfig],
@@ -91,7 +115,7 @@ class Scheduler:
         places.queue_config = queue_config
         places.path_config = path_config
         places.epoch += 1
-        self._backlog.configure(list(self.paths.values()), instant_of(now), _TURN)
+        self._backlog.look_at(list(self.paths.values()), instant_of(now), _TURN)
 
     # -- mail in
 
@@ -106,7 +130,7 @@ class Scheduler:
         attempts: int = 0,
         due: WallTime | None = None,
     ) -> int:  # hot: micro_queueing
-        """Take a message that is stored at ``position``; its row. ``due`` None is at once."""
+        """Take a message that is stored at ``position``; its row. ``due`` None, or past, is at once; with its time over it only expires."""
         places, instant = self._places, instant_of(now)
         queue = places.queues.get(name)
         if queue is None:
@@ -118,6 +142,8 @@ class Scheduler:
         )
         if due is not None and instant_of(due) > instant:
             places.wait(queue, row, instant_of(due))
+        elif expires <= instant:
+            places.wait(queue, row, expires)
         else:
             places.make_ready(queue, row, instant)
         return row
@@ -197,7 +223,7 @@ class Scheduler:
 
     def pull(self, path: Path, now: WallTime) -> int:  # hot: micro_queueing
         """The next message of a path, now IN_FLIGHT: the one that became ready first. -1 if there is none for this connection."""
-        if path.connections - path.idle > path.config.connection_limit:
+        if path.connections - path.idle > path.config.connection_limit or self._supply.hold is not None:
             return -1
         places, instant = self._places, instant_of(now)
         for _ in range(_EXPIRED_IN_A_PULL):
@@ -209,7 +235,7 @@ class Scheduler:
                 queue.in_flight += 1
                 path.in_flight += 1
                 return row
-            places.expire(queue, row, path.site, instant)
+            places.expire(queue, row, path.site)
         return -1
 
     def put_back(self, path: Path, row: int, now: WallTime) -> None:
@@ -243,33 +269,72 @@ class Scheduler:
         rows.attempts[row] = min(rows.attempts[row] + 1, ATTEMPTS_LIMIT)
         self._places.wait(queue, row, instant_of(due))
 
+    # -- what ends without a connection
+
+    @property
+    def has_ends(self) -> bool:
+        """Whether ``take_end`` has one."""
+        return bool(self._places.ends) and self._supply.hold is None
+
+    def take_end(self) -> End | None:
+        """The next message to be recorded as over, to be told of by one of the following; None if there is none, or all is held."""
+        return self._places.ends.popleft() if self.has_ends else None
+
+    def end_recorded(self, end: End, now: WallTime) -> None:
+        """It is recorded: the message is gone."""
+        end.queue.in_flight -= 1
+        self._places.forget(end.queue, end.row, instant_of(now))
+
+    def end_put_back(self, end: End) -> None:
+        """Nothing was recorded, for that is not to be now: it is the next to be taken."""
+        self._places.ends.appendleft(end)
+
+    def end_put_off(self, end: End, until: WallTime) -> None:
+        """It cannot be recorded before ``until``: then what time or the route say of the message is asked again."""
+        self._places.put_off(end, instant_of(until))
+
     # -- time
 
     def next_wake(self) -> WallTime | None:
         """When ``tick`` is to be called next; None for not before something else happens. While it ``is_behind``, it is to be called at once."""
-        instant = self._places.calendar.next()
+        instant = self._places.calendar.next() if self._supply.hold is None else 0
         timer = self._places.next_timer()
         if timer and (not instant or timer < instant):
             instant = timer
         return time_of(instant) if instant else None
 
     @property
+    def is_busy(self) -> bool:  # hot: throughput
+        """Whether there may be anything to be done at once: a quick look at effects, ends, and whether it ``is_behind``."""
+        return bool(self._supply.effects or self._places.ends) or self.is_behind
+
+    @property
     def is_behind(self) -> bool:
         """Whether ``tick`` has work that waits for no time."""
-        return bool(self._backlog)
+        return bool(self._backlog) or (self._places.calendar.has_aside and self._places.ends_room > 0)
 
     def tick(self, now: WallTime, budget: int = 500) -> bool:
         """Do what time brings, for about ``budget`` rows; whether there is more to do at once."""
         instant = instant_of(now)
+        is_held = self._supply.hold is not None
         while budget > 0:
             done = (
-                self._backlog.take_turn(instant, _TURN) + self._wake_rows(instant) + self._wake_owner(instant)
+                self._backlog.take_turn(instant, _TURN)
+                + (0 if is_held else self._expire_aside() + self._wake_rows(instant))
+                + self._wake_owner(instant)
             )
             if not done:
                 return False
             budget -= done
-        due, timer = self._places.calendar.next(), self._places.next_timer()
-        return self.is_behind or 0 < due <= instant or 0 < timer <= instant
+        wake = self.next_wake()
+        return self.is_behind or (wake is not None and instant_of(wake) <= instant)
+
+    def _expire_aside(self) -> int:
+        """A turn for rows that wait aside; how many it were."""
+        done = 0
+        while done < _TURN and self._places.expire_aside():
+            done += 1
+        return done
 
     def _wake_rows(self, now: int) -> int:
         """A turn for rows whose instant has come, or is near; how many it were."""
@@ -282,13 +347,13 @@ class Scheduler:
             done += 1
             queue = places.queue_of(row)
             if rows.state[row] == READY:
-                places.expire(queue, row, places.take_out(queue, row), now)
+                places.expire(queue, row, places.take_out(queue, row))
                 continue
             queue.remove_waiting(rows, row)
             if rows.expires[row] > now:
                 places.make_ready(queue, row, now)
             else:
-                places.expire(queue, row, queue.hop.path.site if queue.hop.path is not None else "", now)
+                places.expire(queue, row, places.last_site(queue))
         return done
 
     def _wake_owner(self, now: int) -> int:

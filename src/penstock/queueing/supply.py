@@ -6,6 +6,8 @@ New ones are asked for up to what the path's configuration wants for so much mai
 After a failed attempt the path is held, for a second at first, twice as long each time, five minutes at most; then one attempt is made, for all. A
 connection lifts the hold, and others are asked for by need again. While connections of the path live, its site is not dead: when the last of
 them ends during a hold, the hold is cut to a second.
+
+Everything may be held at once (``Supply.hold``): then nothing is offered or asked for on any path, and whoever lifts the hold serves them all.
 """
 
 from __future__ import annotations
@@ -22,14 +24,18 @@ AnyTimers = Timers[ScheduledQueue | Hop | Path]
 class Supply:
     """Keeps the counts of every path's connections, and asks for more. Effects go to ``effects``; holds end by ``timers``."""
 
-    __slots__ = ("_timers", "effects")
+    __slots__ = ("_timers", "effects", "hold")
 
     def __init__(self, timers: AnyTimers) -> None:
         self._timers = timers
+        #: what holds everything, None for nothing
+        self.hold: Hold | None = None
         self.effects: list[Effect] = []
 
     def serve(self, path: Path, now: int) -> None:  # hot: micro_queueing
         """See that connections come to the mail that is ready."""
+        if self.hold is not None:
+            return
         if path.offered < path.idle:
             self._offer(path)
         limit = path.config.connection_limit
@@ -49,6 +55,8 @@ class Supply:
 
     def _offer(self, path: Path) -> None:  # hot: micro_queueing
         """Offer mail to idle connections, as far as there is mail and the limit lets so many work."""
+        if self.hold is not None:
+            return
         count = min(
             path.idle - path.offered,
             path.ready - path.offered,

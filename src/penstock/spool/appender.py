@@ -52,7 +52,7 @@ class Appender:
         segment_size: int,
     ) -> None:
         self._files = files
-        self._creation = Creation(files, clock, salt, segment_size)
+        self._creation = Creation(files, clock, shelf, salt, segment_size)
         self._syncer = syncer
         self._loop = loop
         self._clock = clock
@@ -209,8 +209,7 @@ class Appender:
         try:
             old.seal()
         except FileError as error:
-            self._creation.abandon(new.identity.number)
-            new.file.close()
+            self._creation.give_up(new)
             self._write_failed(error)
             raise
         self._shelf.resize(old.identity.number, old.size)
@@ -298,6 +297,8 @@ class Appender:
         for entry in entries:
             if entry.done is not None:
                 entry.done(None)
+            if entry.freed is not None:
+                self._owner.on_freed(entry.freed)
             records += entry.records
         self._owner.on_stored(records, self.synced)
 
@@ -412,8 +413,7 @@ class Appender:
 
     def _mend_failed(self, error: FileError, writer: SegmentWriter | None = None) -> None:
         if writer is not None:
-            self._creation.abandon(writer.identity.number)
-            writer.file.close()
+            self._creation.give_up(writer)
         self.fault = str(error)
         LOG.error("spool: %s; nothing can be written until that is mended", error)
         self._tell_lost(SpoolUncertain(self.fault))
@@ -438,12 +438,13 @@ class Appender:
         names, self._names_done = self._names_done, []
         self._has_new_names = False
         self._kept, rest = [], self._kept[len(repeated) :]
+        self._tell_lost(SpoolError(fault))  # of copies too: what was to be copied is where it was, before anything else is recorded of it
+        for entry in rest:
+            self._make_anew(entry)
+            self.append(entry, is_urgent=True)
         self._tell(repeated)
         for done in names:
             done()
-        self._tell_lost(SpoolError(fault))
-        for entry in rest:
-            self.append(entry, is_urgent=True)
         if self.fault is None:
             self._owner.on_fault(None)
             self._go_on()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 from zlib import crc32
 
-from penstock.mail.ports import LogPosition, SpoolError
+from penstock.mail.ports import SpoolError
 from penstock.spool.appender import Appender
 from penstock.spool.codec import Body
 from penstock.spool.files import File, FileError, Files
@@ -39,8 +39,8 @@ class Bodies:
         self.prefix = ""
         #: by segment and offset
         self.names: dict[tuple[int, int], str] = {}
-        #: what nobody needs any more, and the position up to which the log must be on stable storage before it may go
-        self._doomed: deque[tuple[LogPosition, str]] = deque()
+        #: what nobody needs any more
+        self._doomed: deque[str] = deque()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -81,18 +81,14 @@ class Bodies:
         if name is not None:
             self.names[new] = name
 
-    def release(self, frame: tuple[int, int], position: LogPosition) -> None:
-        """No live message needs what a frame names; it goes when the log up to a position, and so the outcomes, is on stable storage."""
-        name = self.names.pop(frame, None)
-        if name is not None:
-            self._doomed.append((position, name))
+    def free(self, name: str) -> None:
+        """No live message needs a file, and that is on stable storage."""
+        self._doomed.append(name)
 
-    def remove_until(self, position: LogPosition) -> None:
-        """The log up to here is on stable storage: remove what may go, some of it."""
-        for _ in range(_REMOVED_AT_ONCE):
-            if not self._doomed or self._doomed[0][0] > position:
-                return
-            self.discard(self._doomed.popleft()[1])
+    def remove_some(self) -> None:
+        """Remove what may go, some of it."""
+        for _ in range(min(len(self._doomed), _REMOVED_AT_ONCE)):
+            self.discard(self._doomed.popleft())
 
     def discard(self, name: str) -> None:
         """Remove a file that no record names, or none that counts. If that fails the next start does it."""

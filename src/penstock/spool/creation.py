@@ -13,6 +13,7 @@ from penstock.spool.frame import SEGMENT_HEADER_SIZE, Identity
 from penstock.spool.meaning import Abandoned
 from penstock.spool.names import segment_path
 from penstock.spool.segment import SegmentWriter
+from penstock.spool.shelf import Shelf, Shelved
 
 #: Where there is no room for a segment of the usual size, one of this size may do: outcomes are small.
 _SMALL_SEGMENT: Final = 1024 * 1024
@@ -22,9 +23,12 @@ _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 class Creation:
     """Creates segments. ``abandoned`` is what the next one has to say about others, until that is on stable storage."""
 
-    def __init__(self, files: Files, clock: Clock, salt: Callable[[], int], segment_size: int) -> None:
+    def __init__(
+        self, files: Files, clock: Clock, shelf: Shelf, salt: Callable[[], int], segment_size: int
+    ) -> None:
         self._files = files
         self._clock = clock
+        self._shelf = shelf
         self._salt = salt
         self._segment_size = segment_size
         self._number = 0
@@ -50,9 +54,7 @@ class Creation:
         try:
             return SegmentWriter.create(self._files, identity, self._clock.wall(), size)
         except FileError:
-            if self._may_be_left(segment_path(identity)):
-                self.abandon(identity.number)
-            else:
+            if not self._take_away(identity):
                 self._number -= 1
             raise
 
@@ -60,15 +62,24 @@ class Creation:
         """Frames of a segment count only up to ``end``: say so in the next one."""
         self.abandoned.append(Abandoned(number, end))
 
+    def give_up(self, writer: SegmentWriter) -> None:
+        """A new segment will not be used: nothing in it counts, and its file goes."""
+        writer.file.close()
+        self._take_away(writer.identity)
+
     def tell(self, writer: SegmentWriter) -> None:
         """Begin a segment with what it has to say, twice: a sector of it may be damaged some day."""
         for abandoned in (*self.abandoned, *self.abandoned):
             writer.append(encode_abandon(abandoned))
 
-    def _may_be_left(self, path: str) -> bool:
-        """Take away a segment whose creation failed; whether it may be there at the next start all the same."""
+    def _take_away(self, identity: Identity) -> bool:
+        """Abandon a segment that will not be used, and remove its file, now or when its turn comes. False if there is none."""
+        path = segment_path(identity)
         try:
             self._files.remove(path)
         except FileError as error:
-            return error.errno != errno.ENOENT
+            if error.errno == errno.ENOENT:
+                return False
+            self._shelf.add(Shelved(identity, path, 0, SEGMENT_HEADER_SIZE))
+        self.abandon(identity.number)
         return True

@@ -120,12 +120,13 @@ class FrameHeader(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A frame that was read whole and found right."""
+    """A frame that was read whole and found right. ``synced`` as in its header."""
 
     offset: int
     type: int
     version: int
     payload: bytes
+    synced: int = 0
 
 
 def frame_size(length: int) -> int:

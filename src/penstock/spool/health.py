@@ -11,8 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
+from penstock.mail.configuration import Reserve
 from penstock.mail.duration import MonotonicTime
 from penstock.mail.ports import Clock
 from penstock.spool.files import FileError, Files
@@ -27,13 +26,6 @@ _MEMORY: Final = 600.0
 _HYSTERESIS: Final = 1.1
 #: Inodes that are kept in reserve: segments and body files need few.
 _INODE_RESERVE: Final = 64
-
-
-class Reserve(msgspec.Struct, frozen=True):
-    """What is kept free: a share of the file system, and octets; whichever is more."""
-
-    share: float = 0.05
-    octets: int = 0
 
 
 class Health:

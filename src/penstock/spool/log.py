@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import msgspec
 
+from penstock.mail.configuration import Reserve
 from penstock.mail.duration import Seconds
 from penstock.mail.ids import IdSource
 from penstock.mail.ports import (
@@ -62,7 +63,7 @@ from penstock.spool.codec import (
 from penstock.spool.entry import Entry
 from penstock.spool.files import FileError, Files
 from penstock.spool.frame import Damaged, NewerFormat, Place
-from penstock.spool.health import Health, Reserve
+from penstock.spool.health import Health
 from penstock.spool.history import History
 from penstock.spool.loop import Handle, Loop
 from penstock.spool.queued import Queued
@@ -90,7 +91,7 @@ class SpoolOptions(msgspec.Struct, frozen=True):
     """How a spool is run. ``memory``: octets of messages that are kept in memory; ``segment_size`` and ``reserve`` as their modules say."""
 
     durability: Durability = "fsync"
-    reserve: Reserve = Reserve()
+    reserve: Reserve = Reserve(share=0.05)
     memory: int = 256 * 1024 * 1024
     segment_size: int = SEGMENT_SIZE
 
@@ -269,19 +270,20 @@ class SpoolLog:
         payload = encode(record, place)
         change = payload.meaning.change
         assert change is not None  # noqa: S101 -- each of these frames makes one
-        self._appender.append(Entry(payload, (record,), None, place, encode), is_urgent=False)
+        entry = Entry(payload, (record,), None, place, encode)
+        self._appender.append(entry, is_urgent=False)
         queued.change(row, payload.meaning.kind, change)
         if queued.waiting[row]:
             # it will be needed again after its retry interval, not before
             self._recent.drop(row)
         else:
-            self._settled(row, place)
+            self._settled(row, place, entry)
 
-    def _settled(self, row: int, place: Place) -> None:  # hot: throughput
+    def _settled(self, row: int, place: Place, entry: Entry) -> None:  # hot: throughput
         self._recent.drop(row)
         names = self._bodies.names
         if names and place[:2] in names and not self._queued.has_live(place.segment, place.offset):
-            self._bodies.release(place[:2], self._appender.position)
+            entry.freed = names.pop(place[:2])
         self._queued.free(row)
 
     def note(self, record: NoteRecord) -> None:
@@ -458,11 +460,15 @@ class SpoolLog:
     def on_stored(self, records: Sequence[SpoolRecord], position: LogPosition) -> None:  # hot: throughput
         """See ``appender.Owner``."""
         self._on_stored(records, position)
-        if self._bodies.names or self._bodies.has_doomed:
-            self._bodies.remove_until(position)
+        if self._bodies.has_doomed:
+            self._bodies.remove_some()
         self._reclaim.consider()
         if self._quiet is not None and self._appender.is_quiet and not self._writing:
             self._quiet.set()
+
+    def on_freed(self, body: str) -> None:
+        """See ``entry.Owner``."""
+        self._bodies.free(body)
 
     def on_synced(self, seconds: Seconds) -> None:  # hot: throughput
         """See ``appender.Owner``."""

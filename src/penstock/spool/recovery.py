@@ -1,7 +1,8 @@
 """What a spool holds when a process begins: every segment applied, in order, before anything is given out.
 
-Sealed segments give their index, others are synced, for what a killed process wrote may be with the system and not on the disk, and scanned.
-First it is found how far each segment counts: the newest word wins, since a segment that abandons others may itself be abandoned.
+All segments are synced, for what a killed process wrote may be with the system and not on the disk. Sealed ones give their index, if it is known that
+what it tells of got to the disk too; others are scanned. First it is found how far each segment counts: the newest word wins, since a
+segment that abandons others may itself be abandoned.
 Times are taken as they are; nothing here knows what time it is.
 
 Nothing is deleted, and nothing is written but copies of damaged records. Files that may go are listed.
@@ -18,7 +19,6 @@ import msgspec
 from penstock.spool.decoding import Abandon, decode
 from penstock.spool.files import File, Files
 from penstock.spool.frame import (
-    FOOTER_SIZE,
     FORMAT,
     OFFSET_LIMIT,
     SEGMENT_HEADER_SIZE,
@@ -26,7 +26,6 @@ from penstock.spool.frame import (
     FrameType,
     Identity,
     NewerFormat,
-    parse_footer,
     parse_segment_header,
 )
 from penstock.spool.index import Index
@@ -34,7 +33,7 @@ from penstock.spool.meaning import Abandoned
 from penstock.spool.names import BODIES, SEGMENTS, body_name, body_path, segment_identity, segment_path
 from penstock.spool.quarantine import Quarantined, save
 from penstock.spool.queued import Queued
-from penstock.spool.scan import Scan, scan_in_steps
+from penstock.spool.scan import Scan, scan, scan_in_steps
 from penstock.spool.segment import SegmentReader
 
 #: Messages, or later records, that are one step.
@@ -111,8 +110,8 @@ class Recovery:
     """
 
     __slots__ = (
-        "_bodies", "_counts", "_files", "_foreign", "_found", "_last_number", "_limits", "_quarantined", "_queued",
-        "_segments", "_shift", "_unfinished",
+        "_bodies", "_counts", "_files", "_first_unsure", "_foreign", "_found", "_last_number", "_limits", "_quarantined",
+        "_queued", "_segments", "_shift", "_unfinished",
     )  # fmt: skip
 
     def __init__(self, files: Files, queued: Queued, shift: Callable[[int], float] = _no_shift) -> None:
@@ -128,14 +127,19 @@ class Recovery:
         self._unfinished: list[str] = []
         self._foreign: list[str] = []
         self._last_number = 0
+        #: the oldest segment of which no newer one says that all of it was on stable storage
+        self._first_unsure = 0
 
     def find(self) -> int:
-        """Find the segments, how far each counts, and the number for a new one. What is not sealed is synced. NewerFormat, FileError."""
+        """Find the segments, how far each counts, and the number for a new one. What counts is synced. NewerFormat, FileError."""
         self._found = self._find()
+        is_sure = False
         for identity, path in reversed(self._found):
-            self._find_abandoned(identity, path)
+            if not is_sure:
+                self._first_unsure = identity.number
+            is_sure = self._look_at(identity, path, is_sure=is_sure) or is_sure
         for identity, path in self._found:
-            self._sync_unsealed(identity, path)
+            self._sync(identity, path)
         self._files.sync_folder(SEGMENTS)
         return self._last_number + 1
 
@@ -144,32 +148,44 @@ class Recovery:
         """The lowest number of a segment, 0 if there is none."""
         return self._found[0][0].number if self._found else 0
 
-    def _sync_unsealed(self, identity: Identity, path: str) -> None:
-        """What a killed process wrote may be with the system and not on the disk."""
+    def _is_sure(self, number: int) -> bool:
+        """Whether a newer segment says that all of this one was on stable storage."""
+        return number < self._first_unsure
+
+    def _sync(self, identity: Identity, path: str) -> None:
+        """What a killed process wrote may be with the system and not on the disk, sealed or not."""
         if self._limit(identity.number) <= SEGMENT_HEADER_SIZE:
             return
         file = self._files.open(path, writable=True)
         try:
-            at = file.size() - FOOTER_SIZE
-            if at < SEGMENT_HEADER_SIZE or parse_footer(file.read(FOOTER_SIZE, at), identity, at) is None:
-                file.sync()
+            file.sync()
         finally:
             file.close()
 
     def remove_unfinished(self) -> None:
-        """Before a new segment: the newest may be one whose creation did not come to an end. FileError."""
-        if not self._found:
-            return
-        identity, path = self._found[-1]
+        """Before a new segment: the newest may be some whose creation did not come to an end. FileError."""
+        unfinished = [
+            (identity, path)
+            for identity, path in self._found
+            if not self._is_sure(identity.number) and self._is_unfinished(identity, path)
+        ]
+        for item in unfinished:
+            self._files.remove(item[1])
+            self._found.remove(item)
+        if unfinished:
+            self._files.sync_folder(SEGMENTS)
+
+    def _is_unfinished(self, identity: Identity, path: str) -> bool:
+        if self._limit(identity.number) <= SEGMENT_HEADER_SIZE:
+            return False
         file = self._files.open(path)
         try:
-            if self._has_header(file, path) or SegmentReader(file, identity, path).has_frames():
-                return
+            return not (
+                self._has_header(file, path)
+                or scan(file, identity, path, min(file.size(), self._limit(identity.number))).has_frames
+            )
         finally:
             file.close()
-        self._files.remove(path)
-        self._files.sync_folder(SEGMENTS)
-        self._found.pop()
 
     @staticmethod
     def _has_header(file: File, path: str) -> bool:
@@ -179,9 +195,8 @@ class Recovery:
 
     def steps(self) -> Iterator[None]:
         """Apply everything, in order. NewerFormat, FileError."""
-        newest = self._found[-1][0] if self._found else None
         for identity, path in self._found:
-            yield from self._take(identity, path, is_newest=identity == newest)
+            yield from self._take(identity, path)
             yield
 
     def result(self) -> Recovered:
@@ -242,27 +257,35 @@ class Recovery:
     def _limit(self, number: int) -> int:
         return self._limits.get(number, OFFSET_LIMIT)
 
-    def _find_abandoned(self, identity: Identity, path: str) -> None:
-        """Take note of what a segment says about older ones, at its beginning, as far as it counts itself."""
+    def _look_at(self, identity: Identity, path: str, *, is_sure: bool) -> bool:
+        """Take note of what a segment says about older ones, at its beginning, as far as it counts itself.
+
+        Whether it says that they were on stable storage, which a frame does that was written when some of its own segment was. That is asked
+        only if it is not ``is_sure`` already.
+        """
+        is_beginning = True
         file = self._files.open(path)
         try:
             for frame in SegmentReader(file, identity, path).frames():
-                if frame.type != FrameType.ABANDON or frame.offset >= self._limit(identity.number):
-                    return
-                decoded = decode(frame)
+                is_beginning = is_beginning and frame.type == FrameType.ABANDON
+                is_sure = is_sure or frame.synced > 0
+                if frame.offset >= self._limit(identity.number) or (is_sure and not is_beginning):
+                    return is_sure
+                decoded = decode(frame) if is_beginning else None
                 if isinstance(decoded, Abandon) and decoded.abandoned.segment < identity.number:
                     self._abandon(decoded.abandoned)
         except Damaged:
-            return  # found again, and reported, when the segment is scanned
+            pass  # found again, and reported, when the segment is scanned
         finally:
             file.close()
+        return is_sure
 
     def _abandon(self, abandoned: Abandoned) -> None:
         number, offset = abandoned
         self._limits[number] = min(offset, self._limit(number))
         self._last_number = max(self._last_number, number)
 
-    def _take(self, identity: Identity, path: str, *, is_newest: bool) -> Iterator[None]:
+    def _take(self, identity: Identity, path: str) -> Iterator[None]:
         """Apply a segment."""
         limit = self._limit(identity.number)
         abandoned_at = self._limits.get(identity.number)
@@ -274,14 +297,15 @@ class Recovery:
         file = self._files.open(path, writable=True)
         try:
             size = file.size()
-            sealed = yield from SegmentReader(file, identity, path).index_in_steps(limit)
+            is_sure = self._is_sure(identity.number)
+            sealed = yield from SegmentReader(file, identity, path).index_in_steps(limit, is_sure=is_sure)
             if sealed is not None:
                 index, end = sealed
                 self._segments.append(RecoveredSegment(identity, path, size, end, 0, abandoned_at, None))
                 yield from self._apply(index)
                 return
             scanned = yield from scan_in_steps(file, identity, path, min(size, limit))
-            if self._is_empty(file, path, scanned, is_newest=is_newest):
+            if self._is_empty(file, path, scanned, is_sure=is_sure):
                 return
             self._report(file, identity, path, scanned)
             torn = 0 if abandoned_at is not None else scanned.torn
@@ -292,8 +316,8 @@ class Recovery:
         finally:
             file.close()
 
-    def _is_empty(self, file: File, path: str, scanned: Scan, *, is_newest: bool) -> bool:
-        """Whether a segment has neither header nor frames. The newest is one that was being created."""
+    def _is_empty(self, file: File, path: str, scanned: Scan, *, is_sure: bool) -> bool:
+        """Whether a segment has neither header nor frames. If no newer one says otherwise it was being created."""
         try:
             header = parse_segment_header(file.read(SEGMENT_HEADER_SIZE, 0))
             if segment_path(header.identity) == path:
@@ -301,11 +325,12 @@ class Recovery:
             fault = "the file begins with the header of another segment"
         except Damaged as damage:
             fault = str(damage)
-        if scanned.end > SEGMENT_HEADER_SIZE:
+        if scanned.has_frames:
             reason = f"{fault}; its frames can be read"
-            self._quarantined.append(Quarantined(reason, path, 0, SEGMENT_HEADER_SIZE, was_stored=True))
+            was_stored = scanned.synced > 0
+            self._quarantined.append(Quarantined(reason, path, 0, SEGMENT_HEADER_SIZE, was_stored))
             return False
-        if is_newest:
+        if not is_sure:
             self._unfinished.append(path)
         else:
             self._quarantine_file(path, f"{fault}, and it has no frames that can be read")

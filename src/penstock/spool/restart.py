@@ -69,7 +69,7 @@ class Restart:
         try:
             file = self._files.open(segment.path, writable=True)
             try:
-                return write_seal(file, segment.index, segment.identity, segment.end)
+                return write_seal(file, segment.index, segment.identity, segment.end, segment.end)
             finally:
                 file.close()
         except FileError as error:

@@ -54,12 +54,21 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 class Scan(msgspec.Struct, frozen=True):
-    """A scanned segment. ``end`` is behind its last whole frame; ``torn`` counts the octets behind it up to the last that is not zero."""
+    """A scanned segment. ``end`` is behind its last whole frame; ``torn`` counts the octets behind it up to the last that is not zero.
+
+    ``synced`` is the most that any of its frames says was on stable storage.
+    """
 
     index: Index
     damages: tuple[Damage, ...]
     end: int
     torn: int
+    synced: int
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether there is one that is whole."""
+        return self.end > SEGMENT_HEADER_SIZE
 
 
 class _Window:
@@ -157,7 +166,7 @@ class _Scanner:
             [Damage(start, end - start, reason, start < self._synced) for start, end, reason in self._damages]
         )
         last = yield from window.last_octet(self._end)
-        return Scan(self._index, damages, self._end, last - self._end)
+        return Scan(self._index, damages, self._end, last - self._end, self._synced)
 
     def _take(self, offset: int, head: FrameHeader) -> None:
         """A frame whose header is right."""

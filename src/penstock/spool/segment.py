@@ -160,15 +160,16 @@ class SegmentWriter:
         """
         self.flush()
         self._failed = True
-        self.size = write_seal(self.file, self.index, self.identity, self.end)
+        self.size = write_seal(self.file, self.index, self.identity, self.end, self.synced)
 
 
-def write_seal(file: File, index: Index, identity: Identity, offset: int) -> int:
+def write_seal(file: File, index: Index, identity: Identity, offset: int, synced: int) -> int:
     """Write the index and the footer at ``offset``, the end of the last frame, and cut the file behind them; its size. FileError.
 
-    Nothing of it needs to be synced for its own sake: without it, or with half of it, the segment is scanned.
+    All before ``synced`` is on stable storage. Nothing of it needs to be synced for its own sake: without it, or with half of it, the
+    segment is scanned; also if the frames may have been lost that it tells of.
     """
-    buffers = write_frame(identity, offset, (FrameType.SEAL, VERSION), [index.to_bytes()], offset)
+    buffers = write_frame(identity, offset, (FrameType.SEAL, VERSION), [index.to_bytes()], synced)
     end = offset + sum(map(len, buffers))
     buffers.append(footer(identity, end, offset))
     file.write(buffers, offset)
@@ -191,7 +192,7 @@ class SegmentReader:
         head = parse_frame_header(self.file.read(FRAME_HEADER_SIZE, offset), self.identity, offset)
         payload = self.file.read(head.length, offset + FRAME_HEADER_SIZE)
         check_payload(head, payload)
-        return Frame(offset, head.type, head.version, payload)
+        return Frame(offset, head.type, head.version, payload, head.synced)
 
     def frames(self, offset: int = SEGMENT_HEADER_SIZE) -> Iterator[Frame]:
         """The frames from ``offset`` on, up to the first that is not there or not whole. NewerFormat, FileError."""
@@ -205,14 +206,6 @@ class SegmentReader:
             if is_known(frame.type, frame.version, self.path):
                 yield frame
             offset += frame_size(len(frame.payload))
-
-    def has_frames(self) -> bool:
-        """Whether a frame that is right is where the first one belongs. FileError."""
-        try:
-            self.frame(SEGMENT_HEADER_SIZE)
-        except Damaged:
-            return False
-        return True
 
     def transaction(self, offset: int) -> Transaction:
         """The messages of the frame at ``offset``; Damaged if there are none."""
@@ -233,8 +226,12 @@ class SegmentReader:
                 found: tuple[Index, int] | None = end.value
                 return found
 
-    def index_in_steps(self, limit: int = OFFSET_LIMIT) -> Generator[None, None, tuple[Index, int] | None]:
+    def index_in_steps(
+        self, limit: int = OFFSET_LIMIT, *, is_sure: bool = True
+    ) -> Generator[None, None, tuple[Index, int] | None]:
         """The index of a sealed segment, and where its frames end; None if it has none that is whole, or frames behind ``limit``.
+
+        If it is not ``is_sure`` that what it tells of is on stable storage, it must say so itself.
 
         In small steps; reads nothing else of the segment. NewerFormat, FileError.
         """
@@ -247,6 +244,8 @@ class SegmentReader:
         try:
             frame = self.frame(seal)
             if frame.type != FrameType.SEAL or not is_known(frame.type, frame.version, self.path):
+                return None
+            if not is_sure and frame.synced < seal:
                 return None
             yield
             index = yield from parse_index_in_steps(frame.payload, self.identity.number)

@@ -33,8 +33,8 @@ def _until(hold: Hold | None) -> WallTime | None:
 
 def _queue(scheduler: Scheduler, queue: ScheduledQueue) -> QueueStatus:
     path = queue.hop.path
-    hold = queue.hop.hold or (path.hold if path is not None else None)
-    if hold is not None and queue.ready:
+    hold = scheduler.hold or queue.hop.hold or (path.hold if path is not None else None)
+    if hold is not None and (queue.ready or hold is scheduler.hold):
         return QueueStatus(
             str(queue.name), len(queue), None, f"{hold.gate}: {hold.reason}"[:300], _until(hold)
         )
@@ -46,8 +46,8 @@ def _queue(scheduler: Scheduler, queue: ScheduledQueue) -> QueueStatus:
     return QueueStatus(str(queue.name), len(queue))
 
 
-def _path(path: Path) -> PathStatus:
-    hold = path.hold
+def _path(scheduler: Scheduler, path: Path) -> PathStatus:
+    hold = scheduler.hold or path.hold
     return PathStatus(
         f"{path.source}->{path.site}",
         path.ready,
@@ -75,6 +75,7 @@ def snapshot(worker: Worker) -> Snapshot:
         mail=tally.total,
         tenants=tally.tenants,
         event_log=worker.event_log.counts,
+        spool=worker.spool.counts,
         connections_in=sum(len(listener) for listener in worker.listeners),
         connections_out=len(worker.lane.connections),
         connections_in_total=sum(listener.total for listener in worker.listeners),
@@ -114,7 +115,7 @@ def status(worker: Worker) -> Status:
         started=worker.started,
         now=worker.clock.wall(),
         epoch=worker.configuration.epoch,
-        spool_in_memory=True,
+        spool=worker.spool.counts,
         mail=tally.total,
         rates=worker.rates(),
         event_log=worker.event_log.counts,
@@ -133,5 +134,5 @@ def status(worker: Worker) -> Status:
         ),
         tenants=tuple(TenantStatus(tenant, counts) for tenant, counts in tenants),
         queues=tuple(_queue(scheduler, queue) for queue in queues if len(queue)),
-        paths=tuple(_path(path) for path in paths),
+        paths=tuple(_path(scheduler, path) for path in paths),
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import secrets
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +22,10 @@ from penstock.lane.lane import Lane
 from penstock.mail.configuration import Configuration, DnsConfig, PathConfig, QueueConfig
 from penstock.mail.duration import ByteCount, Seconds
 from penstock.mail.ids import IdSource
-from penstock.mail.ports import Clock
+from penstock.mail.ports import Clock, SpoolError
 from penstock.mail.problem import Problem
 from penstock.mail.queue_name import QueueName
+from penstock.mail.records import QueuedMessage
 from penstock.mail.status import PolicyCounts, Rates, RateWindow, Snapshot, Status
 from penstock.net.dns import DnsResolver
 from penstock.net.listening import endpoint_of
@@ -31,7 +34,9 @@ from penstock.net.static import StaticResolver
 from penstock.net.tls import ClientContexts, ServerContexts
 from penstock.policy import Policy, PolicyRunner
 from penstock.policy import dns as policy_dns
-from penstock.spool.memory import MemorySpool
+from penstock.spool.durable import DurableSpool
+from penstock.spool.files import FileError
+from penstock.spool.log import SpoolOptions
 from penstock.worker import memory, report
 from penstock.worker.journal import Journal
 
@@ -41,6 +46,10 @@ LOG = logging.getLogger(__name__)
 _DESCRIPTOR_RESERVE: Final = 64
 _DNS_SHARE: Final = 1 / 16
 _LAG_WINDOW: Final = 60
+#: Of the memory that mail may take, what recent messages may: the rest is for what is coming in.
+_RECENT_SHARE: Final = 0.5
+#: Seconds that outcomes have to be stored at the end, whatever else has taken its time.
+_LAST_SYNC: Final = 5.0
 #: Of the descriptors that connections share, those that delivery may use.
 _OUTBOUND_SHARE: Final = 0.5
 
@@ -72,9 +81,20 @@ class Worker:
             max_segment_duration=configuration.events.max_segment_duration,
         )
         self.journal = Journal(self.event_log, configuration.node.hostname, configuration.epoch)
-        self.spool = MemorySpool(self.journal.on_record)
-        self._router = self._new_router(configuration.dns)
         ids = IdSource(secrets.randbits(42))
+        self._durable = DurableSpool(
+            Path(configuration.node.data_dir) / "spool",
+            clock,
+            ids,
+            self.journal.on_stored,
+            SpoolOptions(
+                durability=configuration.spool.durability,
+                reserve=configuration.spool.min_free_space,
+                memory=int(self.memory_limit * _RECENT_SHARE),
+            ),
+        )
+        self.spool = self._durable.log
+        self._router = self._new_router(configuration.dns)
         connections = max(2, int(descriptors * (1 - _DNS_SHARE)) - _DESCRIPTOR_RESERVE)
         outbound = max(1, int(connections * _OUTBOUND_SHARE))
         self.lane = Lane(
@@ -114,6 +134,10 @@ class Worker:
         self._sample_at = 0.0
         self._sampler: asyncio.TimerHandle | None = None
         self._fault: str | None = "starting"
+        self._recovering: asyncio.Task[None] | None = None
+        self._restored_messages = 0
+        #: set when the server cannot go on
+        self.failed = asyncio.Event()
 
     def _new_router(self, dns: DnsConfig) -> Router:
         resolver = DnsResolver(dns.nameservers)
@@ -125,13 +149,40 @@ class Worker:
         )
 
     async def start(self) -> None:
-        """Accept mail and deliver it. OSError if the event log cannot be written."""
+        """Take the spool, and accept mail; what is in the spool follows meanwhile.
+
+        FileError, SpoolError if the spool cannot be had, OSError if the event log cannot be written.
+        """
         self.event_log.open()
+        self._durable.open()
         self._sample_at = self._loop.time()
         self._sample()
         for listener in self.listeners:
             await listener.start()
         self._fault = None
+        self._recovering = self._loop.create_task(self._recover(), name="recover the spool")
+
+    async def _recover(self) -> None:
+        """Read what was queued before the start, and make the events that are missing."""
+        try:
+            await self.spool.recover(self._restored)
+        except (FileError, SpoolError) as error:
+            # nothing of it is delivered, and nothing is removed: half a spool would be delivered twice
+            LOG.critical("the spool cannot be read, mail from before the start stays where it is: %s", error)
+            self._fault = f"the spool cannot be read: {error}"
+            self.failed.set()
+            return
+        LOG.info("recovered: %d messages from before the start are queued", self._restored_messages)
+        gc.collect()
+        # what is queued stays for long, and need not be looked through again and again
+        gc.freeze()
+        self.journal.start(self.spool)
+
+    def _restored(self, messages: Sequence[QueuedMessage]) -> None:
+        self._restored_messages += len(messages)
+        for message in messages:
+            self.journal.tally.restore(message.queue.tenant, message.recipients)
+        self.lane.restore(messages)
 
     def _sample(self) -> None:
         """Once a second: how late the loop is, and the counts for the rates."""
@@ -178,6 +229,7 @@ class Worker:
                 ("node.workers", old.node.workers, new.node.workers),
                 ("node.memory_limit", old.node.memory_limit, new.node.memory_limit),
                 ("listener.http", old.http_listeners, new.http_listeners),
+                ("spool.durability", old.spool.durability, new.spool.durability),
                 ("events", old.events, new.events),
             )
             if before != after
@@ -211,6 +263,7 @@ class Worker:
             await retired.close()
         if old.node.tls_ca_file != new.node.tls_ca_file:
             self.lane.use_contexts(ClientContexts(new.node.tls_ca_file, self.clock))
+        self.spool.use_reserve(new.spool.min_free_space)
         self.lane.reconfigure(_own_names(new), _queue_config(new), _path_config(new))
 
     # -- the end
@@ -227,8 +280,14 @@ class Worker:
         await self._router.close()
         if self._sampler is not None:
             self._sampler.cancel()
-        self.journal.close()
-        return len(self.spool)
+        if self._recovering is not None:
+            self._recovering.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._recovering
+        left = len(self.spool)
+        await self._durable.close(Seconds(max(_LAST_SYNC, deadline - self._loop.time())))
+        await self.journal.close()
+        return left
 
 
 def _own_names(configuration: Configuration) -> set[str]:

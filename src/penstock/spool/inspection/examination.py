@@ -163,7 +163,7 @@ class _Examiner:
             self._tell(findings.damaged_frame(path, damage, kind, self._copy_of(identity, damage.offset)))
         if segment.abandoned_at is not None:
             return
-        if not is_newest and _was_sealed(file, identity, segment.end):
+        if _was_sealed(file, identity, segment.end):
             if SegmentReader(file, identity, path).index() is None:
                 self._tell(findings.unreadable_index(path, segment.end))
         elif segment.torn:

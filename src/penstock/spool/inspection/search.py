@@ -70,7 +70,7 @@ def find_id(
                 ids = reader.ids(segment, offset)
                 found += [Place(segment, offset, part) for part, name in enumerate(ids) if name == message_id]
         if found:
-            return _current(view, found)
+            return found[-1]  # the newest copy: segments are gone through in the order of the log
     return None
 
 
@@ -83,16 +83,6 @@ def _frames(queued: Queued, moment: float | None) -> Iterator[tuple[int, int]]:
             if key >> 16 != last and (moment is None or abs(created[row] - moment) <= _NEAR):
                 last = key >> 16
                 yield number, last
-
-
-def _current(view: View, found: list[Place]) -> Place:
-    """Of a message's places the one at which it is queued; the last one if it is not."""
-    queued = view.queued
-    for place in found:
-        row = view.find(place)
-        if row is not None and queued.waiting[row]:
-            return queued.place(row)
-    return found[-1]
 
 
 def fates(tree: Tree, reader: StoredReader, view: View, stored: Stored) -> list[Fate]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
-from bisect import bisect_left
-from collections.abc import Iterable
+import math
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
 
@@ -14,6 +16,9 @@ from penstock.spool.inspection.read_only import ReadOnlyFiles
 from penstock.spool.inspection.view import SeenSegment, View
 from penstock.spool.names import BODIES, body_name
 from penstock.spool.queued import Queued
+
+#: Recipients that the bits of a row stand for (``penstock.spool.queued``).
+_BITS: Final = 64
 
 
 class Share(msgspec.Struct):
@@ -58,17 +63,21 @@ class Survey(msgspec.Struct, frozen=True):
 
 def survey(view: View) -> Survey:
     """The figures of what was seen."""
-    shares = _by_queue(view.queued)
     tenants: dict[str | None, Share] = {}
     campaigns: dict[str | None, Share] = {}
     domains: dict[str | None, Share] = {}
     total = Share()
-    for name, share in shares:
+    queues = 0
+    for name, share in _by_queue(view.queued):
+        queues += 1
         total.add(share)
-        for shares_by, key in ((tenants, name.tenant), (campaigns, _campaign(name)), (domains, name.domain)):
-            shares_by.setdefault(key, Share()).add(share)
+        for shares, key in ((tenants, name.tenant), (campaigns, _campaign(name)), (domains, name.domain)):
+            known = shares.get(key)
+            if known is None:
+                known = shares[key] = Share()
+            known.add(share)
     segments = tuple([_figures(view.queued, segment) for segment in view.segments])
-    return Survey(total, tenants, campaigns, domains, len(shares), segments)
+    return Survey(total, tenants, campaigns, domains, queues, segments)
 
 
 def _campaign(name: QueueName) -> str | None:
@@ -76,39 +85,42 @@ def _campaign(name: QueueName) -> str | None:
     return f"{name.campaign}:{name.tenant or ''}" if name.campaign is not None else None
 
 
-def _by_queue(queued: Queued) -> list[tuple[QueueName, Share]]:
-    shares = [Share() for _ in queued.queue_names]
+def _by_queue(queued: Queued) -> Iterator[tuple[QueueName, Share]]:
+    """What is in each queue, counted in columns: there may be as many queues as messages."""
+    count = len(queued.queue_names)
+    messages, recipients, octets = (
+        array("I", bytes(4 * count)),
+        array("Q", bytes(8 * count)),
+        array("Q", bytes(8 * count)),
+    )
+    oldest = array("d", [math.inf]) * count
     columns = zip(queued.waiting, queued.recipients, queued.queue, queued.size, queued.created, strict=True)
-    for row, (bits, recipients, queue, size, created) in enumerate(columns):
+    for row, (bits, number, queue, size, created) in enumerate(columns):
         if bits:
-            share = shares[queue]
-            share.messages += 1
-            share.recipients += bits.bit_count() if recipients <= 64 else len(queued.waiting_recipients(row))
-            share.octets += size
-            if share.oldest is None or created < share.oldest:
-                share.oldest = created
-    named = zip(queued.queue_names, shares, strict=True)
-    return [(name, share) for name, share in named if name is not None and share.messages]
+            messages[queue] += 1
+            recipients[queue] += bits.bit_count() if number <= _BITS else len(queued.waiting_recipients(row))
+            octets[queue] += size
+            if created < oldest[queue]:
+                oldest[queue] = created
+    for queue, name in enumerate(queued.queue_names):
+        if messages[queue] and name is not None:
+            yield name, Share(messages[queue], recipients[queue], octets[queue], oldest[queue])
 
 
 def _figures(queued: Queued, segment: SeenSegment) -> SegmentFigures:
-    number = segment.identity.number
+    number, offsets = segment.identity.number, segment.offsets
+    # a frame ends at the latest where the next one begins: notes behind it are counted with it
+    ends = dict(zip(offsets, [*offsets[1:], segment.end], strict=True)) if offsets else {}
+    waiting, places, keys = queued.waiting, queued.segment, queued.key
     live, messages, last = 0, 0, -1
     rows = queued.segments.get(number)
     for key, row in zip(rows.keys, rows.rows, strict=True) if rows is not None else ():
-        if queued.waiting[row] and queued.segment[row] == number and queued.key[row] == key:
+        if waiting[row] and places[row] == number and keys[row] == key:
             messages += 1
             if key >> 16 != last:
                 last = key >> 16
-                live += _frame_end(segment, last) - last
+                live += ends[last] - last
     return SegmentFigures(number, segment.path, segment.size, segment.end, live, messages, segment.is_sealed)
-
-
-def _frame_end(segment: SeenSegment, offset: int) -> int:
-    """Where the frame at ``offset`` ends at the latest: notes behind it are counted with it."""
-    offsets = segment.offsets
-    at = bisect_left(offsets, offset) + 1
-    return offsets[at] if at < len(offsets) else segment.end
 
 
 def largest(shares: dict[str | None, Share], limit: int) -> tuple[list[tuple[str | None, Share]], Share, int]:

@@ -14,12 +14,14 @@ What comes of it is what a server that began now would find, less what it would 
 from __future__ import annotations
 
 import errno
+import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
 
+from penstock.mail.duration import WallTime
 from penstock.mail.ports import SpoolError
 from penstock.spool.decoding import Abandon, decode
 from penstock.spool.files import File, FileError
@@ -34,8 +36,9 @@ from penstock.spool.frame import (
     Place,
     parse_segment_header,
 )
-from penstock.spool.index import Index
+from penstock.spool.index import ChangeColumns, Index
 from penstock.spool.inspection.read_only import Tree
+from penstock.spool.meaning import Change
 from penstock.spool.names import SEGMENTS, segment_identity, segment_path
 from penstock.spool.queued import Queued
 from penstock.spool.scan import Damage, Scan, scan
@@ -300,14 +303,14 @@ class _Look:
 
     def _apply(self, index: Index) -> None:
         """A segment's messages, then what its later frames say, in their order."""
-        queued, number, moved = self._queued, index.number, self._moved
+        queued, number = self._queued, index.number
         queued.add(index)
         copies = iter(index.copies)
-        for offset, kind, change in index.changes:
+        for offset, kind, change in _but_plain(queued, index.changes):
             replaced = next(copies)[1] if kind == FrameType.COPY else None
             row = queued.find(change.about)
             if row is None:
-                row = moved.get(change.about)
+                row = self._moved.get(change.about)
             if row is None:
                 self._miss(Miss(number, offset, change.about, is_copy=False))
                 continue
@@ -315,7 +318,7 @@ class _Look:
             if replaced is None:
                 continue
             if queued.find(replaced) is None:
-                moved[replaced] = row
+                self._moved[replaced] = row
                 self._miss(Miss(number, offset, replaced, is_copy=True))
             else:
                 queued.replace(replaced, row)
@@ -327,6 +330,33 @@ class _Look:
         remembered = self._misses.setdefault(about, [])
         if len(remembered) < MISSES_LIMIT:
             remembered.append(miss)
+
+
+def _but_plain(queued: Queued, changes: ChangeColumns) -> Iterator[tuple[int, int, Change]]:
+    """The changes that take more than two numbers; the others are made here, each in its turn.
+
+    Most are attempts that settled nobody, of messages that lie where they lay. As objects a million of them take seconds.
+    """
+    segments, places, keys = queued.segments, queued.segment, queued.key
+    begin = 0
+    for at, (kind, count, segment, offset, part) in enumerate(
+        zip(changes.kind, changes.settled_count, changes.about_segment, changes.about_offset, changes.about_part, strict=True)
+    ):  # fmt: skip
+        if kind == FrameType.ATTEMPT and not count and (rows := segments.get(segment)) is not None:
+            row = rows.find(offset, part)
+            if row is not None and places[row] == segment and keys[row] == offset << 16 | part:
+                queued.due[row] = changes.due[at]
+                queued.attempts[row] = changes.attempts[at]
+                continue
+        due = changes.due[at]
+        change = Change(
+            Place(segment, offset, part),
+            changes.attempts[at],
+            None if math.isnan(due) else WallTime(due),
+            tuple(changes.settled[begin : begin + count]),
+        )
+        yield changes.offset[at], kind, change
+        begin += count
 
 
 def scan_beside_a_writer(file: File, identity: Identity, path: str, limit: int) -> Scan:

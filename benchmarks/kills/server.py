@@ -1,0 +1,242 @@
+"""Penstock on a folder of its own, started as often as it is killed, with strace in front of it or without."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks.processes import (
+    LOOPBACK,
+    MissingProgramError,
+    ProgramFaultError,
+    descendants,
+    find_program,
+    greets,
+    start,
+    wait_until,
+)
+from benchmarks.product import RELAY_IN_THE_CLEAR, penstock_command, write_configuration
+
+START_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 10.0
+#: Retries come soon, and often: a run takes a second.
+_SCHEDULE: Final = '\n[queue.default]\nretry_interval = "100ms"\nmax_retry_interval = "200ms"\n'
+#: Below the ports that the kernel gives to connections (net.ipv4.ip_local_port_range), so that none of those takes one between two lives.
+_PORTS: Final = itertools.cycle(range(20_000, 30_000))
+_PORTS_LOCK: Final = threading.Lock()
+#: How long strace holds each call from the one that is meant on, until the first that is of the right sort: long enough to be seen.
+HOLD_MILLISECONDS: Final = 150
+
+
+def check_strace() -> None:
+    """MissingProgramError if there is no strace, or it cannot do here what is asked of it."""
+    tampering = [
+        "-f",
+        "--seccomp-bpf",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=mkdir",
+        "-e",
+        "inject=mkdir:error=EIO:when=1",
+    ]
+    with tempfile.TemporaryDirectory(prefix="penstock-strace-") as name:
+        command = [find_program("strace"), *tampering, find_program("mkdir"), f"{name}/below"]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "Input/output error" not in ran.stderr:
+        raise MissingProgramError(f"strace does not work here: {ran.stderr.strip()[:300]}")
+
+
+def fixed_port() -> int:
+    """A port for a server that is started again and again."""
+    while True:
+        with _PORTS_LOCK:
+            port = next(_PORTS)
+        with contextlib.suppress(OSError), socket.create_server((LOOPBACK, port)):
+            return port
+
+
+def held(kind: str, number: int) -> list[str]:
+    """What makes strace hold calls, from this number on.
+
+    A signal instead would need strace without its filter, with which a start takes three times as long.
+    """
+    how = f"delay_enter={HOLD_MILLISECONDS}ms:when={number}+"
+    return ["-e", f"trace={kind}", "-e", f"inject={kind}:{how}"]
+
+
+def failing(kind: str, numbers: str, error: str) -> list[str]:
+    """What makes strace have calls fail: with an errno by its name, or, for a number, by returning it and doing nothing."""
+    how = f"retval={error}" if error.isdigit() else f"error={error}"
+    return ["-e", f"trace={kind}", "-e", f"inject={kind}:{how}:when={numbers}"]
+
+
+class Server:
+    """One data directory and whoever serves it. ``log`` has what all lives have said."""
+
+    def __init__(self, folder: Path, sink_port: int) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder.resolve()
+        self.data = self.folder / "data"
+        self.port = fixed_port()
+        self._http_port = fixed_port()
+        self._log = self.folder / "penstock.log"
+        self.trace = self.folder / "trace"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._killed = 0.0
+        self.configuration = write_configuration(
+            self.folder,
+            smtp_port=self.port,
+            http_port=self._http_port,
+            destination_port=sink_port,
+            settings=RELAY_IN_THE_CLEAR._replace(queues=_SCHEDULE),
+        )
+
+    def start(self, tampering: Sequence[str] = ()) -> None:
+        """Begin a life; ``tampering`` are options of strace, none: without it. To be called from a thread that outlives it."""
+        command = [*penstock_command(), "serve", "-c", str(self.configuration)]
+        if tampering:
+            self.trace.write_text("")
+            # -s 0: no contents; --seccomp-bpf: only the calls that are traced stop
+            options = ["-f", "--seccomp-bpf", "-q", "-y", "-s", "0", "-o", str(self.trace), *tampering]
+            command = [find_program("strace"), *options, *command]
+        with self._log.open("ab") as log:
+            self.process = start(command, stdout=log, stderr=log)
+
+    def has_ended(self) -> bool:
+        """Whether nothing of it runs any more, by itself or not."""
+        return self.process is None or self.process.poll() is not None
+
+    def wait_until_it_greets(self) -> None:
+        """ProgramFaultError if it does not, in time or at all."""
+        try:
+            wait_until(lambda: greets(self.port), START_SECONDS, "Penstock to greet", self.process, 0.004)
+        except ProgramFaultError as error:
+            raise ProgramFaultError(f"{error}: {self.last_words()}") from None
+
+    def kill(self) -> float:
+        """End all processes of the server, strace too, with kill -9, if they still live; returns when (monotonic), once none does."""
+        process = self.process
+        if process is None:
+            return self._killed
+        # first the server, then strace: a call that strace holds would be made if only strace ended
+        members = [*descendants(process.pid), process.pid]
+        self._killed = time.monotonic()
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(STOP_SECONDS)
+        wait_until(lambda: not any(map(_lives, members)), STOP_SECONDS, "the server's end", interval=0.001)
+        self.process = None
+        return self._killed
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM for the server, not for strace in front of it."""
+        process = self.process
+        if process is None:
+            return
+        below = descendants(process.pid) if _name(process.pid) == "strace" else [process.pid]
+        if below:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(below[0], signal.SIGTERM)
+
+    def is_well(self) -> bool:
+        """Whether it says of itself that it is."""
+        return self._ask("/api/check-liveness/v1") is not None
+
+    def queued(self) -> int | None:
+        """How many recipients it says are queued; None if it does not say."""
+        answer = self._ask("/metrics")
+        for line in (answer or "").splitlines():
+            if line.startswith("queued_recipients "):
+                return int(float(line.split()[1]))
+        return None
+
+    def log(self) -> str:
+        """Everything that it has said on its standard output and error."""
+        return self._log.read_text(errors="replace")
+
+    def last_words(self) -> str:
+        """The last line that it has said."""
+        return (self.log().strip().splitlines() or ["it has said nothing"])[-1]
+
+    def first_traceback(self) -> str:
+        """The first traceback in its log, shortened to where it came from and what it was; empty if there is none."""
+        lines = iter(self.log().splitlines())
+        if not any(line.startswith("Traceback") for line in lines):
+            return ""
+        where = ""
+        for line in lines:
+            if not line.startswith(" "):
+                return f"{line}, at {where}"
+            where = line.strip() if line.startswith("  File") else where
+        return where
+
+    def quarantined(self) -> int:
+        """Files in the spool's quarantine: a kill damages nothing."""
+        return sum(1 for _ in (self.data / "spool" / "quarantine").glob("*"))
+
+    def kill_sync_helper(self) -> bool:
+        """End the process that syncs for it, and nobody else, with kill -9; whether there was one."""
+        below = descendants(self.process.pid) if self.process is not None else []
+        helpers = [pid for pid in below if b"sync_helper" in _command_line(pid)]
+        for pid in helpers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return bool(helpers)
+
+    def segments(self) -> list[Path]:
+        """The files of the spool's log, oldest first."""
+        return sorted((self.data / "spool" / "segments").glob("*"))
+
+    def remove_newest_segment(self) -> str:
+        """Take away the end of the log; the file's name, empty if there is none."""
+        segments = self.segments()
+        if not segments:
+            return ""
+        segments[-1].unlink()
+        return segments[-1].name
+
+    def _ask(self, path: str) -> str | None:
+        connection = http.client.HTTPConnection(LOOPBACK, self._http_port, timeout=2.0)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            content = response.read().decode()
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+        return content if response.status == 200 else None
+
+
+def _name(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
+
+
+def _command_line(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process still has its files open; one that nobody has waited for has not."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False

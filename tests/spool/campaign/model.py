@@ -1,0 +1,300 @@
+"""What the spool was asked and has told, and what may be there after a power cut by the contract.
+
+The model believes only what was told: an answer, a record shown as stored, a message given at a start. What was asked and not told may
+be there or not, in no other state than one of those that were asked for. A start tells what is there; from then on that is how it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Final, NamedTuple
+
+from penstock.mail.ports import LogPosition, SpoolError, SpoolUncertain
+from penstock.mail.records import (
+    AttemptRecord,
+    ExpirationRecord,
+    MessageRecord,
+    QuarantineRecord,
+    SpoolRecord,
+    Verdict,
+)
+
+
+class Violation(Exception):
+    """The contract is broken. ``rule`` is its name, ``detail`` what was found."""
+
+    def __init__(self, rule: str, detail: str) -> None:
+        super().__init__(f"{rule}: {detail}")
+        self.rule = rule
+        self.detail = detail
+
+
+class Standing(Enum):
+    """What has been told of a message."""
+
+    ASKED = "nothing was told of it"
+    UNCERTAIN = "nobody knew"
+    STORED = "it was told to be stored"
+    REFUSED = "it was refused"
+    SETTLED = "its last recipient was settled"
+    LOST = "it was not there at a start"
+
+
+#: What may be live.
+OPEN: Final = frozenset({Standing.ASKED, Standing.UNCERTAIN, Standing.STORED})
+
+
+class State(NamedTuple):
+    """What is known of a live message: indices of the recipients waiting, attempts spent, when it is due."""
+
+    waiting: frozenset[int]
+    attempts: int
+    due: float | None
+
+
+class Change:
+    """What was recorded of a message. ``is_shown``: it was told to be stored."""
+
+    __slots__ = ("attempts", "due", "is_shown", "keeps_due", "key", "settled")
+
+    def __init__(self, record: AttemptRecord | ExpirationRecord) -> None:
+        self.key = key_of(record)
+        self.settled = settled_by(record)
+        self.attempts = record.attempts
+        self.keeps_due = isinstance(record, ExpirationRecord)
+        self.due = record.due if isinstance(record, AttemptRecord) else None
+        self.is_shown = False
+
+
+class Message:
+    """A message. ``base`` is how it was when it was stored, or last told of by a start; ``changes`` are what was recorded since."""
+
+    __slots__ = ("base", "changes", "created", "is_spoiled", "record", "settled", "standing", "transaction")
+
+    def __init__(self, record: MessageRecord, transaction: Sequence[str]) -> None:
+        self.record = record
+        self.transaction = transaction
+        self.standing = Standing.ASKED
+        self.base = State(frozenset(range(len(record.recipients))), 0, None)
+        self.changes: list[Change] = []
+        self.created = float(record.created)
+        #: recipients of which a record was shown that settles them
+        self.settled: frozenset[int] = frozenset()
+        #: somebody has changed its octets on the disk
+        self.is_spoiled = False
+
+    @property
+    def waiting(self) -> frozenset[int]:
+        """The recipients that wait as the spool was told, stored or not."""
+        return self.base.waiting.difference(*[change.settled for change in self.changes])
+
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether it need not be there."""
+        return self.standing is not Standing.STORED or not self.waiting or self.is_spoiled
+
+    def judge(self, found: State) -> None:
+        """Violation unless a live message may be in this state."""
+        shown = [change for change in self.changes if change.is_shown]
+        unshown = [change for change in self.changes if not change.is_shown]
+        gone = self.base.waiting - found.waiting
+        name = self.record.id
+        again = found.waiting - self.base.waiting.difference(*[change.settled for change in shown])
+        if again:
+            raise Violation("D4 what is settled stays settled", f"recipients {set(again)} of {name} wait again")
+        if not self.waiting <= found.waiting:
+            raise Violation("D1 every recipient is there", f"of {name} {set(self.waiting - found.waiting)} are missing")
+        if any(change.settled & gone not in (frozenset(), change.settled) for change in unshown):
+            raise Violation("D2 a record is stored whole", f"a part of an outcome of {name} is there: {found}")
+        last = shown[-1] if shown else None
+        if found.attempts not in {last.attempts if last else self.base.attempts, *[c.attempts for c in unshown]}:
+            raise Violation("D4 attempts are those of the last outcome", f"{name} is found as {found}")
+        dues = [change.due for change in shown if not change.keeps_due]
+        possible = {dues[-1] if dues else self.base.due, *[c.due for c in unshown if not c.keeps_due]}
+        if not any(_is_same(found.due, due) for due in possible):
+            raise Violation("D4 a message is due as the last outcome says", f"{name} is found as {found}, not {possible}")
+
+
+class Shown(NamedTuple):
+    """A record that was told to be stored, and a place in the log behind it."""
+
+    key: str
+    position: LogPosition
+
+
+class Model:
+    """See the module. ``events``: what is before has become events; the spool need not keep it."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str, Message] = {}
+        #: those that may be live
+        self.open: dict[str, Message] = {}
+        self.records: dict[str, SpoolRecord] = {}
+        #: behind ``events``, in the order of the log
+        self.shown: list[Shown] = []
+        self.shown_keys: set[str] = set()
+        #: what this process was handed
+        self.fresh: set[str] = set()
+        #: what can never be shown any more
+        self.never: set[str] = set()
+        self.events = LogPosition(0, 0)
+        self.position = LogPosition(0, 0)
+        #: octets of some record were changed on the disk
+        self.is_spoiled = False
+
+    # -- what is asked
+
+    def begin(self) -> None:
+        """Another process begins."""
+        self.fresh.clear()
+
+    def asked(self, records: Sequence[MessageRecord]) -> None:
+        """A transaction is handed over."""
+        ids = tuple([record.id for record in records])
+        for record in records:
+            self.messages[record.id] = self.open[record.id] = Message(record, ids)
+            self._take(record)
+
+    def _take(self, record: SpoolRecord) -> None:
+        key = key_of(record)
+        self.records[key] = record
+        self.fresh.add(key)
+
+    @property
+    def old(self) -> dict[str, Message]:
+        """Messages that may be live and were handed to an earlier process."""
+        return {name: message for name, message in self.open.items() if f"message {name}" not in self.fresh}
+
+    def recorded(self, record: AttemptRecord | ExpirationRecord) -> None:
+        """An outcome is handed over."""
+        self.messages[record.message.id].changes.append(Change(record))
+        self._take(record)
+
+    def noted(self, record: SpoolRecord) -> None:
+        """A note is handed over."""
+        self._take(record)
+
+    # -- what is told
+
+    def answered(self, records: Sequence[MessageRecord], fault: SpoolError | None) -> None:
+        """A transaction is answered, once."""
+        for record in records:
+            message = self.messages[record.id]
+            if message.standing is not Standing.ASKED:
+                raise Violation("D3 one answer", f"{record.id} was answered, and is again: {fault or 'stored'}")
+            if fault is None:
+                message.standing = Standing.STORED
+            elif isinstance(fault, SpoolUncertain):
+                message.standing = Standing.UNCERTAIN
+            else:
+                self._close(message, Standing.REFUSED)
+                self.never.add(key_of(record))
+
+    def told(self, records: Iterable[SpoolRecord], position: LogPosition) -> None:
+        """Records are shown as stored."""
+        if position < self.position:
+            raise Violation("D9 positions go up", f"{position} after {self.position}")
+        for record in records:
+            key = key_of(record)
+            if key in self.shown_keys:
+                raise Violation("D9 a record is shown once", key)
+            self._show(record, key, position)
+        self.position = position
+
+    def _show(self, record: SpoolRecord, key: str, position: LogPosition) -> None:
+        if isinstance(record, AttemptRecord | ExpirationRecord | MessageRecord) and key not in self.records:
+            raise Violation("D9 nothing is made up", key)
+        if key in self.never:
+            raise Violation("D3 what was refused is never shown", key)
+        if isinstance(record, AttemptRecord | ExpirationRecord):
+            if f"message {record.message.id}" not in self.shown_keys:
+                raise Violation("D9 a message is shown before its outcomes", key)
+            message = self.messages[record.message.id]
+            message.settled |= settled_by(record)
+            for change in message.changes:
+                change.is_shown = change.is_shown or change.key == key
+            self._settle(message)
+        elif isinstance(record, MessageRecord) and self.messages[record.id].standing in (
+            Standing.ASKED,
+            Standing.UNCERTAIN,
+        ):
+            raise Violation("D9 a message is shown when it is stored", f"{key} is shown, and was not told to be")
+        self.records[key] = record
+        self.shown_keys.add(key)
+        self.shown.append(Shown(key, position))
+
+    def _settle(self, message: Message) -> None:
+        shown = [change.settled for change in message.changes if change.is_shown]
+        if message.standing is Standing.STORED and not message.base.waiting.difference(*shown):
+            self._close(message, Standing.SETTLED)
+
+    def _close(self, message: Message, standing: Standing) -> None:
+        message.standing = standing
+        self.open.pop(message.record.id, None)
+
+    def written(self, position: LogPosition) -> None:
+        """Everything before the position has become events that are on stable storage."""
+        self.events = position
+        self.shown = [shown for shown in self.shown if shown.position > position]
+
+    def unreadable(self, name: str) -> None:
+        """A spoiled message was found to be, and is settled."""
+        self._close(self.messages[name], Standing.SETTLED)
+
+    # -- starts
+
+    def found(self, name: str, state: State, created: float) -> None:
+        """A start tells that a message is live, and how it is."""
+        message = self.messages[name]
+        if message.standing not in OPEN:
+            raise Violation(f"D3 {message.standing.value}, and is there", name)
+        message.judge(state)
+        message.standing = Standing.STORED
+        message.base = state
+        message.changes = []
+        message.created = created
+
+    def started(self, names: set[str], history: Sequence[tuple[SpoolRecord, LogPosition]]) -> None:
+        """A start has come to its end: these messages are live, this is what was recorded behind ``events``."""
+        for message in self.old.values():
+            if message.record.id in names:
+                continue
+            if message.standing is Standing.STORED and message.may_be_absent:
+                self._close(message, Standing.SETTLED)
+            elif message.standing is Standing.STORED:
+                raise Violation("D1 what was accepted is there", message.record.id)
+            else:
+                self._close(message, Standing.LOST)
+        known = {shown.key for shown in self.shown}
+        self.shown.clear()
+        for record, position in history:
+            key = key_of(record)
+            if key in known:
+                self.shown.append(Shown(key, position))
+            elif key not in self.shown_keys:
+                self._show(record, key, position)
+            self.position = max(self.position, position)
+        self.never.update(key for key in self.records if key not in self.shown_keys and key not in self.fresh)
+
+
+def key_of(record: SpoolRecord) -> str:
+    """What a record is known by; each attempt and expiration of a run has a time of its own."""
+    if isinstance(record, MessageRecord):
+        return f"message {record.id}"
+    if isinstance(record, AttemptRecord):
+        return f"attempt {record.message.id} {record.time}"
+    if isinstance(record, ExpirationRecord):
+        return f"expiration {record.message.id} {record.time}"
+    return f"{'quarantine' if isinstance(record, QuarantineRecord) else 'note'} {record.id}"
+
+
+def settled_by(record: SpoolRecord) -> frozenset[int]:
+    """The recipients that a record settles."""
+    if isinstance(record, AttemptRecord):
+        return frozenset(item.recipient for item in record.outcomes if item.verdict is not Verdict.DEFERRED)
+    return frozenset(record.recipients) if isinstance(record, ExpirationRecord) else frozenset()
+
+
+def _is_same(found: float | None, due: float | None) -> bool:
+    return found == due
