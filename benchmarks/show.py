@@ -26,6 +26,8 @@ from benchmarks import (
     spool_2,
     spool_3,
     spool_4,
+    spool_5,
+    spool_6,
 )
 from benchmarks.processes import MissingProgramError, ProgramFaultError, adopt_orphans, end_descendants
 from benchmarks.report import Report
@@ -48,6 +50,8 @@ CHECKS: Final[dict[str, Check]] = {
     "spool-2": spool_2.check,
     "spool-3": spool_3.check,
     "spool-4": spool_4.check,
+    "spool-5": spool_5.check,
+    "spool-6": spool_6.check,
 }
 
 

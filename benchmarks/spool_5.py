@@ -102,9 +102,9 @@ def _say(report: Report, legs: Legs, before: dict[str, float], after: dict[str, 
         ratio <= CPU_BESIDE_MEMORY,
         f"{ratio:.3f}, the median of the rounds' own ({pairs[0]:.3f} to {pairs[-1]:.3f})",
     )
-    syncs = after["penstock_spool_sync_seconds_count"] - before["penstock_spool_sync_seconds_count"]
-    took = after["penstock_spool_sync_seconds_sum"] - before["penstock_spool_sync_seconds_sum"]
-    stored = after["penstock_spool_messages_stored_total"] - before["penstock_spool_messages_stored_total"]
+    syncs = after["spool_sync_seconds_count"] - before["spool_sync_seconds_count"]
+    took = after["spool_sync_seconds_sum"] - before["spool_sync_seconds_sum"]
+    stored = after["spool_messages_stored_total"] - before["spool_messages_stored_total"]
     report.claim(
         "syncs are shared",
         stored > syncs,

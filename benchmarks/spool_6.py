@@ -111,7 +111,7 @@ def _start(messages: int, size: int, queues: int) -> Start:
 
 
 def _has_recovered(server: Penstock) -> bool:
-    return metrics(server.http_port).get("penstock_spool_recovering") == 0
+    return metrics(server.http_port).get("spool_recovering") == 0
 
 
 class Pauses:
@@ -156,7 +156,7 @@ def _drain(report: Report, messages: int) -> None:
             began = time.monotonic()
             bench.sink.wait_for(before + messages, 600.0, lambda: None)
             cold = messages / (time.monotonic() - began)
-            fetches = metrics(server.http_port)["penstock_spool_fetches_total"]
+            fetches = metrics(server.http_port)["spool_fetches_total"]
             warm = bench.leg(Server("penstock", server.port, server.clock), max(messages // 3, 2000)).rate
     report.figure(
         f"drained at {cold:,.0f} msg/s, {fetches:,.0f} of them fetched; straight through {warm:,.0f} msg/s"

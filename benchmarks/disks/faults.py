@@ -129,7 +129,7 @@ def _nothing(trial: Trial) -> Iterator[None]:
 
 FAULTS: Final = (
     Fault("the disk is filled by others", _filled_by_others, "size=256m", MIXED, "", True, True),
-    Fault("the disk is filled by its own backlog", _nothing, "size=224m", LARGE, "", True, True),
+    Fault("the disk is filled by its own backlog", _nothing, "size=96m", LARGE, "", True, True),
     Fault(
         "the disk is filled to the last octet, no reserve is kept",
         _filled_to_the_last,
