@@ -146,6 +146,8 @@ def start_on(left: Left, spot: Spot | None) -> Outcome:
             trial.start()
             if not trial.settle():
                 faults.append("it has not delivered what it has in time")
+            elif queued := trial.metric("queued_recipients"):
+                faults.append(f"it has nothing, and says that {queued:g} recipients wait")
             status = trial.stop()
             faults += [f"it stopped with status {status}"] if status else []
         except ProgramFaultError as fault:

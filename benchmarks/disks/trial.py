@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,7 +30,6 @@ SETTLE_SECONDS: Final = 30.0
 _EMPTY_SECONDS: Final = 2.0
 _ASK_SECONDS: Final = 0.25
 _FREEZE_SECONDS: Final = 5.0
-_QUEUED = re.compile(r"^queued_recipients (\S+)$", re.MULTILINE)
 
 
 class Trial:
@@ -147,14 +145,13 @@ class Trial:
             return wait_until(lambda: self.status()[0] == 0, seconds, "a good status", interval=0.2)
         return False
 
-    def queued(self) -> float | None:
-        """Recipients that it says are queued; None if it does not say."""
+    def metric(self, name: str) -> float | None:
+        """A metric without labels, as it says; None if it does not say."""
+        address = f"http://{LOOPBACK}:{self.penstock.http_port}/metrics"
         try:
-            with urllib.request.urlopen(
-                f"http://{LOOPBACK}:{self.penstock.http_port}/metrics", timeout=5
-            ) as answer:
-                found = _QUEUED.search(answer.read().decode())
-        except (OSError, urllib.error.URLError):
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                found = re.search(rf"^{name} (\S+)$", answer.read().decode(), re.MULTILINE)
+        except OSError:
             return None
         return float(found[1]) if found else None
 
@@ -216,7 +213,7 @@ class Trial:
 
     def _is_empty(self) -> bool:
         """Whether it says that nothing is queued, that it knows, and that all its events are written."""
-        if self.queued() != 0:
+        if self.metric("message_count") != 0:
             return False
         status = self.status()[1]
         spool, log = status.get("spool") or {}, status.get("event_log") or {}

@@ -158,12 +158,12 @@ class Server:
         return self._ask("/api/check-liveness/v1") is not None
 
     def queued(self) -> int | None:
-        """How many recipients it says are queued; None if it does not say."""
-        answer = self._ask("/metrics")
-        for line in (answer or "").splitlines():
-            if line.startswith("queued_recipients "):
-                return int(float(line.split()[1]))
-        return None
+        """How many recipients it says are queued; None while it does not say, or still reads what was there before it began."""
+        answer = self._ask("/metrics") or ""
+        told = dict(line.rsplit(" ", 1) for line in answer.splitlines() if not line.startswith("#"))
+        if float(told.get("spool_recovering", 1)):
+            return None
+        return int(float(told["queued_recipients"]))
 
     def log(self) -> str:
         """Everything that it has said on its standard output and error."""

@@ -18,7 +18,7 @@ DRAIN_SECONDS: Final = 15.0
 #: After an error that is over, mail is taken again within this.
 HEAL_SECONDS: Final = 15.0
 #: A server that says for so long that nothing is queued has nothing any more.
-_EMPTY_SECONDS: Final = 5.0
+_EMPTY_SECONDS: Final = 2.0
 _EVENTS_SECONDS: Final = 3.0
 _TIDY_SECONDS: Final = 2.5
 _STEP: Final = 0.02

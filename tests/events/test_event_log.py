@@ -29,7 +29,11 @@ class Setup:
     """A log in a directory of its own, with its clock and its disk."""
 
     def __init__(
-        self, directory: Path, max_file_size: int = MEBIBYTE, buffer_limit: int = 16 * MEBIBYTE
+        self,
+        directory: Path,
+        max_file_size: int = MEBIBYTE,
+        buffer_limit: int = 16 * MEBIBYTE,
+        unsettled_limit: int = 64 * MEBIBYTE,
     ) -> None:
         self.directory = directory
         self.clock = FakeClock()
@@ -40,6 +44,7 @@ class Setup:
             max_file_size=ByteCount(max_file_size),
             max_segment_duration=Seconds(3600.0),
             buffer_limit=buffer_limit,
+            unsettled_limit=unsettled_limit,
             files=self.files,
         )
 
@@ -422,7 +427,22 @@ def test_files_stay_open_until_they_are_settled(tmp_path: Path) -> None:
 
 
 def test_much_that_is_not_settled_leaves_no_room(tmp_path: Path) -> None:
-    """A start would have to read all of it."""
+    """A start would have to read all of it: a quarter of the limit asks for a sync, and the limit holds."""
+    setup = Setup(tmp_path, unsettled_limit=400)
+    setup.log.append(b"x" * 99 + b"\n")
+    setup.log.flush()
+    assert setup.log.has_room
+    assert setup.log.needs_sync
+    setup.log.append(b"x" * 299 + b"\n")
+    setup.log.flush()
+    assert not setup.log.has_room
+    setup.log.settle(setup.log.syncing())
+    assert setup.log.has_room
+    assert not setup.log.needs_sync
+
+
+def test_many_files_that_are_not_settled_leave_no_room(tmp_path: Path) -> None:
+    """Each has a descriptor open."""
     setup = Setup(tmp_path, max_file_size=100)
     while setup.log.has_room:
         assert len(setup.log.syncing().sizes) < 100

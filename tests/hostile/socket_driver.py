@@ -174,8 +174,10 @@ def event_faults(line: bytes) -> list[str]:
     return [f"not fit for a log: {value[:80]!r}" for value in values]
 
 
-#: The events that rows lead to.
-KINDS: Final = frozenset({"Reception", "Delivery", "Rejection", "Bounce", "TransientFailure", "PolicyError"})
+#: The events that rows lead to, and the one that opens a file.
+KINDS: Final = frozenset(
+    {"Reception", "Delivery", "Rejection", "Bounce", "TransientFailure", "PolicyError", "Totals"}
+)
 
 
 def _texts(value: object) -> list[str]:

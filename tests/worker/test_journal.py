@@ -42,6 +42,20 @@ def test_what_is_stored_before_the_start_is_read_back(tmp_path: Path) -> None:
     assert world.ids() == world.expected_ids()
 
 
+def test_what_was_read_back_and_is_told_later_is_not_written_again(tmp_path: Path) -> None:
+    """Reading goes up to where the spool is synced, which may be further than it has told."""
+    world = World(tmp_path)
+    first, second = world.message(), world.message()
+    world.stored += [first, second]
+    place = world.spool.store(first)
+    world.start()
+    world.advance(0.1)
+    world.journal.on_stored((first,), place)
+    world.journal.on_stored((second,), world.spool.store(second))
+    world.advance(0.1)
+    world.assert_exactly_once()
+
+
 def test_the_spool_is_told_when_events_are_on_stable_storage(world: World) -> None:
     """Not before they are synced; then up to the last record."""
     world.mail(2)

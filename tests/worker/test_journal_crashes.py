@@ -19,7 +19,7 @@ def story(world: World) -> None:
     for _ in range(4):
         world.mail(2)
         world.advance(0.7)
-    world.store(*[world.message("a", "b", "c") for _ in range(250)])
+    world.store(*[world.message("a") for _ in range(230)])
     world.advance(0.06)
     world.mail(1)
     world.advance(1.5)

@@ -114,6 +114,10 @@ def _compare(report: Report, before: Status | str, after: Status | str) -> Serve
         return Server(f"not compared: {before if isinstance(before, str) else after}")
     if before.mail != after.mail or before.pid != after.pid:
         return Server("not compared: mail was moving; try again when the server is quiet")
+    if after.spool.is_recovering:
+        return Server(
+            "not compared: the server still reads what was queued before its start; try again later"
+        )
     if after.event_log.is_behind or after.event_log.waiting:
         return Server("not compared: events are still being written")
     queued = after.mail.queued

@@ -90,6 +90,7 @@ class EventLog:
         max_segment_duration: Seconds,
         opening: Opening = lambda name, begun, waiting: b"",
         buffer_limit: int = BUFFER_LIMIT,
+        unsettled_limit: int = UNSETTLED_LIMIT,
         files: LogFiles | None = None,
     ) -> None:
         self.directory = directory
@@ -100,6 +101,7 @@ class EventLog:
         self._max_file_size = max_file_size
         self._max_segment_duration = max_segment_duration
         self._buffer_limit = min(buffer_limit, _FILE_LIMIT * max_file_size)
+        self._unsettled_limit = unsettled_limit
         self._buffer = bytearray()
         self._torn = 0
         #: those that are not settled, oldest first; if the last is not finished, it is the one that is written to
@@ -123,14 +125,14 @@ class EventLog:
         """Whether more may be appended."""
         return (
             len(self._buffer) < self._buffer_limit
-            and self._unsettled < UNSETTLED_LIMIT
+            and self._unsettled < self._unsettled_limit
             and len(self._open) < _FILE_LIMIT
         )
 
     @property
     def needs_sync(self) -> bool:
         """Whether so much is not settled that it should not wait for its time."""
-        return self._unsettled >= UNSETTLED_LIMIT // 4 or len(self._open) >= _FILE_LIMIT // 2
+        return self._unsettled >= self._unsettled_limit // 4 or len(self._open) >= _FILE_LIMIT // 2
 
     @property
     def end(self) -> Position | None:

@@ -28,6 +28,7 @@ COUNTED_AS: Final = {
     "Expiration": "expired",
     "Quarantine": "quarantined",
 }
+_OF_ONE: Final = frozenset({"Delivery", "Bounce", "Expiration"})
 #: Which sums come in; all others but ``queued`` go out.
 INCOMING: Final = ("accepted", "generated", "moved_in")
 OUTGOING: Final = ("delivered", "bounced", "expired", "suppressed", "dropped", "moved_out", "quarantined")
@@ -94,9 +95,14 @@ class Totals:
         new = self._new
         for event in events:
             kind = event.type
-            if kind in COUNTED_AS:
-                key = (kind, event.tenant)
-                new[key] = new.get(key, 0) + recipients_of(event)
+            if kind in _OF_ONE:  # most are; a call of recipients_of would double what this takes
+                number = 1
+            elif kind in COUNTED_AS:
+                number = recipients_of(event)
+            else:
+                continue
+            key = (kind, event.tenant)
+            new[key] = new.get(key, 0) + number
         if len(new) > _NEW_LIMIT:
             self._sum_up()
 

@@ -10,6 +10,7 @@ the oldest segment is dead. Either way only so much of it is under way at once.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -138,8 +139,9 @@ class Reclaim:
         try:
             self._files.remove(segment.path)
         except FileError as error:
-            LOG.error("spool: %s", error)
-            return
+            if error.errno != errno.ENOENT:
+                LOG.error("spool: %s", error)
+                return
         self._shelf.remove(number)
         self._queued.forget_segment(number)
         del self._dead[number]

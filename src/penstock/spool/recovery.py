@@ -1,11 +1,10 @@
 """What a spool holds when a process begins: every segment applied, in order, before anything is given out.
 
-All segments are synced, for what a killed process wrote may be with the system and not on the disk. Sealed ones give their index, if it is known that
-what it tells of got to the disk too; others are scanned. First it is found how far each segment counts: the newest word wins, since a
-segment that abandons others may itself be abandoned.
+First it is found how far each segment counts: the newest word wins, since a segment that abandons others may itself be abandoned. What may not be on
+stable storage is put there. Then sealed segments give their index, and others are scanned.
 Times are taken as they are; nothing here knows what time it is.
 
-Nothing is deleted, and nothing is written but copies of damaged records. Files that may go are listed.
+Nothing is deleted, and nothing is written but what is there already, and copies of damaged records. Files that may go are listed.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from penstock.spool.names import BODIES, SEGMENTS, body_name, body_path, segment
 from penstock.spool.quarantine import Quarantined, save
 from penstock.spool.queued import Queued
 from penstock.spool.scan import Scan, scan, scan_in_steps
+from penstock.spool.securing import secure
 from penstock.spool.segment import SegmentReader
 
 #: Messages, or later records, that are one step.
@@ -131,7 +131,7 @@ class Recovery:
         self._first_unsure = 0
 
     def find(self) -> int:
-        """Find the segments, how far each counts, and the number for a new one. What counts is synced. NewerFormat, FileError."""
+        """Find the segments, how far each counts, and the number for a new one. What counts is put on stable storage. NewerFormat, FileError."""
         self._found = self._find()
         is_sure = False
         for identity, path in reversed(self._found):
@@ -139,7 +139,7 @@ class Recovery:
                 self._first_unsure = identity.number
             is_sure = self._look_at(identity, path, is_sure=is_sure) or is_sure
         for identity, path in self._found:
-            self._sync(identity, path)
+            self._secure(identity, path)
         self._files.sync_folder(SEGMENTS)
         return self._last_number + 1
 
@@ -152,13 +152,13 @@ class Recovery:
         """Whether a newer segment says that all of this one was on stable storage."""
         return number < self._first_unsure
 
-    def _sync(self, identity: Identity, path: str) -> None:
-        """What a killed process wrote may be with the system and not on the disk, sealed or not."""
-        if self._limit(identity.number) <= SEGMENT_HEADER_SIZE:
+    def _secure(self, identity: Identity, path: str) -> None:
+        limit = self._limit(identity.number)
+        if limit <= SEGMENT_HEADER_SIZE or self._is_sure(identity.number):
             return
         file = self._files.open(path, writable=True)
         try:
-            file.sync()
+            secure(file, identity, limit)
         finally:
             file.close()
 

@@ -202,6 +202,18 @@ def _next_header(window: _Window, identity: Identity, offset: int) -> Generator[
     return None
 
 
+def stored_mark(file: File, identity: Identity, limit: int) -> int:
+    """The most that any frame before the first whose header is not right says was on stable storage. Looks at headers alone. FileError."""
+    window, offset, mark = _Window(file, limit), SEGMENT_HEADER_SIZE, 0
+    while True:
+        try:
+            head = parse_frame_header(window.get(FRAME_HEADER_SIZE, offset), identity, offset)
+        except Damaged:
+            return mark
+        mark = max(mark, min(head.synced, limit))
+        offset += head.size
+
+
 def next_header(file: File, identity: Identity, offset: int, limit: int) -> int | None:
     """Where the frame behind a damaged one at ``offset`` begins; None if there is none before ``limit``. FileError."""
     try:

@@ -242,6 +242,14 @@ class Model:
         """A spoiled message was found to be, and is settled."""
         self._close(self.messages[name], Standing.SETTLED)
 
+    def is_quiet(self) -> None:
+        """Everything that was handed to this process has come to its end."""
+        for name, message in self.open.items():
+            if message.standing is Standing.ASKED and f"message {name}" in self.fresh:
+                raise Violation("D3 every transaction is answered", name)
+        if missing := [key for key in self.fresh - self.shown_keys - self.never if not key.startswith("message")]:
+            raise Violation("D4 every record is stored in the end", f"{sorted(missing)}")
+
     # -- starts
 
     def found(self, name: str, state: State, created: float) -> None:

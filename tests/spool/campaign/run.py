@@ -32,6 +32,8 @@ LOOKS: Final = 0.2
 STATES: Final = 3
 #: Starts that are tried before something must be wrong.
 _STARTS: Final = 6
+#: After so many of the longest delays between two tries everything is stored that was in want of a segment.
+_RETRIES: Final = 4
 
 SEGMENT: Final = "segments/*"
 #: What goes wrong with the disk.
@@ -380,7 +382,13 @@ class Run:
         """The server is stopped."""
         self._count_end()
         if self.draw.random() < 0.7:
+            self.disk.faults.clear()
+            for _ in range(_RETRIES):
+                self.life.settle()
+                self.life.loop.advance(31.0)
             self.life.settle()
+            self.model.is_quiet()
+            self.kinds["stops in peace"] += 1
         self.life.stop()
         self._end_process()
         self.kinds["stops"] += 1
