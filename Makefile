@@ -4,7 +4,7 @@
 #   make test [ARGS=...]      run the tests
 #   make campaign             the long tests: every known mistake of the scheduler must be found (tens of minutes)
 #   make fuzz [ARGS=...]      feed spoiled dialogues to both sides of SMTP for ten minutes; --seconds 60, --seed 7
-#   make kills [ARGS=...]     kill the server before each of its storage calls, and fail each in every way (an hour or two; needs strace); --seed 7
+#   make kills [ARGS=...]     kill the server before each of its storage calls, and fail each in every way (up to an hour; needs strace); --seed 7
 #   make check                lint, types, layers
 #   make bench                benchmarks (minutes; a quiet machine gives better figures)
 #   make show K=relay-1       one acceptance check, with its figures; K=list lists them

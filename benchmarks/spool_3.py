@@ -50,7 +50,7 @@ Cycle = Callable[[], Finding]
 def check(report: Report, arguments: Sequence[str]) -> None:
     """Killed before its calls and at random under load, and with errors by its calls: no loss, no ghost, no change, every duplicate explained.
 
-    ``arguments``: ``--whole`` for every storage call and every error of each (an hour), ``--seed``, ``--jobs``, and parts by name.
+    ``arguments``: ``--whole`` for every storage call and every error of each (up to an hour), ``--seed``, ``--jobs``, and parts by name.
     """
     options = _options(arguments)
     report.figure(f"seed {options.seed}: --seed {options.seed} chooses the same calls and moments again")

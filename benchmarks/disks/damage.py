@@ -144,7 +144,7 @@ def start_on(left: Left, spot: Spot | None) -> Outcome:
         trial.expect(left.sent, left.arrived)
         try:
             trial.start()
-            if not trial.settle():
+            if not (trial.settle() and trial.wait_until_empty()):
                 faults.append("it has not delivered what it has in time")
             elif queued := trial.metric("queued_recipients"):
                 faults.append(f"it has nothing, and says that {queued:g} recipients wait")

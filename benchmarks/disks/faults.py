@@ -18,7 +18,7 @@ from benchmarks.disks.letters import LARGE, MIXED, SMALL, Sizes
 from benchmarks.disks.mounts import memory
 from benchmarks.disks.trial import QUEUES, SETTLE_SECONDS, Trial
 from benchmarks.journals import Sent
-from benchmarks.processes import MissingProgramError, ProgramFaultError, wait_until
+from benchmarks.processes import ProgramFaultError, wait_until
 from benchmarks.product import RELAY_IN_THE_CLEAR
 from benchmarks.report import Report
 
@@ -154,11 +154,7 @@ def befall(report: Report, fault: Fault, seed: int) -> None:
         contextlib.ExitStack() as disk,
     ):
         if fault.disk is not None:
-            try:
-                disk.enter_context(memory(trial.data, fault.disk))
-            except MissingProgramError as missing:
-                report.figure(f"left out: {missing}")
-                return
+            disk.enter_context(memory(trial.data, fault.disk))
         try:
             trial.start()
             _Play(report, fault, trial).run()

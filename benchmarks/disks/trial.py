@@ -211,6 +211,12 @@ class Trial:
             time.sleep(0.02)
         return True
 
+    def wait_until_empty(self, seconds: float = SETTLE_SECONDS) -> bool:
+        """Whether it says within that time that it has nothing: what its destination has told it is written down then."""
+        with contextlib.suppress(ProgramFaultError):
+            return wait_until(self._is_empty, seconds, "an empty spool", self.penstock.process, interval=0.05)
+        return False
+
     def _is_empty(self) -> bool:
         """Whether it says that nothing is queued, that it knows, and that all its events are written."""
         if self.metric("message_count") != 0:

@@ -82,6 +82,19 @@ def failing(kind: str, numbers: str, error: str) -> list[str]:
     return ["-e", f"trace={kind}", "-e", f"inject={kind}:{how}:when={numbers}"]
 
 
+def first_traceback(log: str) -> str:
+    """The first traceback in a log, in a line; not one of logging itself, which only says that an error befell the log's own write."""
+    before, where, is_inside = "", "", False
+    for line in log.splitlines():
+        if is_inside and not line.startswith(" "):
+            return f"{line}, at {where}"
+        if line.startswith("Traceback") and before != "--- Logging error ---":
+            is_inside = True
+        where = line.strip() if line.startswith("  File") else where
+        before = line
+    return where if is_inside else ""
+
+
 class Server:
     """One data directory and whoever serves it. ``log`` has what all lives have said."""
 
@@ -175,15 +188,7 @@ class Server:
 
     def first_traceback(self) -> str:
         """The first traceback in its log, shortened to where it came from and what it was; empty if there is none."""
-        lines = iter(self.log().splitlines())
-        if not any(line.startswith("Traceback") for line in lines):
-            return ""
-        where = ""
-        for line in lines:
-            if not line.startswith(" "):
-                return f"{line}, at {where}"
-            where = line.strip() if line.startswith("  File") else where
-        return where
+        return first_traceback(self.log())
 
     def quarantined(self) -> int:
         """Files in the spool's quarantine: a kill damages nothing."""

@@ -12,6 +12,7 @@ from benchmarks.kills.accounts import Accounts, Event, EventReader
 from benchmarks.kills.calls import Point, Tracer, chosen, drawn, failures, network_points, storage_points
 from benchmarks.kills.journal import Fate, Journal
 from benchmarks.kills.letters import PLAIN, SHAPES, Letter, Manner, letter, letters, manner_of
+from benchmarks.kills.server import first_traceback
 from benchmarks.kills.sink import Sink
 from benchmarks.messages import without_received
 from penstock.events.files import file_name
@@ -320,6 +321,14 @@ def test_the_sink_treats_recipients_as_their_names_say(journal: Journal) -> None
     ]
     assert answers_to_data == [b"451", b"250"]
     assert not any(journal.verdict().faults().values())
+
+
+def test_a_traceback_is_found_in_a_log_but_for_those_of_logging() -> None:
+    """An error that was injected into the write of the log itself makes logging complain."""
+    trace = 'Traceback (most recent call last):\n  File "x.py", line 1, in f\n    f()\nOSError: no\nmore\n'
+    assert first_traceback(f"fine\n{trace}") == 'OSError: no, at File "x.py", line 1, in f'
+    assert first_traceback(f"--- Logging error ---\n{trace}") == ""
+    assert first_traceback("nothing of that sort\n") == ""
 
 
 def test_a_plain_letter_is_for_one_who_takes_it() -> None:

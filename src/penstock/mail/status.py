@@ -3,7 +3,7 @@
 All of it is values. The process that runs the server fills them on demand; the HTTP endpoints and the command line show them.
 
 Counts of mail are of recipients, so that they add up: ``queued`` at any quiet moment is what was queued at the start, plus ``received``,
-less ``delivered``, ``failed`` and ``expired``, overall and per tenant. Rejections are of replies; those to whom no tenant is known belong to none.
+less ``delivered``, ``failed``, ``expired`` and ``quarantined``, overall and per tenant. Rejections are of replies; those to whom no tenant is known belong to none.
 Every collection here is bounded: what is past the bound is counted under OTHER, never left out.
 """
 
@@ -21,6 +21,7 @@ from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
     MessageRecord,
+    QuarantineRecord,
     RejectionRecord,
     SpoolRecord,
     Verdict,
@@ -34,7 +35,9 @@ _MINUTE: Final = 60.0
 
 
 class MailCounts(msgspec.Struct):
-    """Recipients by what became of them since the start, and ``queued``, those that wait now. ``deferred`` counts outcomes, not recipients."""
+    """Recipients by what became of them since the start, and ``queued``, those that wait now. ``deferred`` counts outcomes, not recipients;
+    ``quarantined`` are those of messages that could not be read back.
+    """
 
     queued: int = 0
     received: int = 0
@@ -43,6 +46,7 @@ class MailCounts(msgspec.Struct):
     failed: int = 0
     expired: int = 0
     rejected: int = 0
+    quarantined: int = 0
 
 
 class Tally:
@@ -78,6 +82,10 @@ class Tally:
             for counts in (self.total, self._tenant(record.message.queue.tenant)):
                 counts.expired += gone
                 counts.queued -= gone
+        elif isinstance(record, QuarantineRecord):
+            for counts in (self.total, self._tenant(record.queue.tenant)):
+                counts.quarantined += record.recipients
+                counts.queued -= record.recipients
         elif isinstance(record, RejectionRecord):
             for counts in (self.total, self._tenant(record.tenant)):
                 counts.rejected += 1

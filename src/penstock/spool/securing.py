@@ -24,6 +24,7 @@ from penstock.spool.frame import (
 from penstock.spool.scan import stored_mark
 
 _PIECE: Final = 1024 * 1024
+_ZEROS: Final = bytes(_PIECE)
 
 
 def secure(file: File, identity: Identity, limit: int) -> None:
@@ -58,5 +59,5 @@ def _seal_mark(file: File, identity: Identity, offset: int) -> int:
 def _write_again(file: File, start: int, end: int) -> None:
     for offset in range(start, end, _PIECE):
         octets = file.read(min(_PIECE, end - offset), offset)
-        if octets.strip(b"\0"):
+        if octets != _ZEROS[: len(octets)]:
             file.write([octets], offset)

@@ -176,7 +176,12 @@ class Worker:
         gc.collect()
         # what is queued stays for long, and need not be looked through again and again
         gc.freeze()
-        self.journal.start(self.spool)
+        try:
+            self.journal.start(self.spool)
+        except OSError as error:
+            LOG.critical("the event log cannot be used: %s", error)
+            self._fault = f"the event log cannot be used: {error}"
+            self.failed.set()
 
     def _restored(self, messages: Sequence[QueuedMessage]) -> None:
         self._restored_messages += len(messages)

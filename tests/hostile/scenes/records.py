@@ -18,6 +18,7 @@ from tests.hostile.server import serving
 from tests.hostile.socket_driver import record_faults
 from tests.hostile.table.logs import TEXTS
 from tests.hostile.wire import Wire, any_certificate
+from tests.system.harness import until
 
 _SOURCE: Final = Path(__file__).parents[3] / "src" / "penstock"
 
@@ -80,8 +81,9 @@ async def _many_refusals(place: Path) -> list[str]:
             await wire.replies(1)
             await wire.send(b"EHLO client.test\r\nMAIL FROM:<>\r\n" + b"RCPT TO:<a..b@a.test>\r\n" * refused)
             await wire.replies(2 + refused)
+        total = server.worker.journal.tally.total
+        await until(lambda: total.rejected >= refused, "every refusal is noted")
         server.flush()
-        server.worker.journal._write()  # as happens in a flood: what was to be written has been written
         faults = record_faults(server)
         found = len(server.events_of("Rejection")) if not faults else refused
         return [*faults, *unless(found == refused, f"{found} events of {refused} refusals")]
