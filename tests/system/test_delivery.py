@@ -378,6 +378,7 @@ def test_a_deferred_batch_is_not_forgotten_when_the_next_finds_the_connection_go
             scheduler = here.worker.lane.scheduler
             await until(lambda: any(queue.waiting for queue in scheduler.queues.values()), "it waits")
             assert connections == 1
+            await until(lambda: here.events("TransientFailure"), "their outcomes are stored")
             events = here.events("TransientFailure")
             assert len(events) == 100
             assert {event["num_attempts"] for event in events} == {1}

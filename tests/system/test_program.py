@@ -96,7 +96,7 @@ def running(root: Path) -> Iterator[Server]:
     with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE) as process:
         try:
             server = Server(process)
-            server.until("IN MEMORY.*\n")
+            server.until(r"http: listening on .*\n")
             yield server
         finally:
             process.kill()
@@ -121,13 +121,26 @@ def get(server: Server, path: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def test_a_server_says_loudly_what_it_loses(tmp_path: Path) -> None:
-    """At its start it says that the spool is in memory; at its end how many messages that loses; SIGTERM ends it with 0."""
-    with running(write(tmp_path)) as server:
-        assert "LOST when this process ends" in server.said
+def test_what_was_accepted_is_there_after_a_restart(tmp_path: Path) -> None:
+    """Three messages that nobody takes: SIGTERM ends the server with 0, and the next one has them; killed, so has the one after that."""
+    root = write(tmp_path)
+    with running(root) as server:
         send(server, 3)
         assert server.stop() == 0
-        assert "3 messages were in the spool in memory, and ARE LOST" in server.said
+        assert "stopped: 3 messages are in the spool" in server.said
+    for _ in range(2):
+        with running(root) as server:
+            server.until("recovered: 3 messages from before the start are queued")
+            server.process.kill()
+
+
+def test_a_spool_that_is_not_synced_is_said_loudly(tmp_path: Path) -> None:
+    """``durability = "os"`` loses mail in a power cut, and says so at the start."""
+    root = write(tmp_path)
+    root.write_text(root.read_text() + '\n[spool]\ndurability = "os"\n')
+    with running(root) as server:
+        server.until("LOST")
+        assert 'DURABILITY IS "os"' in server.said
     with running(write(tmp_path)) as server:
         assert server.stop() == 0
         assert "none is lost" in server.said

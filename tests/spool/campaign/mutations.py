@@ -383,15 +383,6 @@ def _abandons_unread() -> Patch:
     return mock.patch.object(Recovery, "_abandon", _nothing)
 
 
-@mutation("who was abandoned abandons others")
-def _abandoned_speaks() -> Patch:
-    def look(original: Any, self: Any, identity: Any, path: str, *, is_sure: bool) -> bool:
-        with mock.patch.object(Recovery, "_limit", lambda *_: 1 << 31):
-            return bool(original(self, identity, path, is_sure=is_sure))
-
-    return _replaced(Recovery, "_look_at", look)
-
-
 @mutation("the contents of frames are not checked")
 def _payload_unchecked() -> Patch:
     @contextlib.contextmanager
@@ -423,7 +414,12 @@ def _half_made() -> Patch:
     def empty(original: Any, self: Any, file: File, path: str, scanned: Any, *, is_sure: bool) -> bool:
         return bool(original(self, file, path, scanned, is_sure=True))
 
-    return _replaced(Recovery, "_is_empty", empty)
+    @contextlib.contextmanager
+    def both() -> Iterator[None]:
+        with _replaced(Recovery, "_is_empty", empty), mock.patch.object(Recovery, "remove_unfinished", _nothing):
+            yield
+
+    return both()
 
 
 @mutation("body files that nobody names are left")

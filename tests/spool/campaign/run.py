@@ -10,7 +10,7 @@ import errno
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from penstock.mail.duration import WallTime
@@ -89,7 +89,16 @@ class Run:
         self._look_draw = random.Random(seed + 2)
         self._numbers = itertools.count(1)
         self._times = itertools.count(1)
-        self._recovery: object = None
+        self._recovery: Iterator[None] = iter(())
+        actions: tuple[tuple[float, Callable[[], None]], ...] = (
+            (24, self.store), (24, self.attempt), (3, self.expire), (2, self.note), (10, self.turn), (12, self.sync),
+            (10, self.settle), (10, self.wait), (10, self.write_events), (5, self.read), (2, self.read_history),
+            (5, self.fail), (2, self.lose_helper), (3, self.die), (1, self.stop), (6, self.go_on_recovering),
+        )  # fmt: skip
+        self._actions = [action for _, action in actions]
+        #: each run has another temper
+        self._weights = [weight * self.draw.choice((0.4, 1.0, 1.0, 2.0)) for weight, _ in actions]
+        self._accepted = self.draw.choice((0.3, 0.7, 0.95))
 
     # -- looking
 
@@ -147,14 +156,14 @@ class Run:
             return
         for _ in range(steps):
             try:
-                if next(self._recovery, self) is not self:
-                    continue
+                next(self._recovery)
+            except StopIteration:
+                break
             except FileError:
                 self.kinds["recoveries that failed"] += 1
                 self._end_process()
                 self.begin()
                 return
-            break
         else:
             return
         self.check()
@@ -184,13 +193,7 @@ class Run:
 
     def act(self) -> None:
         """One thing more."""
-        actions: tuple[tuple[float, Callable[[], None]], ...] = (
-            (24, self.store), (22, self.attempt), (3, self.expire), (2, self.note), (10, self.turn), (12, self.sync),
-            (10, self.settle), (8, self.wait), (8, self.write_events), (5, self.read), (2, self.read_history),
-            (5, self.fail), (2, self.lose_helper), (3, self.die), (1, self.stop), (6, self.go_on_recovering),
-        )  # fmt: skip
-        weights, todo = zip(*actions, strict=True)
-        self.draw.choices(todo, weights)[0]()
+        self.draw.choices(self._actions, self._weights)[0]()
         self.check()
 
     def store(self) -> None:
@@ -249,7 +252,11 @@ class Run:
             return
         position, record, recipients = some
         message = self.model.messages[record.id]
-        verdicts = [(index, self.draw.choice(list(Verdict))) for index in recipients]
+        others = (Verdict.DEFERRED, Verdict.DEFERRED, Verdict.FAILED)
+        verdicts = [
+            (index, Verdict.ACCEPTED if self.draw.random() < self._accepted else self.draw.choice(others))
+            for index in recipients
+        ]
         settled = {index for index, verdict in verdicts if verdict is not Verdict.DEFERRED}
         due = self.now + 60.0 * next(self._times) if message.waiting - settled else None
         spent = max([message.base.attempts, *[change.attempts for change in message.changes]])
