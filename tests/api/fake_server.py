@@ -67,7 +67,7 @@ def snapshot() -> Snapshot:
     return Snapshot(
         started=WallTime(1_700_000_000.5),
         epoch=3,
-        mail=MailCounts(1, 2, 3, 4, 5, 6, 7),
+        mail=MailCounts(1, 2, 3, 4, 5, 6, 7, 8),
         tenants={
             None: MailCounts(41, 42, 43, 44, 45, 46, 47),
             "acme": MailCounts(51, 52, 53, 54, 55, 56, 57),

@@ -64,6 +64,7 @@ def test_text_has_every_number_at_its_place() -> None:
         ("total_messages_transfail", service_out): 4,
         ("total_messages_fail", service_out): 5,
         ("total_messages_expired", service_out): 6,
+        ("total_messages_quarantined", ()): 8,
         ("smtp_server_rejections", service_in): 7,
         ("smtp_server_tls_handshakes_total", service_in): 25,
         ("smtp_server_tls_handshakes_failed_total", service_in): 26,

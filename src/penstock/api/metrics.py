@@ -128,6 +128,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     _outgoing("total_messages_transfail", "attempts that failed for now, by recipient", lambda s: s.mail.deferred),
     _outgoing("total_messages_fail", "recipients that failed for good", lambda s: s.mail.failed),
     _outgoing("total_messages_expired", "recipients given up because their time was over", lambda s: s.mail.expired),
+    _plain(_COUNTER, "total_messages_quarantined", "recipients of messages that could not be read back from the spool", lambda s: s.mail.quarantined),
     _incoming("smtp_server_rejections", "replies 4yz and 5yz given to clients", lambda s: s.mail.rejected),
     _incoming("smtp_server_tls_handshakes_total", "TLS sessions of clients", lambda s: s.tls_handshakes),
     _incoming("smtp_server_tls_handshakes_failed_total", "handshakes of clients that failed", lambda s: s.tls_handshakes_failed),
