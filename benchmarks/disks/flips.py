@@ -20,6 +20,7 @@ from tests.spool.writing import add, fresh, put, segment
 STEP: Final = 512
 _MESSAGES: Final = 24
 _BODY_SIZE: Final = 300 * 1024
+_SEGMENT_SIZE: Final = 1024 * 1024
 
 
 class Stored(NamedTuple):
@@ -46,7 +47,7 @@ def store(seed: int) -> Stored:
     messages: dict[Place, tuple[MessageRecord, tuple[int, ...]]] = {}
     ends: dict[str, int] = {}
     for number in (1, 2):
-        writer = segment(files, number, 4 * 1024 * 1024)
+        writer = segment(files, number, _SEGMENT_SIZE)
         for index in range(_MESSAGES):
             content = b"Subject: x\r\n\r\n" + chance.randbytes(chance.choice((20, 400, 3000, 20_000)))
             record = samples.message(number * 100 + index, 3, content)
@@ -98,18 +99,15 @@ def flips(stored: Stored, seed: int, step: int = STEP) -> Iterator[tuple[str, in
 
 
 def flip(stored: Stored, path: str, offset: int, bit: int) -> Flipped:
-    """Recover the spool with that bit changed, and read everything that is live; the spool is as before afterwards."""
-    files = stored.files
+    """Recover a copy of the spool with that bit changed, and read everything that is live."""
+    files = MemoryFiles()
+    files.folders |= stored.files.folders
+    files.octets |= {name: bytearray(octets) for name, octets in stored.files.octets.items()}
     files.octets[path][offset] ^= bit
-    try:
-        return _look(stored, recover(files))
-    finally:
-        files.octets[path][offset] ^= bit
-        for name in [name for name in files.octets if name.startswith("quarantine/")]:
-            del files.octets[name]
+    return _look(stored, files, recover(files))
 
 
-def _look(stored: Stored, recovered: Recovered) -> Flipped:
+def _look(stored: Stored, files: MemoryFiles, recovered: Recovered) -> Flipped:
     queued = recovered.queued
     found: dict[Place, tuple[int, ...]] = {}
     faults: list[str] = []
@@ -122,7 +120,7 @@ def _look(stored: Stored, recovered: Recovered) -> Flipped:
             continue
         record, waiting = stored.messages[place]
         try:
-            if _read(stored.files, recovered, place) != record:
+            if _read(files, recovered, place) != record:
                 faults.append(f"another message at {place} than was stored")
         except Damaged:
             damaged += 1

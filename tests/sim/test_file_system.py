@@ -501,6 +501,20 @@ def test_switches_that_hide_something() -> None:
     assert contents(disk, "a") == {b"1", b"2"}
 
 
+def test_a_spoiled_octet_is_another_one_everywhere() -> None:
+    """What is read, what was synced, and what was written since."""
+    disk = SimulatedDisk()
+    file = synced_file(disk.process(), "a", b"safe")
+    file.write([b"new"], 0)
+    disk.spoil("a", 1)
+    assert file.read(4, 0) == b"n0we"
+    assert contents(disk, "a") >= {b"s4fe", b"n0we"}
+    assert all(octets is not None and octets[1:2] in b"40" for octets in contents(disk, "a"))
+    for path, offset in (("a", 4), ("b", 0), ("a/b", 0)):
+        with pytest.raises(ValueError, match=path):
+            disk.spoil(path, offset)
+
+
 def test_the_syncer_syncs_when_it_is_told() -> None:
     """One at a time, each answered by itself; what is asked for in an answer is next."""
     disk = SimulatedDisk()

@@ -21,7 +21,7 @@ from penstock.sim.file_system import FailedSync, Fault, Operation, SimulatedDisk
 from penstock.spool.files import FileError
 from tests.spool import samples
 from tests.spool.campaign.life import Life, difference
-from tests.spool.campaign.model import Model, Standing, Violation
+from tests.spool.campaign.model import Message, Model, Standing, Violation
 from tests.spool.campaign.oracle import Oracle, inspect, judge_found, judge_history
 from tests.spool.campaign.world import LARGE
 
@@ -94,6 +94,7 @@ class Run:
             (24, self.store), (24, self.attempt), (3, self.expire), (2, self.note), (10, self.turn), (12, self.sync),
             (10, self.settle), (10, self.wait), (10, self.write_events), (5, self.read), (2, self.read_history),
             (5, self.fail), (2, self.lose_helper), (3, self.die), (1, self.stop), (6, self.go_on_recovering),
+            (4, self.rest), (4, self.deliver_all),
         )  # fmt: skip
         self._actions = [action for _, action in actions]
         #: each run has another temper
@@ -253,17 +254,21 @@ class Run:
         position, record, recipients = some
         message = self.model.messages[record.id]
         others = (Verdict.DEFERRED, Verdict.DEFERRED, Verdict.FAILED)
-        verdicts = [
+        chosen = [
             (index, Verdict.ACCEPTED if self.draw.random() < self._accepted else self.draw.choice(others))
             for index in recipients
         ]
+        self._record_attempt(position, message, chosen)
+        self.kinds["partial outcomes"] += len(recipients) < len(record.recipients)
+
+    def _record_attempt(self, position: int, message: Message, verdicts: Sequence[tuple[int, Verdict]]) -> None:
+        record = message.record
         settled = {index for index, verdict in verdicts if verdict is not Verdict.DEFERRED}
         due = self.now + 60.0 * next(self._times) if message.waiting - settled else None
         spent = max([message.base.attempts, *[change.attempts for change in message.changes]])
         made = samples.attempt(record, spent + 1, *verdicts, due=due)
         fields = {field: getattr(made, field) for field in made.__struct_fields__}
         self.record(position, AttemptRecord(**{**fields, "time": WallTime(self.now + next(self._times))}))
-        self.kinds["partial outcomes"] += len(recipients) < len(record.recipients)
         self.kinds["retries"] += spent > 0
 
     def expire(self) -> None:
@@ -319,6 +324,23 @@ class Run:
         """Time passes."""
         self.life.loop.advance(self.draw.choice((0.06, 0.06, 1.1, 5.0, 40.0, 70.0)))
 
+    def rest(self) -> None:
+        """Nothing comes for a while, and events are written."""
+        for _ in range(self.draw.choice((2, 4))):
+            self.settle()
+            self._write_events(1.0)
+            self.life.loop.advance(1.1)
+
+    def deliver_all(self) -> None:
+        """Most of what is known is delivered."""
+        for position, name in sorted(self.known.items()):
+            if self.draw.random() < 0.8:
+                message = self.model.messages[name]
+                verdicts = [(index, Verdict.ACCEPTED) for index in sorted(message.waiting)]
+                self._record_attempt(position, message, verdicts)
+                if self.draw.random() < 0.2:
+                    self.settle()
+
     def lose_helper(self) -> None:
         """The helper dies while it syncs."""
         self.life.loop.run()
@@ -336,9 +358,12 @@ class Run:
 
     def write_events(self) -> None:
         """Events are written up to some record that was shown."""
+        self._write_events(0.6)
+
+    def _write_events(self, newest: float) -> None:
         positions = sorted({shown.position for shown in self.model.shown})
         if positions and self.life.is_recovered:
-            position = positions[-1] if self.draw.random() < 0.6 else self.draw.choice(positions)
+            position = positions[-1] if self.draw.random() < newest else self.draw.choice(positions)
             self.model.written(position)
             self.life.spool.events_written(position)
 

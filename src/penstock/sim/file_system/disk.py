@@ -112,6 +112,15 @@ class SimulatedDisk:
         disk.used_blocks, disk.used_inodes = _taken(root)
         return disk
 
+    def spoil(self, path: str, offset: int) -> None:
+        """Have another octet at ``offset`` of a file, as on a disk that is going bad; stable storage or not. ValueError if there is no such file."""
+        node: Node | None = self.root
+        for part in path.split("/"):
+            node = node.entries.get(part) if isinstance(node, FolderNode) else None
+        if not isinstance(node, FileNode) or not 0 <= offset < node.size:
+            raise ValueError(f"there is no octet {offset} of {path}")
+        node.spoil(offset)
+
     # -- what a process does
 
     def run(

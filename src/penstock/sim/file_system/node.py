@@ -119,6 +119,17 @@ class FileNode:
             del content[self.size :]
             self.versions, self.clean = {}, set()
 
+    def spoil(self, offset: int) -> None:
+        """Another octet is at ``offset``, wherever that is held: now, and after a power cut."""
+        sector, place = divmod(offset, SECTOR)
+        if sector in self.versions:
+            self.versions[sector] = [
+                version._replace(octets=_spoiled(version.octets, place)) if place < len(version.octets) else version
+                for version in self.versions[sector]
+            ]
+        if offset < len(self.content):
+            self.content = bytearray(_spoiled(self.content, offset))
+
     def copy(self) -> FileNode:
         """Another file in the same state, which nobody has open."""
         other = FileNode(self.frozen(), self.size)
@@ -172,6 +183,10 @@ def patch(content: bytearray, sectors: dict[int, bytes]) -> None:
             content.extend(bytes(base - len(content)))
         if octets or base < len(content):
             content[base : base + SECTOR] = octets.ljust(SECTOR, b"\0")
+
+
+def _spoiled(octets: bytes | bytearray, at: int) -> bytes:
+    return bytes(octets[:at]) + bytes([octets[at] ^ 0x55]) + bytes(octets[at + 1 :])
 
 
 def blocks(size: int) -> int:
