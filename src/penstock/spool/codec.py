@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, Generic, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -34,7 +34,7 @@ from penstock.mail.records import (
 from penstock.mail.reply import Reply
 from penstock.mail.tls import TlsFacts
 from penstock.spool import forms
-from penstock.spool.frame import VERSION, FrameType, Place
+from penstock.spool.frame import VERSION, FrameType, Place, frame_size
 from penstock.spool.meaning import Abandoned, Change, Listed, Meaning, State
 from penstock.spool.names import is_body_name
 
@@ -47,6 +47,8 @@ SMTPUTF8: Final = 2
 CANONICAL: Final = 4
 VERDICTS: Final = (Verdict.ACCEPTED, Verdict.DEFERRED, Verdict.FAILED)
 _VERDICT_NUMBERS: Final = {verdict: number for number, verdict in enumerate(VERDICTS)}
+
+T = TypeVar("T")
 
 HEAD_LENGTH: Final = struct.Struct("<I")
 _encode = msgspec.msgpack.Encoder().encode
@@ -64,15 +66,19 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Payload:
-    """What a frame is going to hold, as buffers to write one after the other, and what that means; ``length``: octets of all buffers."""
+    """What a frame is going to hold, as buffers to write one after the other, and what that means.
 
-    __slots__ = ("buffers", "length", "meaning", "version")
+    ``length``: octets of all buffers; ``size``: those of the whole frame.
+    """
+
+    __slots__ = ("buffers", "length", "meaning", "size", "version")
 
     def __init__(self, buffers: tuple[bytes, ...], meaning: Meaning, version: int = VERSION) -> None:
         self.buffers = buffers
         self.meaning = meaning
         self.version = version
         self.length = sum(map(len, buffers))
+        self.size = frame_size(self.length)
 
 
 def body_of(name: str, content: bytes) -> Body:
@@ -113,14 +119,18 @@ def _encode_messages(
             record.reception is not reception and record.reception != reception
         ):
             raise ValueError("messages of one frame have one content and one reception")
-    form = forms.TransactionForm(
-        _reception(reception),
-        tuple([_message(record, meta) for record in records]),
-        meta,
-        forms.BodyForm(body.name, body.size, body.checksum) if body is not None else None,
-        tuple([forms.StateForm(*state) for state in states]),
-    )
-    head = _octets(form)
+    try:
+        head = _encode(
+            (
+                _ready_reception(reception),
+                [_message(record, meta) for record in records],
+                meta,
+                (body.name, body.size, body.checksum) if body is not None else None,
+                states,
+            )
+        )
+    except UnicodeEncodeError:
+        head = _transaction_of_unicode(records, states, body)
     size = len(content)
     meaning = Meaning(
         kind,
@@ -146,19 +156,23 @@ def listed(record: MessageRecord, content_size: int, shift: float = 0.0) -> List
 def encode_attempt(record: AttemptRecord, place: Place) -> Payload:  # hot: throughput
     """One ATTEMPT about the message at ``place``; the message itself is not written."""
     outcomes = record.outcomes
-    form = forms.AttemptForm(
+    form = (
         place,
         record.time,
         record.attempts,
         record.site,
         record.source,
-        _peer(record.peer) if record.peer is not None else None,
-        tuple([_outcome(item) for item in outcomes]),
+        _ready_peer(record.peer) if record.peer is not None else None,
+        [_outcome(item) for item in outcomes],
         record.due,
     )
+    try:
+        octets = _encode(form)
+    except UnicodeEncodeError:
+        octets = _attempt_of_unicode(record, place)
     settled = tuple([item.recipient for item in outcomes if item.verdict is not Verdict.DEFERRED])
     change = Change(place, record.attempts, record.due, settled)
-    return Payload((_octets(form),), Meaning(FrameType.ATTEMPT, change=change))
+    return Payload((octets,), Meaning(FrameType.ATTEMPT, change=change))
 
 
 def encode_expiration(record: ExpirationRecord, place: Place) -> Payload:
@@ -224,19 +238,69 @@ def _reception(reception: Reception) -> forms.ReceptionForm:
     )
 
 
-def _message(record: MessageRecord, meta: dict[str, MetaValue]) -> forms.MessageForm:
-    sender, dsn = record.reverse_path, record.dsn
-    return forms.MessageForm(
+class _Ready(Generic[T]):
+    """Records that many frames have, encoded once: those of the sessions that are under way, known by their identity."""
+
+    __slots__ = ("_encode", "_known")
+
+    def __init__(self, encode: Callable[[T], bytes]) -> None:
+        self._encode = encode
+        self._known: dict[int, tuple[T, msgspec.Raw]] = {}
+
+    def __call__(self, record: T) -> msgspec.Raw:  # hot: throughput
+        known = self._known.get(id(record))
+        if known is None:
+            if len(self._known) >= _RECEPTIONS:
+                self._known.clear()
+            # with the record itself, so that no other takes its identity
+            known = self._known[id(record)] = (record, msgspec.Raw(self._encode(record)))
+        return known[1]
+
+
+_ready_reception: Final = _Ready[Reception](lambda reception: _octets(_reception(reception)))
+_ready_peer: Final = _Ready[Peer](lambda peer: _octets(_peer(peer)))
+
+
+def _message(record: MessageRecord, meta: dict[str, MetaValue]) -> tuple[object, ...]:  # hot: throughput
+    """A MessageForm, as a tuple: making the structs takes as long as encoding them."""
+    sender, dsn, queue = record.reverse_path, record.dsn, record.queue
+    return (
         record.id,
-        _queue(record.queue),
+        (queue.domain, queue.tenant, queue.campaign, queue.routing_domain),
         (sender.local_part, sender.domain) if sender is not None else None,
-        tuple([(address.local_part, address.domain) for address in record.recipients]),
+        [(address.local_part, address.domain) for address in record.recipients],
         record.added_header,
         record.created,
         record.eight_bit * EIGHT_BIT | record.smtputf8 * SMTPUTF8 | record.is_canonical * CANONICAL,
         _dsn(dsn) if dsn is not None else None,
         None if record.meta is meta else record.meta,
     )
+
+
+def _transaction_of_unicode(
+    records: Sequence[MessageRecord], states: tuple[State, ...], body: Body | None
+) -> bytes:
+    """The head of a transaction with text that is no Unicode."""
+    meta = records[0].meta
+    form = (
+        _reception(records[0].reception),
+        [_message(record, meta) for record in records],
+        meta,
+        (body.name, body.size, body.checksum) if body is not None else None,
+        states,
+    )
+    return _encode(_unicode(msgspec.to_builtins(form, builtin_types=(bytes,))))
+
+
+def _attempt_of_unicode(record: AttemptRecord, place: Place) -> bytes:
+    """An ATTEMPT with text that is no Unicode."""
+    form = (
+        place, record.time, record.attempts, record.site, record.source,
+        _peer(record.peer) if record.peer is not None else None,
+        [_outcome(item) for item in record.outcomes],
+        record.due,
+    )  # fmt: skip
+    return _encode(_unicode(msgspec.to_builtins(form, builtin_types=(bytes,))))
 
 
 def _queue(queue: QueueName) -> forms.QueueForm:
@@ -270,8 +334,9 @@ def _peer(peer: Peer) -> forms.PeerForm:
     )
 
 
-def _outcome(outcome: Outcome) -> forms.OutcomeForm:
-    return forms.OutcomeForm(
+def _outcome(outcome: Outcome) -> tuple[object, ...]:  # hot: throughput
+    """An OutcomeForm, as a tuple."""
+    return (
         outcome.recipient,
         _VERDICT_NUMBERS[outcome.verdict],
         _reply(outcome.reply),

@@ -154,7 +154,8 @@ def write_frame(
     length = sum(map(len, buffers))
     kind, version = frame
     head = _FRAME_HEAD.pack(MARKER, kind, version, length, synced)
-    checksum = payload_checksum = crc32(head, _seed(identity, offset))
+    number, salt = identity
+    checksum = payload_checksum = crc32(head, crc32(_SEED.pack(number, salt, offset)))
     for buffer in buffers:
         payload_checksum = crc32(buffer, payload_checksum)
     head += _CHECKSUMS.pack(checksum, payload_checksum)

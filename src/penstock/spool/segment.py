@@ -38,6 +38,7 @@ from penstock.spool.frame import (
 )
 from penstock.spool.index import Index, parse_index_in_steps
 from penstock.spool.names import SEGMENTS, body_path, segment_path
+from penstock.spool.scan import next_header
 
 #: Octets that a segment is given when it is created, and is meant to hold.
 SEGMENT_SIZE: Final = 64 * 1024 * 1024
@@ -115,7 +116,7 @@ class SegmentWriter:
 
     def has_room(self, payload: Payload) -> bool:
         """Whether a frame still fits; an empty segment takes any that its offsets can count."""
-        after = self.end + frame_size(payload.length)
+        after = self.end + payload.size
         return after <= self.size or (self.end == SEGMENT_HEADER_SIZE and after <= OFFSET_LIMIT)
 
     def append(self, payload: Payload) -> int:  # hot: throughput
@@ -128,7 +129,7 @@ class SegmentWriter:
             self.identity, offset, (meaning.kind, payload.version), payload.buffers, self.synced
         )
         self._pending += buffers
-        self.end = offset + frame_size(payload.length)
+        self.end = offset + payload.size
         self.index.add(offset, meaning)
         return offset
 
@@ -201,6 +202,21 @@ class SegmentReader:
                 frame = self.frame(offset)
             except Damaged:
                 return
+            if frame.type == FrameType.SEAL:
+                return
+            if is_known(frame.type, frame.version, self.path):
+                yield frame
+            offset += frame_size(len(frame.payload))
+
+    def right_frames(self, limit: int) -> Iterator[Frame]:
+        """The frames before ``limit`` that are whole, what is between them passed over. NewerFormat, FileError."""
+        offset: int | None = SEGMENT_HEADER_SIZE
+        while offset is not None and offset < limit:
+            try:
+                frame = self.frame(offset)
+            except Damaged:
+                offset = next_header(self.file, self.identity, offset, limit)
+                continue
             if frame.type == FrameType.SEAL:
                 return
             if is_known(frame.type, frame.version, self.path):
