@@ -91,6 +91,8 @@ def _cuts(report: Report, file_system: FileSystem, seed: int, cuts: int) -> None
             late == 0,
             f"{late} times not",
         )
+        # what had no answer waits for its retries as everything else does
+        trial.wait_until_empty()
         _claim_whole(report, trial.findings())
         under_way = sum(count > 0 for count in figures.under_way)
         report.claim(

@@ -79,16 +79,8 @@ def record_of(frame: dict[str, Any]) -> Any:
 
 
 def says_older_are_stored(data: bytes, number: int, salt: int, limit: int) -> bool:
-    """Whether a frame before the first that is not right was written when some of its own segment was on stable storage."""
-    offset = 64
-    while offset < min(len(data), limit):
-        frame = frame_at(data, number, salt, offset)
-        if frame is None or frame["payload"] is None or frame["type"] == 7:
-            return False
-        if frame["synced"]:
-            return True
-        offset = frame["end"]
-    return False
+    """Whether a frame was written when some of its own segment was on stable storage."""
+    return any(frame["synced"] for frame in frames(data, number, salt, limit))
 
 
 def index_of(data: bytes, number: int, salt: int, limit: int, *, is_sure: bool) -> tuple[Any, int] | None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from penstock.mail.duration import Seconds
+from penstock.mail.ids import IdSource
 from penstock.mail.records import MessageRecord, Verdict
+from penstock.net.clock import SystemClock
 from penstock.spool.codec import INLINE_LIMIT
+from penstock.spool.durable import DurableSpool
 from penstock.spool.files import File
+from penstock.spool.inspection.access import examine_access
 from penstock.spool.inspection.examination import examine
 from penstock.spool.inspection.read_only import ReadOnlyFiles, Tree
 from penstock.spool.inspection.stored import Gone, StoredReader
 from penstock.spool.inspection.view import View, look
+from penstock.spool.log import SpoolOptions
 from tests.spool import samples
 from tests.spool.bench import Bench
 
@@ -138,3 +145,21 @@ def _save(server: Server, root: Path) -> None:
             (root / folder / name).write_bytes(file.read(file.size(), 0))
             (root / folder / name).chmod(0o600)
             file.close()
+
+
+def test_nothing_of_a_spool_that_was_served_is_foreign(tmp_path: Path) -> None:
+    """What every server leaves, its note of the time too, is the spool's own."""
+
+    async def serve() -> None:
+        spool = DurableSpool(
+            tmp_path, SystemClock(), IdSource(1), lambda _records, _position: None, SpoolOptions()
+        )
+        spool.open()
+        await spool.log.recover(lambda _: None)
+        await spool.close(Seconds(5.0))
+
+    asyncio.run(serve())
+    assert (tmp_path / "clock").exists()
+    tree = ReadOnlyFiles(tmp_path)
+    assert not list(examine_access(tree))
+    tree.close()

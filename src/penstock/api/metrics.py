@@ -177,7 +177,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("spool_free_bytes", _GAUGE, "octets free on the spool's file system; absent for a spool in memory", "", _free),
     _plain(_COUNTER, "event_log_lines_total", "events written to the event log", lambda s: s.event_log.lines),
     _plain(_COUNTER, "event_log_bytes_total", "octets written to the event log", lambda s: s.event_log.bytes),
-    _plain(_COUNTER, "event_log_dropped_total", "events lost because the disk did not take them", lambda s: s.event_log.dropped),
+    _plain(_COUNTER, "event_log_dropped_total", "events that could not be made, by a fault of ours", lambda s: s.event_log.dropped),
     _plain(_COUNTER, "event_log_files_total", "files of the event log begun", lambda s: s.event_log.files),
     _plain(_GAUGE, "event_log_waiting_bytes", "octets of events not written yet", lambda s: s.event_log.waiting),
     _plain(_GAUGE, "event_log_fault", "1 while the disk does not take events", lambda s: s.event_log.fault is not None),

@@ -61,7 +61,7 @@ from penstock.spool.codec import (
     encode_transaction,
 )
 from penstock.spool.entry import Entry
-from penstock.spool.files import FileError, Files
+from penstock.spool.files import File, FileError, Files
 from penstock.spool.frame import Damaged, NewerFormat, Place
 from penstock.spool.health import Health
 from penstock.spool.history import History
@@ -430,7 +430,10 @@ class SpoolLog:
         self._health.look()
         self._reclaim.tick()
         if self._ticks % _NOTE_EVERY == 0:
-            self._times.note(self._clock.wall())
+            self._times.note_soon(self._clock.wall(), self._sync_note)
+
+    def _sync_note(self, file: File, done: Callable[[bool], None]) -> None:
+        self._appender.sync_files([file], lambda fault: done(fault is None))
 
     def _health_changed(self) -> None:
         refusing = self._health.refusing

@@ -257,12 +257,6 @@ class Queued:
         """A segment is gone; no live message lies in it."""
         self.segments.pop(segment, None)
 
-    def free_settled(self, first: int, last: int) -> None:
-        """After the recovery: the rows from ``first`` up to ``last`` that are settled serve again."""
-        for row in range(first, last):
-            if not self.waiting[row]:
-                self.free(row)
-
     def change(self, row: int, kind: int, change: Change) -> None:  # hot: throughput
         """Apply what a later frame says of a message. Recipients that it does not have are passed over."""
         if kind not in _KEEP_DUE:

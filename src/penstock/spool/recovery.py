@@ -22,6 +22,7 @@ from penstock.spool.frame import (
     OFFSET_LIMIT,
     SEGMENT_HEADER_SIZE,
     Damaged,
+    Frame,
     FrameType,
     Identity,
     NewerFormat,
@@ -266,19 +267,23 @@ class Recovery:
         is_beginning = True
         file = self._files.open(path)
         try:
-            for frame in SegmentReader(file, identity, path).frames():
+            limit = min(self._limit(identity.number), file.size())
+            for frame in SegmentReader(file, identity, path).right_frames(limit):
                 is_beginning = is_beginning and frame.type == FrameType.ABANDON
                 is_sure = is_sure or frame.synced > 0
-                if frame.offset >= self._limit(identity.number) or (is_sure and not is_beginning):
-                    return is_sure
-                decoded = decode(frame) if is_beginning else None
-                if isinstance(decoded, Abandon) and decoded.abandoned.segment < identity.number:
-                    self._abandon(decoded.abandoned)
-        except Damaged:
-            pass  # found again, and reported, when the segment is scanned
+                if is_beginning:
+                    self._hear(frame, identity.number)
+                elif is_sure:
+                    break
         finally:
             file.close()
         return is_sure
+
+    def _hear(self, frame: Frame, speaker: int) -> None:
+        with suppress(Damaged):  # reported when the segment is scanned
+            decoded = decode(frame)
+            if isinstance(decoded, Abandon) and decoded.abandoned.segment < speaker:
+                self._abandon(decoded.abandoned)
 
     def _abandon(self, abandoned: Abandoned) -> None:
         number, offset = abandoned

@@ -5,18 +5,21 @@ less than nothing, or more than a day, then the clock is not believed: the times
 passed for it. (Where the server really was down for longer, its mail lives longer by as much.) Shifts are kept, with the number of the
 segment from which on none is needed, in the file ``clock``.
 
-The file is replaced, never written to, and need not be on stable storage: an older one will do as well.
+The file is replaced, never written to, and put on stable storage before it takes the place of the one before: after a power cut there is a
+note, that one or this one, and it is then that clocks have most often lost their time.
 """
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from penstock.mail.duration import Seconds, WallTime
-from penstock.spool.files import FileError, Files
+from penstock.spool.files import File, FileError, Files
 
 CLOCK_NAME: Final = "clock"
 _NEW_NAME: Final = "clock.new"
@@ -47,11 +50,12 @@ class Times:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._shifts: tuple[Shift, ...] = ()
+        self._is_noting = False
 
     def begin(self, now: WallTime, segment: int, oldest: int) -> Seconds:
         """Read the note, and note the time; ``segment`` is the first that will be written now, ``oldest`` the oldest that there is.
 
-        How far the clock has jumped. FileError if the note cannot be read; one that is damaged, or missing, counts for nothing.
+        How far the clock has jumped. Blocks. FileError if the note cannot be read; one that is damaged, or missing, counts for nothing.
         """
         last = self._read()
         jump = 0.0
@@ -62,6 +66,8 @@ class Times:
                 jump = passed
                 self._shifts = (*self._shifts, Shift(segment, jump))
         self.note(now)
+        with suppress(FileError):
+            self._files.sync_folder()
         return Seconds(jump)
 
     def shift(self, segment: int) -> Seconds:
@@ -69,18 +75,44 @@ class Times:
         return Seconds(sum([shift.seconds for shift in self._shifts if segment < shift.before]))
 
     def note(self, now: WallTime) -> None:
-        """It is now. An error does no harm but to the next start, and is passed over: what is wrong with the disk others will find."""
-        try:
-            if _NEW_NAME in self._files.names():
-                self._files.remove(_NEW_NAME)
-            file = self._files.create(_NEW_NAME)
+        """It is now; blocks. An error does no harm but to the next start, and is passed over: what is wrong with the disk others will find."""
+        with suppress(FileError):
+            file = self._write(now)
             try:
-                file.write([msgspec.json.encode(Note(now, self._shifts))], 0)
+                file.sync()
             finally:
                 file.close()
             self._files.rename(_NEW_NAME, CLOCK_NAME)
+
+    def note_soon(self, now: WallTime, sync: Callable[[File, Callable[[bool], None]], None]) -> None:
+        """As ``note``, but the syncing is left to ``sync``, which says whether it went well. Nothing, if that is still to come for the last one."""
+        if self._is_noting:
+            return
+        try:
+            file = self._write(now)
         except FileError:
-            pass
+            return
+
+        def synced(is_synced: bool) -> None:
+            self._is_noting = False
+            file.close()
+            if is_synced:
+                with suppress(FileError):
+                    self._files.rename(_NEW_NAME, CLOCK_NAME)
+
+        self._is_noting = True
+        sync(file, synced)
+
+    def _write(self, now: WallTime) -> File:
+        if _NEW_NAME in self._files.names():
+            self._files.remove(_NEW_NAME)
+        file = self._files.create(_NEW_NAME)
+        try:
+            file.write([msgspec.json.encode(Note(now, self._shifts))], 0)
+        except FileError:
+            file.close()
+            raise
+        return file
 
     def _read(self) -> Note | None:
         try:

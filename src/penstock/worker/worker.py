@@ -10,7 +10,6 @@ import secrets
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -287,8 +286,7 @@ class Worker:
             self._sampler.cancel()
         if self._recovering is not None:
             self._recovering.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._recovering
+            await asyncio.wait({self._recovering})
         left = len(self.spool)
         await self._durable.close(Seconds(max(_LAST_SYNC, deadline - self._loop.time())))
         await self.journal.close()

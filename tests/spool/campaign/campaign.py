@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from penstock.sim.file_system import Switches
 from tests.spool.campaign.model import Violation
 from tests.spool.campaign.mutations import Mutation
-from tests.spool.campaign.run import Run
+from tests.spool.campaign.run import SIZES, Run
+from tests.spool.campaign.scripts import SCRIPTS, Script
 from tests.spool.campaign.world import small_world
 
 #: Actions of a run.
 ACTIONS: Final = 120
+#: Runs of its script that a mistake may survive, before others are tried.
+STORIES: Final = 6
+#: States that are judged after each step of a script.
+STATES: Final = 3
 
 
 class Outcome(NamedTuple):
@@ -25,26 +30,40 @@ class Outcome(NamedTuple):
     violation: Violation | None
 
 
-def one_run(seed: int, *, switches: Switches = Switches(), actions: int = ACTIONS) -> Outcome:  # noqa: B008 -- it is frozen
-    """A run by chance. What the spool raises is a violation too."""
+def told(story: str, seed: int, *, switches: Switches = Switches()) -> Outcome:  # noqa: B008 -- it is frozen
+    """A run as the script of this name has it; ``seed`` chooses the states that are looked at."""
+    run = Run(seed, switches=switches, looks=1.0, states=STATES, size=SIZES[0])
+    return _gone(run, lambda: SCRIPTS[story](Script(run)))
+
+
+def drawn(seed: int, *, switches: Switches = Switches(), actions: int = ACTIONS) -> Outcome:  # noqa: B008 -- it is frozen
+    """A run by chance."""
     run = Run(seed, switches=switches)
+    return _gone(run, lambda: run.go(actions))
+
+
+def _gone(run: Run, course: Callable[[], None]) -> Outcome:
+    """What comes of a run. What the spool raises is a violation too."""
     violation = None
     with small_world():
         try:
-            run.go(actions)
+            course()
         except Violation as found:
             violation = found
         except Exception as error:  # whatever else a mistake makes of the spool
             violation = Violation("the spool raises nothing", repr(error))
             violation.__cause__ = error
-    return Outcome(seed, run.oracle.states, run.kinds + run.oracle.kinds, violation)
+    return Outcome(run.seed, run.oracle.states, run.kinds + run.oracle.kinds, violation)
 
 
 def hunt(mutation: Mutation, seeds: Iterable[int]) -> Iterator[Outcome]:
-    """Runs with a mistake, up to the first that finds it."""
+    """Runs with a mistake, up to the first that finds it: its own story, then runs by chance."""
     with mutation.patch():
-        for seed in seeds:
-            outcome = one_run(seed, switches=mutation.switches)
+        for index, seed in enumerate(seeds):
+            if index < STORIES and mutation.story:
+                outcome = told(mutation.story, seed, switches=mutation.switches)
+            else:
+                outcome = drawn(seed, switches=mutation.switches)
             yield outcome
             if outcome.violation is not None:
                 return

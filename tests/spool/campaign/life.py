@@ -16,6 +16,8 @@ from penstock.spool.frame import SEGMENT_HEADER_SIZE
 from penstock.spool.log import SpoolLog, SpoolOptions
 from tests.spool.campaign.model import State, Violation
 
+#: Seconds in which a sync that is wanted begins.
+_MOMENT = 0.003
 #: Turns after which something goes on for ever.
 _TURNS = 10_000
 
@@ -47,7 +49,7 @@ class Life:
     def settle(self) -> None:
         """Let everything happen that can happen now, syncs too."""
         for _ in range(_TURNS):
-            self.loop.run()
+            self.loop.advance(_MOMENT)
             if not self.syncer.is_waiting:
                 return
             self.syncer.complete()
@@ -88,9 +90,10 @@ class Life:
         asyncio.run(self.spool.close(Seconds(0.0)))
 
 
-def state_of(stored: StoredMessage, queued: QueuedMessage) -> State:
-    """What is known of a message that was told of."""
-    return State(frozenset(stored.waiting), stored.attempts, queued.due)
+def state_of(stored: StoredMessage, queued: QueuedMessage, shift: float) -> State:
+    """What is known of a message that was told of, its times less ``shift``."""
+    due = queued.due - shift if queued.due is not None else None
+    return State(frozenset(stored.waiting), stored.attempts, due)
 
 
 def difference(stored: StoredMessage, record: MessageRecord) -> str:

@@ -52,6 +52,10 @@ class State(NamedTuple):
     attempts: int
     due: float | None
 
+    def rounded(self) -> State:
+        """With a time that is the same although a jump of the clock has been added and taken away."""
+        return self._replace(due=round(self.due, 2) if self.due is not None else None)
+
 
 class Change:
     """What was recorded of a message. ``is_shown``: it was told to be stored."""
@@ -70,7 +74,7 @@ class Change:
 class Message:
     """A message. ``base`` is how it was when it was stored, or last told of by a start; ``changes`` are what was recorded since."""
 
-    __slots__ = ("base", "changes", "created", "is_spoiled", "record", "settled", "standing", "transaction")
+    __slots__ = ("base", "changes", "created", "is_spoiled", "jump", "record", "settled", "standing", "transaction")
 
     def __init__(self, record: MessageRecord, transaction: Sequence[str]) -> None:
         self.record = record
@@ -79,6 +83,8 @@ class Message:
         self.base = State(frozenset(range(len(record.recipients))), 0, None)
         self.changes: list[Change] = []
         self.created = float(record.created)
+        #: seconds by which the next start may move its times: from, to
+        self.jump = (0.0, 0.0)
         #: recipients of which a record was shown that settles them
         self.settled: frozenset[int] = frozenset()
         #: somebody has changed its octets on the disk
@@ -242,6 +248,11 @@ class Model:
         """A spoiled message was found to be, and is settled."""
         self._close(self.messages[name], Standing.SETTLED)
 
+    def jumped(self, least: float, most: float) -> None:
+        """The clock has jumped: the next start moves all times of what is there, by so many seconds."""
+        for message in self.open.values():
+            message.jump = (least, most)
+
     def is_quiet(self) -> None:
         """Everything that was handed to this process has come to its end."""
         for name, message in self.open.items():
@@ -252,16 +263,17 @@ class Model:
 
     # -- starts
 
-    def found(self, name: str, state: State, created: float) -> None:
-        """A start tells that a message is live, and how it is."""
+    def found(self, name: str, state: State, shift: float) -> None:
+        """A start tells that a message is live, and how it is; all its times are later by ``shift`` now."""
         message = self.messages[name]
         if message.standing not in OPEN:
             raise Violation(f"D3 {message.standing.value}, and is there", name)
         message.judge(state)
         message.standing = Standing.STORED
-        message.base = state
+        message.base = state._replace(due=state.due + shift if state.due is not None else None)
         message.changes = []
-        message.created = created
+        message.created += shift
+        message.jump = (0.0, 0.0)
 
     def started(self, names: set[str], history: Sequence[tuple[SpoolRecord, LogPosition]]) -> None:
         """A start has come to its end: these messages are live, this is what was recorded behind ``events``."""
@@ -305,4 +317,5 @@ def settled_by(record: SpoolRecord) -> frozenset[int]:
 
 
 def _is_same(found: float | None, due: float | None) -> bool:
-    return found == due
+    """Times that a clock's jump has moved are not the same to the last bit."""
+    return found == due or (found is not None and due is not None and abs(found - due) < 0.001)

@@ -16,13 +16,16 @@ from penstock.mail.ports import LogPosition, SpoolError
 from penstock.mail.records import MessageRecord
 from penstock.sim.file_system import Switches
 from penstock.spool import appender as appender_module
+from penstock.spool import reading as reading_module
 from penstock.spool import recovery as recovery_module
 from penstock.spool import scan as scan_module
 from penstock.spool import segment as segment_module
+from penstock.spool import times as times_module
 from penstock.spool.appender import Appender
 from penstock.spool.bodies import Bodies
-from penstock.spool.codec import Body
+from penstock.spool.codec import Body, encode_abandon
 from penstock.spool.creation import Creation
+from penstock.spool.decoding import Transaction
 from penstock.spool.entry import Entry
 from penstock.spool.files import File, FileError
 from penstock.spool.frame import Place
@@ -33,14 +36,16 @@ from penstock.spool.reclaim import Reclaim
 from penstock.spool.recovery import Recovery
 from penstock.spool.restart import Restart
 from penstock.spool.segment import SegmentReader
+from penstock.spool.times import Times
 
 Patch = contextlib.AbstractContextManager[object]
 
 
 class Mutation(msgspec.Struct, frozen=True):
-    """A mistake. ``patch`` makes it while its context lasts; with ``switches`` the disk makes it."""
+    """A mistake. ``patch`` makes it while its context lasts; with ``switches`` the disk makes it. ``story`` is the script that goes where it shows."""
 
     name: str
+    story: str = ""
     patch: Callable[[], Patch] = contextlib.nullcontext
     switches: Switches = Switches()
 
@@ -54,16 +59,16 @@ MUTATIONS: Final[list[Mutation]] = [
     Mutation("answers before the sync", switches=Switches(answers_before_sync=True)),
     Mutation("syncs the first file only", switches=Switches(sync_only_first_file=True)),
     Mutation("syncs the last file only", switches=Switches(sync_only_last_file=True)),
-    Mutation("hides failed syncs", switches=Switches(hides_failed_sync=True)),
+    Mutation("hides failed syncs", "a sync fails", switches=Switches(hides_failed_sync=True)),
     Mutation("removes nothing for good", switches=Switches(ignores_remove=True)),
 ]
 
 
-def mutation(name: str) -> Callable[[Callable[[], Patch]], Callable[[], Patch]]:
+def mutation(name: str, story: str = "") -> Callable[[Callable[[], Patch]], Callable[[], Patch]]:
     """Take up a mistake of the spool's."""
 
     def take(patch: Callable[[], Patch]) -> Callable[[], Patch]:
-        MUTATIONS.append(Mutation(name, patch))
+        MUTATIONS.append(Mutation(name, story, patch))
         return patch
 
     return take
@@ -86,7 +91,7 @@ def _nothing(*_args: object, **_options: object) -> None:
 # -- failures
 
 
-@mutation("a failed sync is tried again and believed")
+@mutation("a failed sync is tried again and believed", "a sync fails")
 def _believed() -> Patch:
     def synced(original: Any, self: Any, writers: Any, marks: Any, names: Any, noted: Any, error: Any) -> None:
         if error is None:
@@ -98,12 +103,12 @@ def _believed() -> Patch:
     return _replaced(Appender, "_synced", synced)
 
 
-@mutation("the next segment does not say how far a failed one counts")
+@mutation("the next segment does not say how far a failed one counts", "a sync fails")
 def _not_told() -> Patch:
     return mock.patch.object(Creation, "tell", _nothing)
 
 
-@mutation("a refusal is told before it is on stable storage that nothing is stored")
+@mutation("a refusal is told before it is on stable storage that nothing is stored", "a sync fails")
 def _told_early() -> Patch:
     def mend(original: Any, self: Any) -> None:
         self._tell_lost(SpoolError("early"))
@@ -112,12 +117,12 @@ def _told_early() -> Patch:
     return _replaced(Appender, "_mend", mend)
 
 
-@mutation("nobody knows, and a refusal is told")
+@mutation("nobody knows, and a refusal is told", "a sync fails")
 def _never_uncertain() -> Patch:
     return mock.patch.object(appender_module, "SpoolUncertain", SpoolError)
 
 
-@mutation("outcomes of a failed sync are not repeated")
+@mutation("outcomes of a failed sync are not repeated", "a sync fails")
 def _not_repeated() -> Patch:
     def mend(original: Any, self: Any) -> None:
         self._kept.clear()
@@ -126,17 +131,17 @@ def _not_repeated() -> Patch:
     return _replaced(Appender, "_mend", mend)
 
 
-@mutation("repeated outcomes name the copy that was not stored")
+@mutation("repeated outcomes name the copy that was not stored", "a copy fails")
 def _not_made_anew() -> Patch:
     return mock.patch.object(Appender, "_make_anew", _nothing)
 
 
-@mutation("a message stays where its copy was not stored")
+@mutation("a message stays where its copy was not stored", "a copy fails")
 def _not_moved_back() -> Patch:
     return mock.patch.object(Queued, "move_back", _nothing)
 
 
-@mutation("history tells what was abandoned")
+@mutation("history tells what was abandoned", "a sync fails")
 def _history_of_the_abandoned() -> Patch:
     def failed(original: Any, self: Any, error: FileError) -> None:
         ends = [(segment, segment.end) for segment in self._shelf]
@@ -220,7 +225,7 @@ def _body_too_early() -> Patch:
     return _replaced(Bodies, "finish", finish)
 
 
-@mutation("a body file is removed before its outcome is stored")
+@mutation("a body file is removed before its outcome is stored", "large contents")
 def _body_gone_early() -> Patch:
     def settled(original: Any, self: Any, row: int, place: Place, entry: Entry) -> None:
         original(self, row, place, entry)
@@ -292,12 +297,12 @@ def _before_outcomes() -> Patch:
     return _removal(lambda self, number, needed: self._events >= LogPosition(number + 1, 0) <= self._appender.synced)
 
 
-@mutation("segments are removed in any order")
+@mutation("segments are removed in any order", "a segment in the middle is dead")
 def _any_order() -> Patch:
     return _removal(lambda self, _number, needed: self._events >= needed, any_segment=True)
 
 
-@mutation("a segment is removed before the removal of the one before is on stable storage")
+@mutation("a segment is removed before the removal of the one before is on stable storage", "segments go in a row")
 def _removal_not_synced() -> Patch:
     return _replaced(Appender, "sync_names", lambda _original, _self, done: done())
 
@@ -332,20 +337,82 @@ def _copy_beside() -> Patch:
     return mock.patch.object(Queued, "replace", _nothing)
 
 
+# -- disks that go bad, clocks that jump
+
+
+@mutation("the next segment says only once how far a failed one counts", "an octet is spoiled")
+def _told_once() -> Patch:
+    def tell(_original: Any, self: Any, writer: Any) -> None:
+        for abandoned in self.abandoned:
+            writer.append(encode_abandon(abandoned))
+
+    return _replaced(Creation, "tell", tell)
+
+
+@mutation("a damaged frame hides what the next one says of an abandoned segment", "an octet is spoiled")
+def _second_word_unread() -> Patch:
+    return _replaced(SegmentReader, "right_frames", lambda _original, self, _limit: self.frames())
+
+
+@mutation("the octets of a body file are not checked", "an octet is spoiled")
+def _body_unchecked() -> Patch:
+    def message(original: Any, self: Any, part: int, content: bytes | None = None) -> MessageRecord:
+        found: MessageRecord = original(self, part, content) if content is None else self.sized(part, content)
+        return found
+
+    return _replaced(Transaction, "message", message)
+
+
+@mutation("the octets of a frame are not checked when it is read back", "an octet is spoiled")
+def _frame_unchecked() -> Patch:
+    @contextlib.contextmanager
+    def everywhere() -> Iterator[None]:
+        with mock.patch.object(reading_module, "check_payload", _nothing), mock.patch.object(
+            segment_module, "check_payload", _nothing
+        ):
+            yield
+
+    return everywhere()
+
+
+@mutation("a jump of the clock is not noticed", "the clock jumps")
+def _jump_unnoticed() -> Patch:
+    return mock.patch.object(times_module, "LONGEST_PAUSE", 1e12)
+
+
+@mutation("how far the clock has jumped is forgotten", "the clock jumps")
+def _shift_forgotten() -> Patch:
+    def note(original: Any, self: Any, now: Any) -> None:
+        shifts, self._shifts = self._shifts, ()
+        original(self, now)
+        self._shifts = shifts
+
+    return _replaced(Times, "note", note)
+
+
+@mutation("the note of the time is not synced", "the clock jumps")
+def _note_not_synced() -> Patch:
+    def write(original: Any, self: Any, now: Any) -> Any:
+        file = original(self, now)
+        return mock.Mock(wraps=file, sync=_nothing)
+
+    return _replaced(Times, "_write", write)
+
+
 # -- the start
 
 
-@mutation("what a killed process wrote is not synced at the start")
+@mutation("what a killed process wrote is not synced at the start", "segments begin and no sync ends")
 def _not_secured() -> Patch:
     return mock.patch.object(recovery_module, "secure", _nothing)
 
 
-@mutation("what a failed sync has left is synced at the start, and believed")
+@mutation("what a failed sync has left is synced at the start, and believed", "a sync fails and the process is killed")
 def _not_written_again() -> Patch:
     return mock.patch.object(recovery_module, "secure", lambda file, _identity, _limit: file.sync())
 
 
-@mutation("an index is believed whose frames were not synced")
+@mutation("an index is believed whose frames were not synced", "segments begin and no sync ends")
 def _index_believed() -> Patch:
     def index(original: Any, self: Any, limit: int, *, is_sure: bool = True) -> Any:
         return original(self, limit, is_sure=True)
@@ -361,7 +428,7 @@ def _index_believed() -> Patch:
     return both()
 
 
-@mutation("an index says that all its frames were synced")
+@mutation("an index says that all its frames were synced", "segments begin and no sync ends")
 def _seal_lies() -> Patch:
     def write(original: Any, file: File, index: Any, identity: Any, offset: int, _synced: int) -> Any:
         return original(file, index, identity, offset, offset)
@@ -369,7 +436,7 @@ def _seal_lies() -> Patch:
     return _replaced(segment_module, "write_seal", write)
 
 
-@mutation("an old index is left where the new one will be")
+@mutation("an old index is left where the new one will be", "segments begin and no sync ends")
 def _old_index() -> Patch:
     def secure(original: Any, file: File, identity: Any, limit: int) -> None:
         with mock.patch.object(file.__class__, "truncate", _nothing):
@@ -378,12 +445,12 @@ def _old_index() -> Patch:
     return _replaced(recovery_module, "secure", secure)
 
 
-@mutation("a start does not know which segments were abandoned")
+@mutation("a start does not know which segments were abandoned", "a sync fails")
 def _abandons_unread() -> Patch:
     return mock.patch.object(Recovery, "_abandon", _nothing)
 
 
-@mutation("the contents of frames are not checked")
+@mutation("the contents of frames are not checked", "segments begin and no sync ends")
 def _payload_unchecked() -> Patch:
     @contextlib.contextmanager
     def everywhere() -> Iterator[None]:
@@ -427,7 +494,7 @@ def _orphans_left() -> Patch:
     return mock.patch.object(Restart, "_clear_up", _nothing)
 
 
-@mutation("a start removes the body files of its own process")
+@mutation("a start removes the body files of its own process", "large contents")
 def _own_bodies_removed() -> Patch:
     def clear(original: Any, self: Any, found: Any) -> None:
         prefix, self._bodies.prefix = self._bodies.prefix, "none-0"

@@ -30,6 +30,9 @@ SIZES: Final = (3 * 1024, 6 * 1024, 12 * 1024)
 #: Of the steps that change something, the share at which the power may fail, and states of each.
 LOOKS: Final = 0.2
 STATES: Final = 3
+DAY: Final = 86_400.0
+#: Of the samples of states, the share that begins with the corners.
+_CORNERS: Final = 0.2
 #: Starts that are tried before something must be wrong.
 _STARTS: Final = 6
 #: After so many of the longest delays between two tries everything is stored that was in want of a segment.
@@ -71,11 +74,12 @@ class Run:
         switches: Switches = Switches(),  # noqa: B008 -- it is frozen
         looks: float = LOOKS,
         states: int = STATES,
+        size: int | None = None,
     ) -> None:
         self.seed = seed
         self.draw = random.Random(seed)
         self.model = Model()
-        self.size = self.draw.choice(SIZES)
+        self.size = size or self.draw.choice(SIZES)
         self.oracle = Oracle(self.model, random.Random(seed + 1), self.size)
         self.kinds: Counter[str] = Counter()
         self.disk = SimulatedDisk(switches=switches, failed_sync=self.draw.choice(list(FailedSync)))
@@ -93,7 +97,7 @@ class Run:
         actions: tuple[tuple[float, Callable[[], None]], ...] = (
             (24, self.store), (24, self.attempt), (3, self.expire), (2, self.note), (10, self.turn), (12, self.sync),
             (10, self.settle), (10, self.wait), (10, self.write_events), (5, self.read), (2, self.read_history),
-            (5, self.fail), (2, self.lose_helper), (3, self.die), (1, self.stop), (6, self.go_on_recovering),
+            (5, self.fail), (2, self.lose_helper), (3, self.die), (1, self.stop), (0.7, self.jump), (6, self.go_on_recovering),
             (4, self.rest), (4, self.deliver_all),
         )  # fmt: skip
         self._actions = [action for _, action in actions]
@@ -107,7 +111,8 @@ class Run:
         """After each step of the disk."""
         if not step.is_change or self.violation is not None or self._look_draw.random() >= self._looks:
             return
-        states = self.disk.crash_states(self._states, self._look_draw.getrandbits(30))
+        seed, corners = self._look_draw.getrandbits(30), self._look_draw.random() < _CORNERS
+        states = self.disk.crash_states(self._states, seed, corners=corners)
         try:
             for state in states:
                 story = state.story
@@ -179,7 +184,7 @@ class Run:
         history = life.history(model.events)
         judge_found(model, model.old, found, history)
         for name, item in found.items():
-            model.found(name, item.state, item.created)
+            model.found(name, item.state, item.shift)
             self.known[item.position] = name
         model.started(set(found), history)
         self.kinds["messages restored"] += len(found)
@@ -258,10 +263,11 @@ class Run:
             (index, Verdict.ACCEPTED if self.draw.random() < self._accepted else self.draw.choice(others))
             for index in recipients
         ]
-        self._record_attempt(position, message, chosen)
+        self.record_attempt(position, message, chosen)
         self.kinds["partial outcomes"] += len(recipients) < len(record.recipients)
 
-    def _record_attempt(self, position: int, message: Message, verdicts: Sequence[tuple[int, Verdict]]) -> None:
+    def record_attempt(self, position: int, message: Message, verdicts: Sequence[tuple[int, Verdict]]) -> None:
+        """Record an attempt with these verdicts by recipient."""
         record = message.record
         settled = {index for index, verdict in verdicts if verdict is not Verdict.DEFERRED}
         due = self.now + 60.0 * next(self._times) if message.waiting - settled else None
@@ -312,7 +318,7 @@ class Run:
 
     def sync(self) -> None:
         """The sync that is under way comes to its end."""
-        self.life.loop.run()
+        self.life.loop.advance(0.003)
         if self.life.syncer.is_waiting:
             self.life.syncer.complete()
 
@@ -328,7 +334,7 @@ class Run:
         """Nothing comes for a while, and events are written."""
         for _ in range(self.draw.choice((2, 4))):
             self.settle()
-            self._write_events(1.0)
+            self.write_events_up_to(1.0)
             self.life.loop.advance(1.1)
 
     def deliver_all(self) -> None:
@@ -337,13 +343,13 @@ class Run:
             if self.draw.random() < 0.8:
                 message = self.model.messages[name]
                 verdicts = [(index, Verdict.ACCEPTED) for index in sorted(message.waiting)]
-                self._record_attempt(position, message, verdicts)
+                self.record_attempt(position, message, verdicts)
                 if self.draw.random() < 0.2:
                     self.settle()
 
     def lose_helper(self) -> None:
         """The helper dies while it syncs."""
-        self.life.loop.run()
+        self.life.loop.advance(0.003)
         if self.life.syncer.is_waiting:
             self.life.syncer.die(synced=self.draw.choice((0, 1, 9)))
             self.kinds["deaths of the helper"] += 1
@@ -358,9 +364,10 @@ class Run:
 
     def write_events(self) -> None:
         """Events are written up to some record that was shown."""
-        self._write_events(0.6)
+        self.write_events_up_to(0.6)
 
-    def _write_events(self, newest: float) -> None:
+    def write_events_up_to(self, newest: float) -> None:
+        """Events are written up to the last record that was shown, with this probability, or up to another one."""
         positions = sorted({shown.position for shown in self.model.shown})
         if positions and self.life.is_recovered:
             position = positions[-1] if self.draw.random() < newest else self.draw.choice(positions)
@@ -399,15 +406,58 @@ class Run:
 
     def die(self) -> None:
         """The power fails, or the process is killed."""
-        self._count_end()
         if self.draw.random() < 0.6:
-            states = self.disk.crash_states(12, self.draw.getrandbits(30))
-            self.disk = self.draw.choice(list(states))
-            self.now = float(self.life.loop.wall()) + self.draw.choice((0.0, 1.0, 500.0))
-            self.kinds["power cuts that the run went on from"] += 1
+            self.cut()
         else:
-            self._end_process()
-            self.kinds["kills"] += 1
+            self.kill()
+
+    def cut(self) -> None:
+        """The power fails, and the run goes on from what is left."""
+        self._count_end()
+        states = self.disk.crash_states(12, self.draw.getrandbits(30))
+        self.disk = self.draw.choice(list(states))
+        self.now = float(self.life.loop.wall()) + self.draw.choice((0.0, 1.0, 500.0))
+        self.kinds["power cuts that the run went on from"] += 1
+        self.begin()
+
+    def kill(self) -> None:
+        """The process is killed, and another one begins."""
+        self._count_end()
+        self._end_process()
+        self.kinds["kills"] += 1
+        self.begin()
+
+    def spoil(self, record: MessageRecord) -> None:
+        """Change an octet of a message's content, wherever it lies: of all messages with this content."""
+        model = self.model
+        model.is_spoiled = True
+        for name in model.messages[record.id].transaction:
+            model.messages[name].is_spoiled = True
+        files = self.life.files
+        for path in [f"{folder}/{name}" for folder in ("segments", "bodies") for name in files.names(folder)]:
+            file = files.open(path)
+            at = file.read(file.size(), 0).find(record.content)
+            file.close()
+            if at >= 0:
+                self.disk.spoil(path, at + len(record.content) // 2)
+                self.kinds["octets spoiled"] += 1
+
+    def jump(self) -> None:
+        """The process ends, and before the next one the clock jumps."""
+        if not self.life.is_recovered:
+            return
+        self.jump_by(self.draw.choice((-5 * 365.0, -1.0, 30.0, 365.0)))
+
+    def jump_by(self, days: float) -> None:
+        """The process ends, the clock jumps by so many days, and another process begins."""
+        self._count_end()
+        self.life.stop()
+        self._end_process()
+        jump = days * DAY
+        self.now += jump
+        # the last note of the time may be as old as the process
+        self.model.jumped(jump - 1.0, jump + 10_000.0)
+        self.kinds["jumps of the clock"] += 1
         self.begin()
 
     def stop(self) -> None:

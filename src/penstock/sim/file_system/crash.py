@@ -33,13 +33,13 @@ class Possibilities:
         #: set of changes -> what ``_shape`` says of it
         self._shapes: dict[int, tuple[object, list[int]]] = {}
 
-    def choices(self, limit: int, rng: random.Random) -> Iterator[Choice]:
-        """At most ``limit`` choices, no two alike."""
+    def choices(self, limit: int, rng: random.Random, *, corners: bool = True) -> Iterator[Choice]:
+        """At most ``limit`` choices, no two alike; see ``SimulatedDisk.crash_states``."""
         seen: set[object] = set()
         source = self._all(limit)
         if source is None:
             source = itertools.islice(
-                Sampler(self.files, self.changes, self._befores, self._graves, rng).choices(),
+                Sampler(self.files, self.changes, self._befores, self._graves, rng).choices(corners=corners),
                 _ATTEMPTS * limit,
             )
         for choice in source:

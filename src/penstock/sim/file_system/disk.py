@@ -77,13 +77,17 @@ class SimulatedDisk:
         """What made this disk as it is, for people. To be asked before the disk that it was made from goes on."""
         return self._tell()
 
-    def crash_states(self, limit: int = 64, seed: int = 0) -> Iterator[SimulatedDisk]:
+    def crash_states(
+        self, limit: int = 64, seed: int = 0, *, corners: bool = True
+    ) -> Iterator[SimulatedDisk]:
         """Disks as a power cut now may leave them, at most ``limit``, no two alike; all there are if they are not more, else a sample
         that is the same for the same seed. Each has this one's size and switches, but none of its faults.
+
+        A sample begins with its ``corners``: nothing is there of what was not synced, or all of it, or all of the names, or none but the names.
         """
         possibilities = Possibilities(self.root, self.changes, self._graves)
         rng = random.Random(seed * 1_000_003 + self.steps)  # noqa: S311 - repeatable is what is asked for
-        for choice in possibilities.choices(limit, rng):
+        for choice in possibilities.choices(limit, rng, corners=corners):
             yield self._state(possibilities.tree(choice), partial(tell, possibilities, choice, self.steps))
 
     def after_kill(self) -> SimulatedDisk:

@@ -50,15 +50,10 @@ class Sampler:
         self._graves = graves
         self._rng = rng
 
-    def choices(self) -> Iterator[Choice]:
-        """First the corners, then others without end; none if nothing can be lost. Some come more than once."""
-        everything = (1 << len(self._changes)) - 1
-        nothing_written = tuple([state_after(node, 0) for node in self._files])
-        all_written = tuple([state_after(node, math.inf) for node in self._files])
-        yield Choice(0, nothing_written)
-        yield Choice(everything, all_written)
-        yield Choice(everything, nothing_written)
-        yield Choice(0, all_written)
+    def choices(self, *, corners: bool) -> Iterator[Choice]:
+        """First the ``corners``, then others without end; none if nothing can be lost. Some come more than once."""
+        if corners:
+            yield from self._corners()
         written = {step for node in self._files for step in steps_of(node)}
         steps = sorted(written | {change.step for change in self._changes})
         while steps:
@@ -69,6 +64,15 @@ class Sampler:
                 yield Choice(names, tuple([self._torn_at(node, moment) for node in self._files]))
             else:
                 yield Choice(self._names(), tuple([self._state(node) for node in self._files]))
+
+    def _corners(self) -> Iterator[Choice]:
+        everything = (1 << len(self._changes)) - 1
+        nothing_written = tuple([state_after(node, 0) for node in self._files])
+        all_written = tuple([state_after(node, math.inf) for node in self._files])
+        yield Choice(0, nothing_written)
+        yield Choice(everything, all_written)
+        yield Choice(everything, nothing_written)
+        yield Choice(0, all_written)
 
     def _names(self) -> int:
         count = len(self._changes)

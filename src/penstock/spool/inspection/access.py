@@ -11,8 +11,11 @@ from penstock.spool.inspection import findings
 from penstock.spool.inspection.findings import Finding
 from penstock.spool.inspection.read_only import Attributes, ReadOnlyFiles, user_name
 from penstock.spool.names import BODIES, QUARANTINE, SEGMENTS
+from penstock.spool.times import CLOCK_NAME
 
 _FOLDERS: Final = (SEGMENTS, BODIES, QUARANTINE)
+#: Files of the root; the second note of the time is there while the first is replaced.
+_OWN_FILES: Final = frozenset({LOCK_NAME, CLOCK_NAME, f"{CLOCK_NAME}.new"})
 
 
 def names_if_any(files: ReadOnlyFiles, folder: str) -> list[str]:
@@ -34,7 +37,7 @@ def examine_access(files: ReadOnlyFiles) -> Iterator[Finding]:
             yield from _examine(files, name, owner, is_folder=True)
             for below in names_if_any(files, name):
                 yield from _examine(files, f"{name}/{below}", owner, is_folder=False)
-        elif name == LOCK_NAME:
+        elif name in _OWN_FILES:
             yield from _examine(files, name, owner, is_folder=False)
         else:
             yield findings.foreign(name)
