@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 import pytest
 
@@ -197,3 +198,135 @@ def test_two_processes_cannot_have_one_spool() -> None:
         Bench(bench.disk)
 
 
+def test_only_octets_of_the_damaged_message_are_kept_aside() -> None:
+    """A large content that is gone: the frame that named it is kept, and nothing of the mail behind it."""
+    bench = Bench()
+    large = samples.message(1, content=b"x" * (INLINE_LIMIT + 9))
+    bench.store(large)
+    bench.settle()
+    bench.store(samples.message(2, content=b"another's secret"))
+    bench.settle()
+    again = bench.restart()
+    again.files.remove("bodies/" + again.files.names("bodies")[0])
+    assert isinstance(again.read(again.queued[0].position), Unreadable)
+    (name,) = again.files.names("quarantine")
+    kept = again.files.open(f"quarantine/{name}")
+    assert large.id.encode() in kept.read(kept.size(), 0)
+    assert b"secret" not in kept.read(kept.size(), 0)
+
+
+def test_damage_that_is_found_at_a_start_is_an_event() -> None:
+    """A frame of the segment that was being written is damaged: the next start tells of it, once, and counts it."""
+    bench = Bench()
+    for number in range(3):
+        bench.store(samples.message(number))
+        bench.settle()
+    disk = bench.disk.after_kill()
+    files = disk.process()
+    file = files.open("segments/" + files.names("segments")[0], writable=True)
+    file.write([b"!"], 500)
+    again = Bench(disk)
+    again.loop.advance(0.1)
+    again.settle()
+    told = [item for item in again.records if isinstance(item, SpoolHealthRecord)]
+    assert len(told) == 1 and "found damaged at the start" in told[0].text
+    assert again.spool.counts.quarantined == 1
+
+
+def damaged_backlog(bench: Bench) -> None:
+    """The first message in its segment is damaged, and out of memory."""
+    for number in range(1, 5):
+        bench.store(samples.message(number, content=b"w" * 3000))
+    bench.settle()
+    file = bench.files.open("segments/" + bench.files.names("segments")[0], writable=True)
+    file.write([b"!"], 2000)
+
+
+def test_whoever_holds_a_damaged_message_hears_of_it() -> None:
+    """It was settled behind its holder's back: asking for it is Unreadable, its outcome is dropped, and its position is nobody else's."""
+    bench = Bench()
+    damaged_backlog(bench)
+    bench.spool.quarantine(0, ValueError("found by reclaim"))
+    other = samples.message(9)
+    bench.store(other)
+    bench.settle()
+    assert bench.position_of(other) != 0
+    assert isinstance(bench.read(0), Unreadable)
+    bench.spool.record_attempt(0, samples.attempt(samples.message(1), 1, (0, Verdict.ACCEPTED)))
+    bench.loop.advance(0.1)
+    bench.settle()
+    assert bench.read(bench.position_of(other)) == StoredMessage(other, (0,), 0)
+    assert len(bench.spool) == 4
+
+
+def test_a_late_answer_is_not_about_whoever_has_the_row_now() -> None:
+    """A fetch is under way when its message is settled and the row serves another: damage that it finds is not that one's."""
+    bench = Bench()
+    damaged_backlog(bench)
+    found: list[StoredMessage | SpoolError] = []
+    bench.spool.fetch(0, found.append)
+    bench.spool.record_attempt(0, samples.attempt(samples.message(1), 1, (0, Verdict.ACCEPTED)))
+    other = samples.message(9)
+    bench.store(other)
+    assert bench.spool.get(0) == StoredMessage(other, (0,), 0)
+    bench.settle()
+    assert found == [StoredMessage(other, (0,), 0)]
+    assert bench.spool.counts.quarantined == 0
+
+
+def test_large_contents_do_not_keep_the_log_from_being_synced() -> None:
+    """One comes during each sync: they are answered, and so is small mail, by turns."""
+    bench = Bench()
+    small = samples.message(1)
+    bench.store(small)
+    for number in range(2, 12):
+        bench.store(samples.message(number, content=b"x" * (INLINE_LIMIT + 1)))
+        bench.loop.run()
+        bench.syncer.complete()
+    assert len(bench.answers) > 3 and small.id in bench.answers
+    bench.settle()
+    assert len(bench.answers) == 11
+
+
+def test_a_fault_in_one_answer_is_not_the_others() -> None:
+    """One of three in a batch raises when it is told: the others are told, and all three are shown as stored."""
+    bench = Bench()
+    told: list[int] = []
+
+    def done(positions: Sequence[int], _fault: SpoolError | None) -> None:
+        told.extend(positions)
+        if len(told) == 1:
+            raise ValueError("a mistake")
+
+    for number in range(3):
+        bench.spool.store([samples.message(number)], done)
+    bench.settle()
+    assert told == [0, 1, 2] and len(bench.records) == 3
+
+
+def test_a_full_disk_is_freed_by_what_is_settled() -> None:
+    """No segment can be created, and old ones hold nothing that is live: they go, and it goes on."""
+    bench = Bench()
+    for number in range(12):
+        record = samples.message(number, content=b"y" * 3000)
+        bench.store(record)
+        bench.settle()
+        bench.spool.record_attempt(
+            bench.position_of(record), samples.attempt(record, 1, (0, Verdict.ACCEPTED))
+        )
+        bench.loop.advance(0.1)
+        bench.settle()
+    before = len(bench.files.names("segments"))
+    fail(bench, Operation.CREATE, errno.ENOSPC, times=None, path=SEGMENTS)
+    for number in range(20, 30):
+        bench.store(samples.message(number, content=b"y" * 3000))
+    bench.settle()
+    assert not bench.spool.can_record()
+    bench.spool.events_written(bench.position)
+    bench.settle()
+    assert len(bench.files.names("segments")) < before
+    bench.disk.faults.clear()
+    for _ in range(4):
+        bench.loop.advance(10.0)
+        bench.settle()
+    assert bench.spool.can_record()

@@ -69,3 +69,20 @@ def test_a_copy_is_as_old_as_what_it_was_made_of() -> None:
     assert bench.spool.counts.removed_segments > 2
     again = restarted(bench, 60.0)
     assert [item.created for item in again.queued] == [pytest.approx(created)]
+
+
+def test_a_note_of_the_time_that_is_damaged_counts_for_nothing() -> None:
+    """Whatever bit of it is wrong, mail is as old as it was."""
+    bench = Bench(loop=SimulatedLoop(START))
+    bench.store(samples.message(0))
+    bench.settle()
+    bench.spool.finish()
+    size = len(bench.files.open("clock").read(1000, 0))
+    for bit in range(size * 8):
+        disk = bench.disk.after_kill()
+        file = disk.process().open("clock", writable=True)
+        octets = bytearray(file.read(size, 0))
+        octets[bit // 8] ^= 1 << bit % 8
+        file.write([bytes(octets)], 0)
+        again = Bench(disk, SMALL, SimulatedLoop(bench.loop.wall() + 60))
+        assert again.queued[0].created == samples.message(0).created

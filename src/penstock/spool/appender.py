@@ -68,6 +68,8 @@ class Appender:
         self._side_files: list[tuple[Sequence[File], EntryDone]] = []
         self._names_done: list[Callable[[], None]] = []
         self._has_new_names = False
+        #: the last sync was of other files: the log has its turn now
+        self._was_beside = False
         #: of the abandoned ones, how many the current segment tells of
         self._noted = 0
         #: the current segment is not written any more
@@ -119,6 +121,17 @@ class Appender:
     def is_settled(self, number: int) -> bool:
         """Whether a segment is sealed, and on stable storage."""
         return number != self.current and all(writer.identity.number != number for writer in self._sealed)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the current segment cannot be written any more, and there is no other yet."""
+        return self._is_broken
+
+    def try_now(self) -> None:
+        """There may be room for a new segment now: do not wait any longer for the next try."""
+        if self._retry is not None and not self._is_broken:
+            self._retry.cancel()
+            self._retry = self._loop.call_later(0.0, self._on_retry)
 
     @property
     def is_quiet(self) -> bool:
@@ -230,9 +243,10 @@ class Appender:
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        if self._side_files:
+        if self._side_files and not (self._was_beside and (self._waiting or self._has_new_names)):
             self._sync_side_files()
             return
+        self._was_beside = False
         if self._is_broken:
             return
         writer = self._writer
@@ -296,9 +310,9 @@ class Appender:
         records: list[SpoolRecord] = []
         for entry in entries:
             if entry.done is not None:
-                entry.done(None)
-            if entry.freed is not None:
-                self._owner.on_freed(entry.freed)
+                _call(entry.done, None)
+            if entry.after is not None:
+                entry.after()
             records += entry.records
         self._owner.on_stored(records, self.synced)
 
@@ -312,6 +326,7 @@ class Appender:
 
     def _sync_side_files(self) -> None:
         requests, self._side_files = self._side_files, []
+        self._was_beside = True
         self._is_syncing = True
         self._is_urgent = True
 
@@ -320,7 +335,7 @@ class Appender:
             if error is not None:
                 self.failed_syncs += 1
             for _, done in requests:
-                done(None if error is None else SpoolError(str(error)))
+                _call(done, None if error is None else SpoolError(str(error)))
             if self._write_fault is not None:
                 self._write_failed(self._write_fault)
             else:
@@ -438,7 +453,9 @@ class Appender:
         names, self._names_done = self._names_done, []
         self._has_new_names = False
         self._kept, rest = [], self._kept[len(repeated) :]
-        self._tell_lost(SpoolError(fault))  # of copies too: what was to be copied is where it was, before anything else is recorded of it
+        self._tell_lost(
+            SpoolError(fault)
+        )  # of copies too: what was to be copied is where it was, before anything else is recorded of it
         for entry in rest:
             self._make_anew(entry)
             self.append(entry, is_urgent=True)
@@ -463,4 +480,12 @@ class Appender:
         lost, self._lost = self._lost, []
         for entry in lost:
             if entry.done is not None:
-                entry.done(fault)
+                _call(entry.done, fault)
+
+
+def _call(done: EntryDone, fault: SpoolError | None) -> None:
+    """Tell one; whatever it raises, the others are told too."""
+    try:
+        done(fault)
+    except Exception:
+        LOG.exception("spool: who was told of a stored message failed")

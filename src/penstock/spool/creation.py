@@ -32,6 +32,8 @@ class Creation:
         self._salt = salt
         self._segment_size = segment_size
         self._number = 0
+        #: of the last one, which could not be created
+        self._spare: Identity | None = None
         self.abandoned: list[Abandoned] = []
 
     def begin(self, number: int) -> None:
@@ -48,15 +50,20 @@ class Creation:
         return self._create_of(_SMALL_SEGMENT)
 
     def _create_of(self, size: int) -> SegmentWriter:
-        """FileError; a file that is left then is taken away, and abandoned by the next one, for it may come back."""
-        self._number += 1
-        identity = Identity(self._number, self._salt())
+        """FileError. What is left then is taken away, and the next one has its number and salt: if it comes back, it is an empty segment."""
+        if self._spare is None:
+            self._number += 1
+            self._spare = Identity(self._number, self._salt())
+        identity = self._spare
         try:
-            return SegmentWriter.create(self._files, identity, self._clock.wall(), size)
+            writer = SegmentWriter.create(self._files, identity, self._clock.wall(), size)
         except FileError:
-            if not self._take_away(identity):
-                self._number -= 1
+            if not self._is_gone(identity):
+                self._spare = None
+                self.abandon(identity.number)
             raise
+        self._spare = None
+        return writer
 
     def abandon(self, number: int, end: int = SEGMENT_HEADER_SIZE) -> None:
         """Frames of a segment count only up to ``end``: say so in the next one."""
@@ -65,21 +72,22 @@ class Creation:
     def give_up(self, writer: SegmentWriter) -> None:
         """A new segment will not be used: nothing in it counts, and its file goes."""
         writer.file.close()
-        self._take_away(writer.identity)
+        self._is_gone(writer.identity)
+        self.abandon(writer.identity.number)
 
     def tell(self, writer: SegmentWriter) -> None:
         """Begin a segment with what it has to say, twice: a sector of it may be damaged some day."""
         for abandoned in (*self.abandoned, *self.abandoned):
             writer.append(encode_abandon(abandoned))
 
-    def _take_away(self, identity: Identity) -> bool:
-        """Abandon a segment that will not be used, and remove its file, now or when its turn comes. False if there is none."""
+    def _is_gone(self, identity: Identity) -> bool:
+        """Remove the file of a segment that will not be used; if that fails it goes when its turn comes."""
         path = segment_path(identity)
         try:
             self._files.remove(path)
         except FileError as error:
             if error.errno == errno.ENOENT:
-                return False
+                return True
             self._shelf.add(Shelved(identity, path, 0, SEGMENT_HEADER_SIZE))
-        self.abandon(identity.number)
+            return False
         return True

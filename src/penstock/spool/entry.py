@@ -19,10 +19,10 @@ class Entry:
     """A frame on its way. With ``done`` it is all or nothing, and its owner is told; without it is repeated until it is stored.
 
     ``records`` are what it tells. One that is about a message is ``made`` anew of its first record if its ``place`` turns out to be none.
-    ``freed`` names the body file that nobody needs once this is stored.
+    ``after`` is what may be done once this is stored.
     """
 
-    __slots__ = ("done", "freed", "made", "offset", "payload", "place", "records", "segment")
+    __slots__ = ("after", "done", "made", "offset", "payload", "place", "records", "segment")
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Entry:
         self.done = done
         self.place = place
         self.made = made
-        self.freed: str | None = None
+        self.after: Callable[[], None] | None = None
         self.segment = 0
         self.offset = 0
 
@@ -47,9 +47,6 @@ class Owner(Protocol):
 
     def on_stored(self, records: Sequence[SpoolRecord], position: LogPosition) -> None:
         """These are on stable storage, with all before the position."""
-
-    def on_freed(self, body: str) -> None:
-        """What settled the last message of this body file is on stable storage."""
 
     def on_synced(self, seconds: Seconds) -> None:
         """A sync has succeeded, and took so long."""

@@ -20,6 +20,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -144,6 +145,9 @@ class SpoolLog:
         self._is_closing = False
         self._quiet: asyncio.Event | None = None
         self._told_refusing: str | None = None
+        #: messages that were settled because they are damaged, and why. Whoever still knows their positions must hear of it, so the rows
+        #: never serve again; there are few, and they go with the process
+        self._damaged: dict[int, str] = {}
         self._counts = SpoolCounts(durability=options.durability, is_recovering=True)
 
     # -- the beginning and the end
@@ -166,6 +170,11 @@ class SpoolLog:
         yield from restart.steps(restored)
         self._restart = None
         self._counts.quarantined += restart.quarantined
+        for text in restart.damages:
+            now = self._clock.wall()
+            self.note(
+                SpoolHealthRecord(self._ids.next(now), now, not self.has_room(), not self.can_record(), text)
+            )
         self._counts.is_recovering = False
         self._reclaim.start()
 
@@ -266,6 +275,11 @@ class SpoolLog:
         self, row: int, record: SpoolRecord, encode: Callable[[Any, Place], Payload]
     ) -> None:  # hot: throughput
         queued = self._queued
+        if not queued.waiting[row]:
+            LOG.warning(
+                "spool: an outcome of a message that was settled meanwhile is dropped: position %d", row
+            )
+            return
         place = queued.place(row)
         payload = encode(record, place)
         change = payload.meaning.change
@@ -276,6 +290,8 @@ class SpoolLog:
         if queued.waiting[row]:
             # it will be needed again after its retry interval, not before
             self._recent.drop(row)
+            self._reclaim.hold(row)
+            entry.after = partial(self._reclaim.release, row)
         else:
             self._settled(row, place, entry)
 
@@ -283,8 +299,9 @@ class SpoolLog:
         self._recent.drop(row)
         names = self._bodies.names
         if names and place[:2] in names and not self._queued.has_live(place.segment, place.offset):
-            entry.freed = names.pop(place[:2])
-        self._queued.free(row)
+            entry.after = partial(self._bodies.free, names.pop(place[:2]))
+        if row not in self._damaged:
+            self._queued.free(row)
 
     def note(self, record: NoteRecord) -> None:
         """See Spool."""
@@ -299,7 +316,7 @@ class SpoolLog:
         """See Spool."""
         queued = self._queued
         if position >= len(queued) or not queued.waiting[position]:
-            raise SpoolError(f"nothing is stored at position {position}")
+            raise self._not_there(position)
         record = self._recent.get(position)
         if record is None:
             record = self._read(position)
@@ -326,8 +343,7 @@ class SpoolLog:
         """See Spool."""
         queued = self._queued
         if position >= len(queued) or not queued.waiting[position]:
-            fault = SpoolError(f"nothing is stored at position {position}")
-            self._loop.call_soon(done, fault)
+            self._loop.call_soon(done, self._not_there(position))
             return
         self._counts.fetches += 1
         place = self._place_to_read(position)
@@ -336,7 +352,12 @@ class SpoolLog:
     def _fetched(self, row: int, place: Place, found: Content | Exception, done: Fetched) -> None:
         queued = self._queued
         if not queued.waiting[row]:
-            done(SpoolError(f"nothing is stored at position {row} any more"))
+            done(self._not_there(row))
+            return
+        if self._place_to_read(row) != place:
+            self.fetch(
+                row, done
+            )  # it has been copied meanwhile, or the row is another message's: whoever asked for that one has gone
             return
         try:
             if isinstance(found, Exception):
@@ -345,19 +366,25 @@ class SpoolLog:
         except Damaged as damage:
             done(self.quarantine(row, damage))
         except (FileError, NewerFormat, KeyError) as error:
-            if self._place_to_read(row) != place:
-                self.fetch(row, done)  # it has been copied meanwhile, and its segment is gone
-            else:
-                done(SpoolError(str(error)))
+            done(SpoolError(str(error)))
         else:
             done(StoredMessage(record, queued.waiting_recipients(row), queued.attempts[row]))
+
+    def _not_there(self, position: int) -> SpoolError:
+        damage = self._damaged.get(position)
+        return (
+            Unreadable(damage)
+            if damage is not None
+            else SpoolError(f"nothing is stored at position {position}")
+        )
 
     def quarantine(self, row: int, damage: Exception) -> Unreadable:
         """A message is damaged for good: keep its octets aside, and settle it."""
         queued = self._queued
         place = queued.place(row)
         waiting = queued.waiting_recipients(row)
-        kept = self._reading.save(self._place_to_read(row), queued.size[row])
+        at = self._place_to_read(row)
+        kept = self._reading.save(at, queued.size[row], queued.next_offset(at))
         reason = f"{damage}{f'; its octets are in {kept}' if kept else ''}"
         where = f"segment {place.segment}, offset {place.offset}, part {place.part}"
         now = self._clock.wall()
@@ -372,6 +399,7 @@ class SpoolLog:
 
         # what is left of a large content stays
         self._bodies.names.pop(place[:2], None)
+        self._damaged[row] = reason
         self._record(row, record, encode)
         self._counts.quarantined += 1
         return Unreadable(reason)
@@ -468,10 +496,6 @@ class SpoolLog:
         self._reclaim.consider()
         if self._quiet is not None and self._appender.is_quiet and not self._writing:
             self._quiet.set()
-
-    def on_freed(self, body: str) -> None:
-        """See ``entry.Owner``."""
-        self._bodies.free(body)
 
     def on_synced(self, seconds: Seconds) -> None:  # hot: throughput
         """See ``appender.Owner``."""

@@ -147,6 +147,14 @@ class Queued:
                 return offset, bisect_left(rows.keys, (offset + 1) << 16)
         return None, end
 
+    def next_offset(self, place: Place) -> int | None:
+        """Where the frame behind a message's begins, as far as it is known: that of the next message of the segment; None if there is none."""
+        rows = self.segments.get(place.segment)
+        if rows is None:
+            return None
+        at = bisect_left(rows.keys, (place.offset + 1) << 16)
+        return rows.keys[at] >> 16 if at < len(rows.keys) else None
+
     def waiting_recipients(self, row: int) -> tuple[int, ...]:  # hot: throughput
         """The indices of recipients not settled."""
         recipients = self.recipients[row]

@@ -137,11 +137,22 @@ class Reading:
 
         self._background.submit(job, done)
 
-    def save(self, place: Place, size: int) -> str | None:
-        """Keep the octets of a frame whose content has about ``size`` aside; where they are, None if they could not be."""
+    def save(self, place: Place, size: int, end: int | None) -> str | None:
+        """Keep the octets of a frame aside; where they are, None if they could not be.
+
+        Where its header cannot be believed they are about ``size``, and none from ``end`` on: what is there is another's.
+        """
         try:
             reader = self._shelf.reader(place.segment)
-            return save(self._files, reader.file, reader.identity, place.offset, size + _ENVELOPE)
+            offset = place.offset
+            try:
+                octets = reader.file.read(FRAME_HEADER_SIZE, offset)
+                size = parse_frame_header(octets, reader.identity, offset).size
+            except Damaged:
+                size += _ENVELOPE
+            if end is not None:
+                size = min(size, end - offset)
+            return save(self._files, reader.file, reader.identity, offset, size)
         except (FileError, KeyError):
             return None
 

@@ -75,6 +75,8 @@ class Reclaim:
         self._dead: dict[int, LogPosition] = {}
         #: where the original is of a copy that is not known to be stored
         self._originals: dict[Place, Place] = {}
+        #: messages with outcomes that are not stored yet, and how many
+        self._held: dict[int, int] = {}
         self._events = LogPosition(0, 0)
         self._segment = 0
         self._cursor = 0
@@ -97,8 +99,19 @@ class Reclaim:
         return self._originals.get(place, place) if self._originals else place
 
     def forget_failed(self) -> None:
-        """All copies that had not been stored are known not to be, and nothing names their places any more."""
+        """All copies that had not been stored are known not to be, and nothing names their places any more. Outcomes were stored anew, further on."""
         self._originals.clear()
+        self._dead.clear()
+
+    def hold(self, row: int) -> None:
+        """An outcome of a message is on its way. A copy would tell what came of it, and after a power cut be there without it."""
+        self._held[row] = self._held.get(row, 0) + 1
+
+    def release(self, row: int) -> None:
+        """An outcome of a message is stored."""
+        left = self._held.pop(row) - 1
+        if left:
+            self._held[row] = left
 
     def events_written(self, position: LogPosition) -> None:
         """Everything before the position has become events."""
@@ -115,10 +128,11 @@ class Reclaim:
 
     def consider(self) -> None:
         """Remove what may go, and copy if that is wanted."""
-        if not self._is_started or self._appender.fault is not None:
+        if not self._is_started or self._appender.is_broken:
             return
+        # also while there is no room for a new segment: that is how there may be
         self._remove()
-        if not self._is_stepping and self._wants():
+        if self._appender.fault is None and not self._is_stepping and self._wants():
             self._is_stepping = True
             self._loop.call_soon(self._step)
 
@@ -151,6 +165,7 @@ class Reclaim:
 
     def _removed(self) -> None:
         self._is_removing = False
+        self._appender.try_now()
         self.consider()
 
     # -- copying
@@ -206,6 +221,9 @@ class Reclaim:
             for row in rows:
                 self._owner.quarantine(row, found)
         elif isinstance(found, Transaction):
+            if not self._held.keys().isdisjoint(rows):
+                self._cursor = 0  # once that is stored it is looked at again
+                return
             if rows:
                 try:
                     self._append(place, rows, found)

@@ -19,12 +19,14 @@ from penstock.spool.times import Times
 
 LOG = logging.getLogger(__name__)
 
+#: Damages of which an event is made.
+_TOLD: Final = 100
 #: Rows that one step looks at.
 _ROWS: Final = 200
 
 
 class Restart:
-    """One start of a spool. ``quarantined`` counts what was found damaged."""
+    """One start of a spool. ``quarantined`` counts what was found damaged, ``damages`` says what of it is to be told, some of it."""
 
     def __init__(self, files: Files, queued: Queued, shelf: Shelf, bodies: Bodies, times: Times) -> None:
         self._files = files
@@ -34,6 +36,7 @@ class Restart:
         self._times = times
         self._recovery = Recovery(files, queued, times.shift)
         self.quarantined = 0
+        self.damages: list[str] = []
 
     def begin(self, now: WallTime) -> int:
         """Find what is there; the number of the segment to begin with. FileError, NewerFormat."""
@@ -80,6 +83,10 @@ class Restart:
         for item in found.quarantined:
             if item.was_stored:
                 self.quarantined += 1
+                if len(self.damages) < _TOLD:
+                    self.damages.append(
+                        f"found damaged at the start, mail or what became of it is lost: {item}"
+                    )
                 LOG.error("spool: damaged: %s", item)
             else:
                 LOG.info("spool: left by a crash: %s", item)

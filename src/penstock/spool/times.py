@@ -15,6 +15,7 @@ import errno
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
+from zlib import crc32
 
 import msgspec
 
@@ -38,7 +39,7 @@ class Shift(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """The content of the file."""
+    """The content of the file, as JSON, behind its CRC-32 in eight hexadecimal digits and a space."""
 
     time: float
     shifts: tuple[Shift, ...] = ()
@@ -108,7 +109,8 @@ class Times:
             self._files.remove(_NEW_NAME)
         file = self._files.create(_NEW_NAME)
         try:
-            file.write([msgspec.json.encode(Note(now, self._shifts))], 0)
+            note = msgspec.json.encode(Note(now, self._shifts))
+            file.write([b"%08x " % crc32(note), note], 0)
         except FileError:
             file.close()
             raise
@@ -122,7 +124,8 @@ class Times:
                 return None
             raise
         try:
-            return msgspec.json.decode(file.read(_SIZE_LIMIT, 0), type=Note)
+            checksum, _, note = file.read(_SIZE_LIMIT, 0).partition(b" ")
+            return msgspec.json.decode(note, type=Note) if checksum == b"%08x" % crc32(note) else None
         except (msgspec.MsgspecError, ValueError):
             return None
         finally:

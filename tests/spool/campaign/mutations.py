@@ -229,9 +229,10 @@ def _body_too_early() -> Patch:
 def _body_gone_early() -> Patch:
     def settled(original: Any, self: Any, row: int, place: Place, entry: Entry) -> None:
         original(self, row, place, entry)
-        if entry.freed is not None:
-            self._bodies.discard(entry.freed)
-            entry.freed = None
+        if entry.after is not None:
+            entry.after()
+            entry.after = None
+            self._bodies.remove_some()
 
     return _replaced(SpoolLog, "_settled", settled)
 
@@ -305,6 +306,16 @@ def _any_order() -> Patch:
 @mutation("a segment is removed before the removal of the one before is on stable storage", "segments go in a row")
 def _removal_not_synced() -> Patch:
     return _replaced(Appender, "sync_names", lambda _original, _self, done: done())
+
+
+@mutation("a message is copied before its outcomes are stored")
+def _copied_early() -> Patch:
+    @contextlib.contextmanager
+    def both() -> Iterator[None]:
+        with mock.patch.object(Reclaim, "hold", _nothing), mock.patch.object(Reclaim, "release", _nothing):
+            yield
+
+    return both()
 
 
 def _copied(changed: Callable[[State], State]) -> Patch:
