@@ -29,6 +29,7 @@ from penstock.spool.names import body_path, quarantine_path, segment_path
 from penstock.spool.recovery import recover
 from penstock.spool.segment import SegmentWriter
 from tests.spool import samples
+from tests.spool.bench import Bench
 from tests.spool.files_in_memory import MemoryFiles
 from tests.spool.survey_spools import on_disk, put_on_disk
 from tests.spool.writing import add, fresh, put, segment
@@ -446,3 +447,30 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     found = examine(tree, lambda *_: None)
     tree.close()
     assert {item.kind for item in found.findings} == {"wrong-access", "unreadable"}
+
+
+def test_damage_that_a_start_has_found_is_still_a_loss(tmp_path: Path) -> None:
+    """The start makes an index that knows nothing of the damaged frame: that nothing of it is queued does not mean that nothing is lost."""
+    bench = Bench()
+    for number in range(3):
+        bench.store(samples.message(number))
+        bench.settle()
+    disk = bench.disk.after_kill()
+    files = disk.process()
+    file = files.open("segments/" + files.names("segments")[0], writable=True)
+    file.write([b"!"], 500)
+    Bench(disk)
+    saved = disk.process()
+    for folder in ("", "segments", "bodies", "quarantine"):
+        (tmp_path / folder).mkdir(mode=0o700, exist_ok=True)
+        for name in saved.names(folder):
+            if folder:
+                octets = saved.open(f"{folder}/{name}")
+                (tmp_path / folder / name).write_bytes(octets.read(octets.size(), 0))
+                (tmp_path / folder / name).chmod(0o600)
+    tree = ReadOnlyFiles(tmp_path)
+    found = examine(tree, lambda *_: None)
+    tree.close()
+    (told,) = [item for item in found.findings if item.is_damage]
+    assert told.kind == "damaged-frame" and told.mail == "a message that was accepted is lost"
+    assert "quarantine/" in str(told)

@@ -308,7 +308,7 @@ def _removal_not_synced() -> Patch:
     return _replaced(Appender, "sync_names", lambda _original, _self, done: done())
 
 
-@mutation("a message is copied before its outcomes are stored")
+@mutation("a message is copied before its outcomes are stored", "a copy follows an outcome")
 def _copied_early() -> Patch:
     @contextlib.contextmanager
     def both() -> Iterator[None]:

@@ -145,6 +145,26 @@ def a_copy_fails(script: Script) -> None:
     script.end()
 
 
+def a_copy_follows_an_outcome(script: Script) -> None:
+    """Of messages that are about to be copied some recipients are settled, and nothing of it is synced yet."""
+    script.begin()
+    old = [script.mail(3, size=300)[0] for _ in range(2)]
+    others = [script.mail()[0] for _ in range(_FILL)]
+    script.settle()
+    for record in others:
+        script.deliver(record)
+    script.settle()
+    loop = script.run.life.loop
+    loop.advance(0.98 - loop.monotonic())
+    for record in old:
+        script.deliver(record, 0)
+    loop.advance(0.03)
+    script.settle()
+    script.write_events()
+    script.idle()
+    script.end()
+
+
 def a_sync_fails(script: Script) -> None:
     """With mail and outcomes on their way; and the one after, so that nobody knows; then all is well again."""
     script.run.disk.failed_sync = FailedSync.KEPT
@@ -285,6 +305,7 @@ SCRIPTS: Final[dict[str, Callable[[Script], None]]] = {
         segments_go_in_a_row,
         a_segment_in_the_middle_is_dead,
         a_copy_fails,
+        a_copy_follows_an_outcome,
         a_sync_fails,
         large_contents,
         segments_begin_and_no_sync_ends,

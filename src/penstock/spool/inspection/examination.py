@@ -184,7 +184,12 @@ class _Examiner:
             reason = _reason(file, identity, path, scanned.end)
             damages.append(Damage(scanned.end, segment.end - scanned.end, reason, was_stored=True))
         for damage in damages:
-            self._tell(self._sealed_damage(view, path, damage, index))
+            if damage.offset in index.messages.offset or damage.offset in index.changes.offset:
+                self._tell(self._sealed_damage(view, path, damage, index))
+            else:
+                # the index was made after the damage, by a start: it does not know what lay here
+                kind = _frame_type(file, identity, damage.offset)
+                self._tell(findings.damaged_frame(path, damage, kind, self._copy_of(identity, damage.offset)))
         spans = [(damage.offset, damage.offset + damage.size) for damage in damages]
         fault = differences(index, scanned.index, spans)
         if fault is not None:
