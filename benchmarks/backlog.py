@@ -95,6 +95,8 @@ def write(
                 writer.append(payload)
         if number % _BATCH == 0:
             writer.flush()
+            # as if it had been synced: all but the last frames of a spool say of those before them that they were
+            writer.mark_synced(writer.written)
     writer.flush()
     total += writer.end
     writer.file.close()

@@ -33,9 +33,9 @@ _CHANGES: Final = frozenset(
 #: The head of a msgpack array of up to 2^16 elements.
 _ARRAY_16: Final = struct.Struct(">BH")
 #: Queue names in one array.
-_NAMES_IN_ONE: Final = 500
+_NAMES_IN_ONE: Final = 250
 #: Rows that are checked in one step.
-_ROWS_AT_ONCE: Final = 2000
+_ROWS_AT_ONCE: Final = 1000
 #: A change that names no time.
 NO_DUE: Final = math.nan
 

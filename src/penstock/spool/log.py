@@ -85,7 +85,7 @@ _TICK: Final = 1.0
 #: Ticks between two notes of the time.
 _NOTE_EVERY: Final = 60
 #: Seconds of the loop that a slice of the recovery takes.
-_SLICE: Final = 0.003
+_SLICE: Final = 0.001
 
 
 class SpoolOptions(msgspec.Struct, frozen=True):

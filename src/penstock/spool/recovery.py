@@ -38,7 +38,7 @@ from penstock.spool.securing import secure
 from penstock.spool.segment import SegmentReader
 
 #: Messages, or later records, that are one step.
-_ROWS_AT_ONCE: Final = 300
+_ROWS_AT_ONCE: Final = 100
 
 
 class RecoveredSegment(msgspec.Struct, frozen=True):

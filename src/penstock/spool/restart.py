@@ -22,7 +22,7 @@ LOG = logging.getLogger(__name__)
 #: Damages of which an event is made.
 _TOLD: Final = 100
 #: Rows that one step looks at.
-_ROWS: Final = 200
+_ROWS: Final = 50
 
 
 class Restart:

@@ -37,7 +37,7 @@ T = TypeVar("T")
 _CHUNK: Final = 1024 * 1024
 _ZEROS: Final = bytes(_CHUNK)
 #: Frames that are one step.
-_FRAMES_AT_ONCE: Final = 32
+_FRAMES_AT_ONCE: Final = 16
 
 
 class Damage(msgspec.Struct, frozen=True):

@@ -163,18 +163,20 @@ class Worker:
 
     async def _recover(self) -> None:
         """Read what was queued before the start, and make the events that are missing."""
+        # what is made of queued mail stays for long: it need not be looked through again and again, which would stall the loop
+        gc.disable()
         try:
             await self.spool.recover(self._restored)
+            gc.freeze()
         except (FileError, SpoolError) as error:
             # nothing of it is delivered, and nothing is removed: half a spool would be delivered twice
             LOG.critical("the spool cannot be read, mail from before the start stays where it is: %s", error)
             self._fault = f"the spool cannot be read: {error}"
             self.failed.set()
             return
+        finally:
+            gc.enable()
         LOG.info("recovered: %d messages from before the start are queued", self._restored_messages)
-        gc.collect()
-        # what is queued stays for long, and need not be looked through again and again
-        gc.freeze()
         try:
             self.journal.start(self.spool)
         except OSError as error:
