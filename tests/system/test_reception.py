@@ -96,6 +96,7 @@ def test_a_label_that_is_not_right_refuses_the_message(tmp_path: Path, content: 
         async with world(tmp_path) as here:
             assert (await here.send(["one@a.test"], content)).startswith(expected)
             assert len(here.worker.spool) == 0
+            await until(here.events, "the refusal is noted")
             (event,) = here.events()
             assert event["type"] == "Rejection"
             assert event["response"]["code"] == 550
@@ -124,6 +125,7 @@ def test_nobody_else_may_relay(tmp_path: Path) -> None:
                 await client.ask(b"RCPT TO:<%b>\r\n" % recipient, b"550 5.7.1 relaying not permitted")
             await client.ask(b"DATA\r\n", b"503")
             assert len(here.worker.spool) == 0
+            await until(lambda: here.events("Rejection"), "the refusals are noted")
             assert len(here.events("Rejection")) == 6
 
     uvloop.run(scenario())

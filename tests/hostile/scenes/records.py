@@ -83,7 +83,10 @@ async def _many_refusals(place: Path) -> list[str]:
             await wire.replies(2 + refused)
         total = server.worker.journal.tally.total
         await until(lambda: total.rejected >= refused, "every refusal is noted")
-        server.flush()
+        await until(
+            lambda: (server.flush(), server.worker.event_log.counts.lines)[1] >= refused,
+            "every event is written",
+        )
         faults = record_faults(server)
         found = len(server.events_of("Rejection")) if not faults else refused
         return [*faults, *unless(found == refused, f"{found} events of {refused} refusals")]
