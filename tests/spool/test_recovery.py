@@ -102,6 +102,9 @@ def test_an_index_counts_if_its_frames_were_on_stable_storage(is_newer_synced: b
     two.flush()
     assert waiting(files) == ({place: {0}} if is_newer_synced else {})
     assert recover(files).quarantined == ()
+    # it would be believed when a newer segment has been synced
+    index = SegmentReader(files.open(one.path), one.identity, one.path).index()
+    assert (index is not None) is is_newer_synced
 
 
 def test_segments_are_synced_before_anything_is_given_out() -> None:
@@ -193,6 +196,20 @@ def test_what_is_abandoned_does_not_count() -> None:
     assert (state.abandoned_at, state.end, state.torn) == (mark, mark, 0)
     two.seal()
     assert waiting(files) == {kept: {0}, added: {0}}
+
+
+def test_a_damaged_word_about_an_abandoned_segment_is_said_once_more() -> None:
+    """It stands there twice, and the second is heard if the first is not right."""
+    files = fresh()
+    one, two = segment(files, 1), segment(files, 2)
+    (kept,) = put(one, samples.message(1))
+    mark = one.end
+    put(one, samples.message(2))
+    add(two, encode_abandon(Abandoned(1, mark)), encode_abandon(Abandoned(1, mark)))
+    for writer in (one, two):
+        writer.flush()
+    files.octets[two.path][64 + 24] ^= 1
+    assert waiting(files) == {kept: {0}}
 
 
 def test_who_is_abandoned_abandons_nobody() -> None:

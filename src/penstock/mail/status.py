@@ -3,7 +3,8 @@
 All of it is values. The process that runs the server fills them on demand; the HTTP endpoints and the command line show them.
 
 Counts of mail are of recipients, so that they add up: ``queued`` at any quiet moment is what was queued at the start, plus ``received``,
-less ``delivered``, ``failed``, ``expired`` and ``quarantined``, overall and per tenant. Rejections are of replies; those to whom no tenant is known belong to none.
+less ``delivered``, ``failed``, ``expired`` and ``quarantined``, overall and per tenant. Rejections are of replies; those to whom no tenant
+is known belong to none.
 Every collection here is bounded: what is past the bound is counted under OTHER, never left out.
 """
 

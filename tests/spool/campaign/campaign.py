@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 from penstock.sim.file_system import Switches
 from tests.spool.campaign.model import Violation
 from tests.spool.campaign.mutations import Mutation
-from tests.spool.campaign.run import SIZES, Run
+from tests.spool.campaign.processes import SIZES
+from tests.spool.campaign.run import Run
 from tests.spool.campaign.scripts import SCRIPTS, Script
 from tests.spool.campaign.world import small_world
 
@@ -19,6 +20,42 @@ ACTIONS: Final = 120
 STORIES: Final = 6
 #: States that are judged after each step of a script.
 STATES: Final = 3
+
+#: What has to happen in a campaign of any length that deserves the name: none of it never.
+KINDS: Final = (
+    "transactions",
+    "transactions of several messages",
+    "large contents",
+    "retries",
+    "partial outcomes",
+    "expirations",
+    "notes",
+    "outcomes while nothing can be written",
+    "refused",
+    "uncertain",
+    "faults of the disk",
+    "deaths of the helper",
+    "syncs that failed",
+    "segments abandoned",
+    "octets copied forward",
+    "segments removed",
+    "messages read back",
+    "histories read",
+    "kills",
+    "power cuts that the run went on from",
+    "stops",
+    "stops in peace",
+    "jumps of the clock",
+    "ended before it was recovered",
+    "starts that failed",
+    "recoveries that failed",
+    "messages restored",
+    "octets spoiled",
+    "messages found spoiled",
+    "cut again during the recovery",
+    "gone on with, and cut once more",
+    "compared with the independent reader",
+)
 
 
 class Outcome(NamedTuple):
@@ -30,9 +67,16 @@ class Outcome(NamedTuple):
     violation: Violation | None
 
 
-def told(story: str, seed: int, *, switches: Switches = Switches()) -> Outcome:  # noqa: B008 -- it is frozen
-    """A run as the script of this name has it; ``seed`` chooses the states that are looked at."""
-    run = Run(seed, switches=switches, looks=1.0, states=STATES, size=SIZES[0])
+def told(
+    story: str,
+    seed: int,
+    *,
+    switches: Switches = Switches(),  # noqa: B008 -- it is frozen
+    looks: float = 1.0,
+) -> Outcome:
+    """A run as the script of this name has it; ``seed`` chooses the states that are looked at, ``looks`` the share of the steps."""
+    run = Run(seed, switches=switches, looks=looks, states=STATES, size=SIZES[0])
+    run.bad_starts = 0.0
     return _gone(run, lambda: SCRIPTS[story](Script(run)))
 
 
@@ -50,7 +94,7 @@ def _gone(run: Run, course: Callable[[], None]) -> Outcome:
             course()
         except Violation as found:
             violation = found
-        except Exception as error:  # whatever else a mistake makes of the spool
+        except Exception as error:  # noqa: BLE001 -- whatever a mistake makes of the spool
             violation = Violation("the spool raises nothing", repr(error))
             violation.__cause__ = error
     return Outcome(run.seed, run.oracle.states, run.kinds + run.oracle.kinds, violation)

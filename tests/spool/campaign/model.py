@@ -74,7 +74,17 @@ class Change:
 class Message:
     """A message. ``base`` is how it was when it was stored, or last told of by a start; ``changes`` are what was recorded since."""
 
-    __slots__ = ("base", "changes", "created", "is_spoiled", "jump", "record", "settled", "standing", "transaction")
+    __slots__ = (
+        "base",
+        "changes",
+        "created",
+        "is_spoiled",
+        "jump",
+        "record",
+        "settled",
+        "standing",
+        "transaction",
+    )
 
     def __init__(self, record: MessageRecord, transaction: Sequence[str]) -> None:
         self.record = record
@@ -108,18 +118,29 @@ class Message:
         name = self.record.id
         again = found.waiting - self.base.waiting.difference(*[change.settled for change in shown])
         if again:
-            raise Violation("D4 what is settled stays settled", f"recipients {set(again)} of {name} wait again")
+            raise Violation(
+                "D4 what is settled stays settled", f"recipients {set(again)} of {name} wait again"
+            )
         if not self.waiting <= found.waiting:
-            raise Violation("D1 every recipient is there", f"of {name} {set(self.waiting - found.waiting)} are missing")
+            raise Violation(
+                "D1 every recipient is there", f"of {name} {set(self.waiting - found.waiting)} are missing"
+            )
         if any(change.settled & gone not in (frozenset(), change.settled) for change in unshown):
-            raise Violation("D2 a record is stored whole", f"a part of an outcome of {name} is there: {found}")
+            raise Violation(
+                "D2 a record is stored whole", f"a part of an outcome of {name} is there: {found}"
+            )
         last = shown[-1] if shown else None
-        if found.attempts not in {last.attempts if last else self.base.attempts, *[c.attempts for c in unshown]}:
+        if found.attempts not in {
+            last.attempts if last else self.base.attempts,
+            *[c.attempts for c in unshown],
+        }:
             raise Violation("D4 attempts are those of the last outcome", f"{name} is found as {found}")
         dues = [change.due for change in shown if not change.keeps_due]
         possible = {dues[-1] if dues else self.base.due, *[c.due for c in unshown if not c.keeps_due]}
         if not any(_is_same(found.due, due) for due in possible):
-            raise Violation("D4 a message is due as the last outcome says", f"{name} is found as {found}, not {possible}")
+            raise Violation(
+                "D4 a message is due as the last outcome says", f"{name} is found as {found}, not {possible}"
+            )
 
 
 class Shown(NamedTuple):
@@ -188,7 +209,9 @@ class Model:
         for record in records:
             message = self.messages[record.id]
             if message.standing is not Standing.ASKED:
-                raise Violation("D3 one answer", f"{record.id} was answered, and is again: {fault or 'stored'}")
+                raise Violation(
+                    "D3 one answer", f"{record.id} was answered, and is again: {fault or 'stored'}"
+                )
             if fault is None:
                 message.standing = Standing.STORED
             elif isinstance(fault, SpoolUncertain):
@@ -225,7 +248,9 @@ class Model:
             Standing.ASKED,
             Standing.UNCERTAIN,
         ):
-            raise Violation("D9 a message is shown when it is stored", f"{key} is shown, and was not told to be")
+            raise Violation(
+                "D9 a message is shown when it is stored", f"{key} is shown, and was not told to be"
+            )
         self.records[key] = record
         self.shown_keys.add(key)
         self.shown.append(Shown(key, position))
@@ -244,10 +269,6 @@ class Model:
         self.events = position
         self.shown = [shown for shown in self.shown if shown.position > position]
 
-    def unreadable(self, name: str) -> None:
-        """A spoiled message was found to be, and is settled."""
-        self._close(self.messages[name], Standing.SETTLED)
-
     def jumped(self, least: float, most: float) -> None:
         """The clock has jumped: the next start moves all times of what is there, by so many seconds."""
         for message in self.open.values():
@@ -258,7 +279,9 @@ class Model:
         for name, message in self.open.items():
             if message.standing is Standing.ASKED and f"message {name}" in self.fresh:
                 raise Violation("D3 every transaction is answered", name)
-        if missing := [key for key in self.fresh - self.shown_keys - self.never if not key.startswith("message")]:
+        if missing := [
+            key for key in self.fresh - self.shown_keys - self.never if not key.startswith("message")
+        ]:
             raise Violation("D4 every record is stored in the end", f"{sorted(missing)}")
 
     # -- starts

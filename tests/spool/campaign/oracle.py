@@ -82,7 +82,9 @@ class Oracle:
         for _ in life.start():
             pass
         if life.spool.counts.quarantined and not self._model.is_spoiled:
-            raise Violation("D5 a power cut damages nothing that was stored", f"{life.spool.counts.quarantined} damaged")
+            raise Violation(
+                "D5 a power cut damages nothing that was stored", f"{life.spool.counts.quarantined} damaged"
+            )
         return life
 
     def _ask_the_reader(self, disk: SimulatedDisk) -> None:
@@ -96,7 +98,9 @@ class Oracle:
             file = process.open(path)
             octets[path] = file.read(file.size(), 0)
         if reader.Spool(octets).live != live(recover(process)):
-            raise Violation("the format's description is right", "the independent reader finds something else")
+            raise Violation(
+                "the format's description is right", "the independent reader finds something else"
+            )
 
     def _cut_again(self, disk: SimulatedDisk, now: float) -> None:
         """The power goes again while the spool is being started."""
@@ -116,7 +120,9 @@ class Oracle:
         """Store and deliver on it; cut the power once more; all of it is there."""
         self.kinds["gone on with, and cut once more"] += 1
         expected = {name: item.state for name, item in found.items()}
-        new = samples.message(self._draw.getrandbits(100) | 1 << 100, content=b"z" * self._draw.choice((9, LARGE + 1)))
+        new = samples.message(
+            self._draw.getrandbits(100) | 1 << 100, content=b"z" * self._draw.choice((9, LARGE + 1))
+        )
         answers: list[SpoolError | None] = []
         life.spool.store([new], lambda _positions, fault: answers.append(fault))
         chosen = self._draw.choice(sorted(found)) if found else None
@@ -129,7 +135,9 @@ class Oracle:
         if answers != [None]:
             raise Violation("D11 the spool goes on after a power cut", f"new mail is answered {answers}")
         expected[new.id] = State(frozenset((0,)), 0, None)
-        state = self._draw.choice(list(itertools.islice(life.disk.crash_states(6, self._draw.getrandbits(30)), 6)))
+        state = self._draw.choice(
+            list(itertools.islice(life.disk.crash_states(6, self._draw.getrandbits(30)), 6))
+        )
         again = self._start(state, life.loop.wall() + 5.0)
         model = Model()
         model.messages = {**self._model.messages, new.id: Message(new, (new.id,))}
@@ -183,7 +191,10 @@ def inspect(life: Life, model: Model) -> dict[str, Found]:
             shift = 0.0
         least, most = model.messages[name].jump
         if not least <= shift <= most:
-            raise Violation("D5 no message is older for a jump of the clock", f"{name} is moved by {shift}, not {least} to {most}")
+            raise Violation(
+                "D5 no message is older for a jump of the clock",
+                f"{name} is moved by {shift}, not {least} to {most}",
+            )
         found[name] = Found(queued.position, state_of(stored, queued, shift), shift)
     return found
 
@@ -244,7 +255,11 @@ def _compare(record: SpoolRecord, known: SpoolRecord) -> None:
         content = bytes(len(known.content)) if len(known.content) > LARGE else known.content
         is_same = record == _with_content(known, content)
     elif isinstance(record, AttemptRecord) and isinstance(known, AttemptRecord):
-        is_same = (record.outcomes, record.due, record.attempts) == (known.outcomes, known.due, known.attempts)
+        is_same = (record.outcomes, record.due, record.attempts) == (
+            known.outcomes,
+            known.due,
+            known.attempts,
+        )
     elif isinstance(record, ExpirationRecord) and isinstance(known, ExpirationRecord):
         is_same = (record.recipients, record.reply) == (known.recipients, known.reply)
     else:
@@ -279,7 +294,6 @@ def judge_ledger(
         everybody = frozenset(range(len(message.record.recipients)))
         if name in told and (waiting | settled[name] != everybody or waiting & settled[name]):
             raise Violation(
-                "D9 every recipient waits or is settled", f"{name}: {set(waiting)} wait, {set(settled[name])} are settled"
+                "D9 every recipient waits or is settled",
+                f"{name}: {set(waiting)} wait, {set(settled[name])} are settled",
             )
-
-

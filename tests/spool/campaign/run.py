@@ -1,71 +1,34 @@
-"""One run: a spool is used as the server uses it, by chance, and every step of its disk is a place where the power may fail.
-
-It may fail in earnest too: then the run goes on from one of the states that are left, in another process; or the process is killed, or
-stopped, and goes on with the disk as it is.
-"""
+"""One run by chance: mail, outcomes, retries, and everything that may go wrong, as the server would see it."""
 
 from __future__ import annotations
 
-import errno
 import itertools
-import random
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import MessageId
-from penstock.mail.ports import LogPosition, SpoolError, Unreadable
-from penstock.mail.records import AttemptRecord, ExpirationRecord, MessageRecord, RejectionRecord, SpoolRecord, Verdict
-from penstock.sim.file_system import FailedSync, Fault, Operation, SimulatedDisk, Step, Switches
-from penstock.spool.files import FileError
+from penstock.mail.ports import SpoolError, Unreadable
+from penstock.mail.records import AttemptRecord, ExpirationRecord, MessageRecord, RejectionRecord, Verdict
+from penstock.sim.file_system import Switches
 from tests.spool import samples
-from tests.spool.campaign.life import Life, difference
-from tests.spool.campaign.model import Message, Model, Standing, Violation
-from tests.spool.campaign.oracle import Oracle, inspect, judge_found, judge_history
+from tests.spool.campaign.life import difference
+from tests.spool.campaign.model import Message, Standing, Violation
+from tests.spool.campaign.oracle import judge_history
+from tests.spool.campaign.processes import FAULTS, LOOKS, STATES, Processes
 from tests.spool.campaign.world import LARGE
 
-#: Octets of a segment.
-SIZES: Final = (3 * 1024, 6 * 1024, 12 * 1024)
-#: Of the steps that change something, the share at which the power may fail, and states of each.
-LOOKS: Final = 0.2
-STATES: Final = 3
-DAY: Final = 86_400.0
-#: Of the samples of states, the share that begins with the corners.
-_CORNERS: Final = 0.2
-#: Starts that are tried before something must be wrong.
-_STARTS: Final = 6
 #: After so many of the longest delays between two tries everything is stored that was in want of a segment.
 _RETRIES: Final = 4
-
-SEGMENT: Final = "segments/*"
-#: What goes wrong with the disk.
-FAULTS: Final[tuple[Fault, ...]] = (
-    Fault(Operation.SYNC, errno.EIO, path=SEGMENT),
-    Fault(Operation.SYNC, errno.EIO, times=3, path=SEGMENT),
-    Fault(Operation.SYNC, errno.EIO, path=SEGMENT, takes_effect=True),
-    Fault(Operation.SYNC, errno.EIO, path="bodies/*"),
-    Fault(Operation.SYNC_FOLDER, errno.EIO, path="segments"),
-    Fault(Operation.SYNC_FOLDER, errno.EIO, path="bodies"),
-    Fault(Operation.WRITE, errno.ENOSPC, path=SEGMENT),
-    Fault(Operation.WRITE, errno.EIO, path=SEGMENT, written=700),
-    Fault(Operation.WRITE, errno.EIO, path=SEGMENT, takes_effect=True),
-    Fault(Operation.WRITE, errno.ENOSPC, path="bodies/*", written=100),
-    Fault(Operation.CREATE, errno.ENOSPC, times=2, path=SEGMENT),
-    Fault(Operation.CREATE, errno.EMFILE, path="bodies/*"),
-    Fault(Operation.ALLOCATE, errno.ENOSPC, times=2, path=SEGMENT),
-    Fault(Operation.TRUNCATE, errno.EIO, path=SEGMENT),
-    Fault(Operation.RENAME, errno.EIO),
-    Fault(Operation.REMOVE, errno.EIO, path=SEGMENT),
-    Fault(Operation.REMOVE, errno.EIO, path="bodies/*"),
-    Fault(Operation.REMOVE, errno.EIO, path=SEGMENT, takes_effect=True),
-    Fault(Operation.READ, errno.EIO, path=SEGMENT),
-    Fault(Operation.OPEN, errno.EMFILE, path=SEGMENT),
-)
+_LONGEST_DELAY: Final = 31.0
+#: Of the starts those in which something is wrong with the disk.
+_BAD_STARTS: Final = 0.15
+#: By how many days a clock jumps.
+_JUMPS: Final = (-5 * 365.0, -1.0, 30.0, 365.0)
 
 
-class Run:
-    """See the module. ``kinds`` counts what has happened."""
+class Run(Processes):
+    """See the module."""
 
     def __init__(
         self,
@@ -76,24 +39,9 @@ class Run:
         states: int = STATES,
         size: int | None = None,
     ) -> None:
-        self.seed = seed
-        self.draw = random.Random(seed)
-        self.model = Model()
-        self.size = size or self.draw.choice(SIZES)
-        self.oracle = Oracle(self.model, random.Random(seed + 1), self.size)
-        self.kinds: Counter[str] = Counter()
-        self.disk = SimulatedDisk(switches=switches, failed_sync=self.draw.choice(list(FailedSync)))
-        self.life: Life
-        self.now = 1_700_000_000.0
-        #: by position, the ids of messages that the server knows
-        self.known: dict[int, str] = {}
-        self.violation: Violation | None = None
-        self._looks = looks
-        self._states = states
-        self._look_draw = random.Random(seed + 2)
+        super().__init__(seed, switches=switches, looks=looks, states=states, size=size)
         self._numbers = itertools.count(1)
         self._times = itertools.count(1)
-        self._recovery: Iterator[None] = iter(())
         actions: tuple[tuple[float, Callable[[], None]], ...] = (
             (24, self.store), (24, self.attempt), (3, self.expire), (2, self.note), (10, self.turn), (12, self.sync),
             (10, self.settle), (10, self.wait), (10, self.write_events), (5, self.read), (2, self.read_history),
@@ -103,97 +51,19 @@ class Run:
         self._actions = [action for _, action in actions]
         #: each run has another temper
         self._weights = [weight * self.draw.choice((0.4, 1.0, 1.0, 2.0)) for weight, _ in actions]
+        self.bad_starts = _BAD_STARTS
         self._accepted = self.draw.choice((0.3, 0.7, 0.95))
 
-    # -- looking
-
-    def look(self, step: Step) -> None:
-        """After each step of the disk."""
-        if not step.is_change or self.violation is not None or self._look_draw.random() >= self._looks:
-            return
-        seed, corners = self._look_draw.getrandbits(30), self._look_draw.random() < _CORNERS
-        states = self.disk.crash_states(self._states, seed, corners=corners)
-        try:
-            for state in states:
-                story = state.story
-                self.oracle.judge(state, self.life.loop.wall() + 1.0)
-        except Violation as violation:
-            violation.add_note(story)
-            self.violation = violation
-
-    def check(self) -> None:
-        """Say what was found."""
-        if self.violation is not None:
-            raise self.violation
-
-    # -- processes
-
-    def begin(self) -> None:
-        """A process is started on the disk; if it cannot, it is tried again, in the end without faults."""
-        for attempt in range(_STARTS):
-            self.disk.on_step = self.look
-            if attempt == _STARTS - 1:
-                self.disk.faults.clear()
-            self.life = Life(self.disk, self.draw, self.now, self.size, self._on_stored)
-            self.known.clear()
-            self.model.begin()
-            try:
-                self.life.spool.open()
-            except FileError:
-                self.kinds["starts that failed"] += 1
-                self._end_process()
-                continue
-            self._recovery = self.life.start()
-            if not self.model.position < self.life.spool.synced:
-                raise Violation("D9 positions go up", f"{self.life.spool.synced} after {self.model.position}")
-            return
-        raise Violation("D5 a start succeeds", "not without faults either")
-
-    def _end_process(self) -> None:
-        """Nothing of the process is left; the disk is as it is."""
-        self.now = float(self.life.loop.wall()) + self.draw.choice((0.0, 1.0, 500.0))
-        self.disk.on_step = None
-        self.disk = self.disk.after_kill()
-
-    def recover(self, steps: int = 1_000_000) -> None:
-        """Go on with the recovery; when it is done compare all with what is known, and take it as it is from then on."""
-        life = self.life
-        if life.is_recovered:
-            return
-        for _ in range(steps):
-            try:
-                next(self._recovery)
-            except StopIteration:
-                break
-            except FileError:
-                self.kinds["recoveries that failed"] += 1
-                self._end_process()
-                self.begin()
-                return
-        else:
-            return
+    def go(self, actions: int) -> None:
+        """All of it: so many actions, then a start that finds what is there."""
+        self.begin()
         self.check()
-        self.disk.faults.clear()
-        self._take_over()
-
-    def _take_over(self) -> None:
-        life, model = self.life, self.model
-        if life.spool.counts.quarantined and not model.is_spoiled:
-            raise Violation("D5 a power cut damages nothing that was stored", f"{life.spool.counts.quarantined} damaged")
-        found = inspect(life, model)
-        history = life.history(model.events)
-        judge_found(model, model.old, found, history)
-        for name, item in found.items():
-            model.found(name, item.state, item.shift)
-            self.known[item.position] = name
-        model.started(set(found), history)
-        self.kinds["messages restored"] += len(found)
-
-    def _on_stored(self, records: Sequence[SpoolRecord], position: LogPosition) -> None:
-        try:
-            self.model.told(records, position)
-        except Violation as violation:
-            self.violation = self.violation or violation
+        for _ in range(actions):
+            self.act()
+        self.die()
+        self.check()
+        self.recover()
+        self.check()
 
     # -- what the server does
 
@@ -209,7 +79,9 @@ class Run:
         size = draw.choice((20, 100, 300, LARGE, LARGE + 1, 1500) if draw.random() < 0.4 else (20, 100))
         content = b"%d:" % number + draw.randbytes(size - 6 if size > 20 else 10)
         records = [
-            samples.message(number * 10 + part, draw.choice((1, 1, 2, 3, 5)), content, f"{draw.choice('abc')}.test")
+            samples.message(
+                number * 10 + part, draw.choice((1, 1, 2, 3, 5)), content, f"{draw.choice('abc')}.test"
+            )
             for part in range(parts)
         ]
         self.hand_over(records)
@@ -229,14 +101,22 @@ class Run:
             if not can_record:
                 raise Violation("D6 a spool that cannot write takes nothing", records[0].id)
 
-    def _answered(self, records: Sequence[MessageRecord], positions: Sequence[int], fault: SpoolError | None) -> None:
+    def _answered(
+        self, records: Sequence[MessageRecord], positions: Sequence[int], fault: SpoolError | None
+    ) -> None:
         try:
             self.model.answered(records, fault)
             if fault is not None:
-                self.kinds["refused" if self.model.messages[records[0].id].standing is Standing.REFUSED else "uncertain"] += 1
+                self.kinds[
+                    "refused"
+                    if self.model.messages[records[0].id].standing is Standing.REFUSED
+                    else "uncertain"
+                ] += 1
                 return
             if len(set(positions)) != len(records) or not self.known.keys().isdisjoint(positions):
-                raise Violation("no position is given twice", f"{positions} are given, {sorted(self.known)} are")
+                raise Violation(
+                    "no position is given twice", f"{positions} are given, {sorted(self.known)} are"
+                )
             self.known.update(zip(positions, [record.id for record in records], strict=True))
         except Violation as violation:
             self.violation = self.violation or violation
@@ -266,7 +146,9 @@ class Run:
         self.record_attempt(position, message, chosen)
         self.kinds["partial outcomes"] += len(recipients) < len(record.recipients)
 
-    def record_attempt(self, position: int, message: Message, verdicts: Sequence[tuple[int, Verdict]]) -> None:
+    def record_attempt(
+        self, position: int, message: Message, verdicts: Sequence[tuple[int, Verdict]]
+    ) -> None:
         """Record an attempt with these verdicts by recipient."""
         record = message.record
         settled = {index for index, verdict in verdicts if verdict is not Verdict.DEFERRED}
@@ -347,6 +229,16 @@ class Run:
                 if self.draw.random() < 0.2:
                     self.settle()
 
+    def come_to_rest(self) -> None:
+        """Nothing is wrong any more, and nothing new comes: all that was asked for comes to its end."""
+        self.disk.faults.clear()
+        for _ in range(_RETRIES):
+            self.life.settle()
+            self.life.loop.advance(_LONGEST_DELAY)
+        self.life.settle()
+        self.check()
+        self.model.is_quiet()
+
     def lose_helper(self) -> None:
         """The helper dies while it syncs."""
         self.life.loop.advance(0.003)
@@ -411,86 +303,19 @@ class Run:
         else:
             self.kill()
 
-    def cut(self) -> None:
-        """The power fails, and the run goes on from what is left."""
-        self._count_end()
-        states = self.disk.crash_states(12, self.draw.getrandbits(30))
-        self.disk = self.draw.choice(list(states))
-        self.now = float(self.life.loop.wall()) + self.draw.choice((0.0, 1.0, 500.0))
-        self.kinds["power cuts that the run went on from"] += 1
-        self.begin()
-
-    def kill(self) -> None:
-        """The process is killed, and another one begins."""
-        self._count_end()
-        self._end_process()
-        self.kinds["kills"] += 1
-        self.begin()
-
-    def spoil(self, record: MessageRecord) -> None:
-        """Change an octet of a message's content, wherever it lies: of all messages with this content."""
-        model = self.model
-        model.is_spoiled = True
-        for name in model.messages[record.id].transaction:
-            model.messages[name].is_spoiled = True
-        files = self.life.files
-        for path in [f"{folder}/{name}" for folder in ("segments", "bodies") for name in files.names(folder)]:
-            file = files.open(path)
-            at = file.read(file.size(), 0).find(record.content)
-            file.close()
-            if at >= 0:
-                self.disk.spoil(path, at + len(record.content) // 2)
-                self.kinds["octets spoiled"] += 1
-
     def jump(self) -> None:
         """The process ends, and before the next one the clock jumps."""
         if not self.life.is_recovered:
             return
-        self.jump_by(self.draw.choice((-5 * 365.0, -1.0, 30.0, 365.0)))
-
-    def jump_by(self, days: float) -> None:
-        """The process ends, the clock jumps by so many days, and another process begins."""
-        self._count_end()
-        self.life.stop()
-        self._end_process()
-        jump = days * DAY
-        self.now += jump
-        # the last note of the time may be as old as the process
-        self.model.jumped(jump - 1.0, jump + 10_000.0)
-        self.kinds["jumps of the clock"] += 1
-        self.begin()
+        self.jump_by(self.draw.choice(_JUMPS))
 
     def stop(self) -> None:
         """The server is stopped."""
         self._count_end()
         if self.draw.random() < 0.7:
-            self.disk.faults.clear()
-            for _ in range(_RETRIES):
-                self.life.settle()
-                self.life.loop.advance(31.0)
-            self.life.settle()
-            self.model.is_quiet()
+            self.come_to_rest()
             self.kinds["stops in peace"] += 1
         self.life.stop()
         self._end_process()
         self.kinds["stops"] += 1
         self.begin()
-
-    def _count_end(self) -> None:
-        counts = self.life.spool.counts
-        self.kinds["segments abandoned"] += counts.abandoned
-        self.kinds["segments removed"] += counts.removed_segments
-        self.kinds["octets copied forward"] += counts.copied
-        self.kinds["syncs that failed"] += counts.failed_syncs
-        self.kinds["ended before it was recovered"] += not self.life.is_recovered
-
-    def go(self, actions: int) -> None:
-        """All of it: so many actions, then a start that finds what is there."""
-        self.begin()
-        self.check()
-        for _ in range(actions):
-            self.act()
-        self.die()
-        self.check()
-        self.recover()
-        self.check()

@@ -124,7 +124,9 @@ class FileNode:
         sector, place = divmod(offset, SECTOR)
         if sector in self.versions:
             self.versions[sector] = [
-                version._replace(octets=_spoiled(version.octets, place)) if place < len(version.octets) else version
+                version._replace(octets=_spoiled(version.octets, place))
+                if place < len(version.octets)
+                else version
                 for version in self.versions[sector]
             ]
         if offset < len(self.content):
