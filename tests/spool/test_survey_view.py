@@ -390,3 +390,19 @@ def test_what_is_behind_an_abandoned_offset_is_no_torn_tail() -> None:
     two.flush()
     seen = look(files).segments[0]
     assert (seen.end, seen.torn, seen.abandoned_at) == (end, 0, end + 48)
+
+
+def test_the_second_word_about_an_abandoned_segment_counts_when_the_first_is_damaged() -> None:
+    """As a start has it: what was refused is not listed."""
+    files = fresh()
+    old = segment(files, 1)
+    put(old, samples.message(1))
+    end = old.end
+    put(old, samples.message(2))
+    old.flush()
+    new = segment(files, 2)
+    for _ in range(2):
+        new.append(encode_abandon(Abandoned(1, end)))
+    new.flush()
+    files.octets[new.path][70] ^= 1
+    assert look(files).queued.live == recover(files).queued.live == 1

@@ -17,6 +17,7 @@ import errno
 import math
 from array import array
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -242,17 +243,19 @@ class _Look:
         if file is None:
             return
         try:
-            for frame in SegmentReader(file, identity, path).frames():
-                if frame.type != FrameType.ABANDON or frame.offset >= self._limit(identity.number):
+            limit = min(self._limit(identity.number), file.size())
+            for frame in SegmentReader(file, identity, path).right_frames(limit):
+                if frame.type != FrameType.ABANDON:
                     return
-                decoded = decode(frame)
-                if isinstance(decoded, Abandon) and decoded.abandoned.segment < identity.number:
-                    number, offset = decoded.abandoned
-                    self._limits[number] = min(offset, self._limit(number))
-        except Damaged:
-            return
+                with suppress(Damaged):  # reported when the segment is examined
+                    self._hear(decode(frame), identity.number)
         finally:
             file.close()
+
+    def _hear(self, said: object, speaker: int) -> None:
+        if isinstance(said, Abandon) and said.abandoned.segment < speaker:
+            number, offset = said.abandoned
+            self._limits[number] = min(offset, self._limit(number))
 
     def _limit(self, number: int) -> int:
         return self._limits.get(number, OFFSET_LIMIT)
