@@ -36,8 +36,12 @@ class Dialogue:
         self.socket = socket.create_connection((LOOPBACK, port), timeout=seconds)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = b""
-        if greeted:
-            self.expect(220)
+        try:
+            if greeted:
+                self.expect(220)
+        except DialogueError:
+            self.socket.close()
+            raise
 
     def __enter__(self) -> Dialogue:
         return self
