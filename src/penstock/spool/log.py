@@ -489,7 +489,7 @@ class SpoolLog:
     # -- what the appender tells
 
     def on_stored(self, records: Sequence[SpoolRecord], position: LogPosition) -> None:  # hot: throughput
-        """See ``appender.Owner``."""
+        """See ``entry.Owner``."""
         self._on_stored(records, position)
         if self._bodies.has_doomed:
             self._bodies.remove_some()
@@ -498,15 +498,15 @@ class SpoolLog:
             self._quiet.set()
 
     def on_synced(self, seconds: Seconds) -> None:  # hot: throughput
-        """See ``appender.Owner``."""
+        """See ``entry.Owner``."""
         self._counts.syncs.observe(seconds)
 
     def on_fault(self, fault: str | None) -> None:
-        """See ``appender.Owner``."""
+        """See ``entry.Owner``."""
         if fault is None:
             self._reclaim.forget_failed()
         self._health.on_fault(fault)
 
     def restored_place(self, place: Place) -> Place:
-        """See ``appender.Owner``."""
+        """See ``entry.Owner``."""
         return self._reclaim.original(place)

@@ -39,7 +39,10 @@ class Restart:
         self.damages: list[str] = []
 
     def begin(self, now: WallTime) -> int:
-        """Find what is there; the number of the segment to begin with. FileError, NewerFormat."""
+        """Find what is there, put on stable storage what may not be, remove segments whose creation did not end, and note the time; blocks.
+
+        The number of the segment to begin with. FileError, NewerFormat.
+        """
         prepare(self._files)
         number = self._recovery.find()
         self._recovery.remove_unfinished()
