@@ -10,6 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from penstock.cli.quantities import shown_size, shown_span
 from penstock.events.text import displayed
 from penstock.mail.status import MailCounts, SpoolCounts, Status
 
@@ -60,7 +61,7 @@ def _headline(status: Status) -> Text:
         ("Penstock ", "bold"),
         f"{displayed(status.version)} on {displayed(status.node)}: ",
         state,
-        f", pid {status.pid}, for {_span(status.now - status.started)}, configuration {status.epoch}",
+        f", pid {status.pid}, for {shown_span(status.now - status.started)}, configuration {status.epoch}",
     )
 
 
@@ -89,11 +90,13 @@ def _warnings(spool: SpoolCounts, messages: int) -> Iterable[Text]:
 def _spool(spool: SpoolCounts) -> str:
     """What the spool holds, and what it has done."""
     syncs = sum(spool.syncs.counts)
-    words = [f"{spool.segments} segments, {_size(spool.bytes)}, of that {_size(spool.live_bytes)} queued"]
+    words = [
+        f"{spool.segments} segments, {shown_size(spool.bytes)}, of that {shown_size(spool.live_bytes)} queued"
+    ]
     if syncs:
         mean = spool.syncs.sum / syncs
         words.append(f"{spool.stored / syncs:.1f} messages a sync of {mean * 1000:.1f} ms")
-    words.append(f"{_size(spool.free_bytes)} free")
+    words.append(f"{shown_size(spool.free_bytes)} free")
     return "; ".join(words)
 
 
@@ -116,8 +119,8 @@ def _facts(status: Status) -> Table:
         f"{rates.received:.1f}/s received, {rates.delivered:.1f}/s delivered, {rates.deferred:.1f}/s deferred, "
         f"{rates.failed:.1f}/s failed",
     )
-    limit = f" of {_size(status.memory_limit)}" if status.memory_limit is not None else ""
-    table.add_row("memory", f"{_size(status.memory)}{limit}; loop lag {status.loop_lag * 1000:.1f} ms")
+    limit = f" of {shown_size(status.memory_limit)}" if status.memory_limit is not None else ""
+    table.add_row("memory", f"{shown_size(status.memory)}{limit}; loop lag {status.loop_lag * 1000:.1f} ms")
     return table
 
 
@@ -153,7 +156,7 @@ def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], num
 
 
 def _age(moment: float | None, status: Status) -> str:
-    return "" if moment is None else _span(status.now - moment)
+    return "" if moment is None else shown_span(status.now - moment)
 
 
 def _held(by: str | None, until: float | None, status: Status) -> tuple[str, str]:
@@ -162,25 +165,4 @@ def _held(by: str | None, until: float | None, status: Status) -> tuple[str, str
     if until is None:
         return by, ""
     moment = datetime.fromtimestamp(until, UTC)
-    return by, f"{moment:%Y-%m-%d %H:%M:%S}Z (in {_span(until - status.now)})"
-
-
-def _span(seconds: float) -> str:
-    """A duration in its two largest units: ``3h 20m``."""
-    rest = max(0, int(seconds))
-    words: list[str] = []
-    for size, unit in _UNITS:
-        count, rest = divmod(rest, size)
-        if count or words:
-            words.append(f"{count}{unit}")
-    return " ".join(words[:2]) or "0s"
-
-
-def _size(octets: int) -> str:
-    """Octets in the largest unit that leaves a number of at least 1."""
-    amount = float(octets)
-    for unit in ("B", "KiB", "MiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} GiB"
+    return by, f"{moment:%Y-%m-%d %H:%M:%S}Z (in {shown_span(until - status.now)})"
