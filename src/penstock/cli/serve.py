@@ -229,5 +229,10 @@ class _Server:
         left = await stopping
         for server in http:
             await server.stop(_HTTP_GRACE)
-        LOG.info("stopped: %d messages are in the spool", left)
+        if worker.spool.counts.is_recovering:
+            LOG.info(
+                "stopped: mail from before the start was still being read, and is in the spool as it was"
+            )
+        else:
+            LOG.info("stopped: %d messages are in the spool", left)
         return 1 if worker.failed.is_set() else 0

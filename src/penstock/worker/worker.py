@@ -174,6 +174,14 @@ class Worker:
             self._fault = f"the spool cannot be read: {error}"
             self.failed.set()
             return
+        except Exception:
+            # a mistake of ours: told, and the server ends, for nobody would ever deliver that mail
+            LOG.critical(
+                "the spool cannot be read, mail from before the start stays where it is", exc_info=True
+            )
+            self._fault = "the spool cannot be read: internal error"
+            self.failed.set()
+            return
         finally:
             gc.enable()
         LOG.info("recovered: %d messages from before the start are queued", self._restored_messages)
