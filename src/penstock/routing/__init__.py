@@ -6,5 +6,6 @@ Pure: answers, ``now`` and random draws come in, decisions go out. Who asks the 
 - ``plan``: a domain's answers to ``Route`` or ``Unroutable``
 - ``site``: the one name of a set of MX hosts
 - ``targets``: a route's addresses in the order to try them
+- ``placement``: the lane that a path has its home in
 - ``lifetime``, ``cache``: how long a decision is believed, and where it is kept
 """
