@@ -54,8 +54,10 @@ class Spool(Protocol):
     message of a transaction that failed are never lost, but may be written twice.
     """
 
-    def store(self, records: Sequence[MessageRecord], done: StoreDone) -> None:
+    def store(self, records: Sequence[MessageRecord], done: StoreDone, encoded: bytes | None = None) -> None:
         """Store the messages of one transaction, all or none; they have one content and one reception.
+
+        ``encoded`` is the same as another lane's spool has it (``penstock.spool.passing``): it is written as it is.
 
         ``done`` is called once: with their positions when they are stored; with SpoolError when they are not and never will be; with
         SpoolUncertain. It may be called before this returns. SpoolError, and no call, where it is known at once.

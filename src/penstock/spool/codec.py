@@ -98,6 +98,13 @@ def encode_transaction(
     return _encode_messages(FrameType.TRANSACTION, records, (), body)
 
 
+def as_encoded(records: Sequence[MessageRecord], octets: bytes) -> Payload:  # hot: micro_handover
+    """The TRANSACTION that ``octets`` are, which hold these messages and their content."""
+    size = len(records[0].content)
+    meaning = Meaning(FrameType.TRANSACTION, tuple([listed(record, size) for record in records]))
+    return Payload((octets,), meaning)
+
+
 def encode_copy(
     records: Sequence[MessageRecord], states: Sequence[State], body: Body | None = None
 ) -> Payload:

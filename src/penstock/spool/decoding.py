@@ -219,7 +219,7 @@ def decode(frame: Frame) -> Decoded:
     payload = frame.payload
     match frame.type:
         case FrameType.TRANSACTION | FrameType.COPY:
-            transaction = _transaction(payload)
+            transaction = read_transaction(payload)
             if bool(transaction.states) != (frame.type == FrameType.COPY):
                 raise Damaged("a copy without states, or a transaction with them")
             return transaction
@@ -236,14 +236,15 @@ def decode(frame: Frame) -> Decoded:
     raise Damaged(f"a frame of type {frame.type} is no record")
 
 
-def _transaction(payload: bytes) -> Transaction:
+def read_transaction(payload: bytes | memoryview) -> Transaction:
+    """What the payload of a TRANSACTION or a COPY holds; Damaged if it is none."""
     try:
         end = HEAD_LENGTH.size + HEAD_LENGTH.unpack_from(payload)[0]
     except struct.error as error:
         raise Damaged("a transaction is shorter than its length field") from error
     if end > len(payload):
         raise Damaged("a transaction's head goes on past its end")
-    return Transaction(_read(_TRANSACTION, memoryview(payload)[HEAD_LENGTH.size : end]), payload[end:])
+    return Transaction(_read(_TRANSACTION, memoryview(payload)[HEAD_LENGTH.size : end]), bytes(payload[end:]))
 
 
 def _read(decoder: msgspec.msgpack.Decoder[_Form], octets: bytes | memoryview) -> _Form:

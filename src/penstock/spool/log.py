@@ -55,6 +55,7 @@ from penstock.spool.codec import (
     INLINE_LIMIT,
     Body,
     Payload,
+    as_encoded,
     encode_attempt,
     encode_expiration,
     encode_note,
@@ -208,13 +209,16 @@ class SpoolLog:
 
     # -- storing
 
-    def store(self, records: Sequence[MessageRecord], done: StoreDone) -> None:  # hot: throughput
+    def store(
+        self, records: Sequence[MessageRecord], done: StoreDone, encoded: bytes | None = None
+    ) -> None:  # hot: throughput
         """See Spool."""
         if not self._health.can_record():
             raise SpoolError(self._health.fault)
         content = records[0].content
         if len(content) <= INLINE_LIMIT:
-            self._append(records, None, done)
+            payload = encode_transaction(records) if encoded is None else as_encoded(records, encoded)
+            self._append(payload, records, None, done)
             return
 
         def written(body: Body | SpoolError) -> None:
@@ -223,7 +227,7 @@ class SpoolLog:
                 done((), body)
                 return
             try:
-                self._append(records, body, done)
+                self._append(encode_transaction(records, body), records, body, done)
             except SpoolError as fault:
                 self._bodies.discard(body.name)
                 done((), fault)
@@ -235,9 +239,8 @@ class SpoolLog:
         self._writing += len(content)
 
     def _append(
-        self, records: Sequence[MessageRecord], body: Body | None, done: StoreDone
+        self, payload: Payload, records: Sequence[MessageRecord], body: Body | None, done: StoreDone
     ) -> None:  # hot: throughput
-        payload = encode_transaction(records, body)
         rows: list[int] = []
 
         def stored(fault: SpoolError | None) -> None:

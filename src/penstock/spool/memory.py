@@ -54,7 +54,7 @@ class MemorySpool:
         self._counts.bytes = self._counts.live_bytes = self.held_bytes
         return self._counts
 
-    def store(self, records: Sequence[MessageRecord], done: StoreDone) -> None:
+    def store(self, records: Sequence[MessageRecord], done: StoreDone, encoded: bytes | None = None) -> None:
         """Store the messages: ``done`` is called at once."""
         positions: list[int] = []
         for record in records:

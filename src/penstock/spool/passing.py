@@ -1,0 +1,41 @@
+"""Transactions between lanes: encoded once, by whoever took them in, and written as they are by the lane that is their home.
+
+What is checked of one that comes is what a lane relies on: that it can be read, and that no message of it is one that could be queued but
+never settled. It comes from a process of our own, whose mistakes must not become ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+from penstock.mail.records import MessageRecord
+from penstock.spool.codec import Body, encode_transaction
+from penstock.spool.decoding import Transaction, read_transaction
+from penstock.spool.frame import VERSION, Damaged
+
+
+def encoded(records: Sequence[MessageRecord], body: Body | None = None) -> tuple[bytes, ...]:
+    """The payload of a TRANSACTION, in pieces; ``body`` as of ``codec.encode_transaction``."""
+    return encode_transaction(records, body).buffers
+
+
+def taken_over(octets: bytes | memoryview, version: int) -> Transaction:  # hot: micro_handover
+    """What a payload of this version holds; Damaged if it is none that may be written here."""
+    if version != VERSION:
+        raise Damaged(f"a transaction of version {version}, where {VERSION} is written")
+    transaction = read_transaction(octets)
+    if transaction.states:
+        raise Damaged("a copy is not handed over")
+    return transaction
+
+
+def messages(
+    transaction: Transaction, content: bytes | None = None
+) -> list[MessageRecord]:  # hot: micro_handover
+    """Its messages; ``content`` is that of its body file. Damaged if one of them could never be settled, or the content is another."""
+    records = [transaction.message(part, content) for part in range(len(transaction))]
+    for record in records:
+        if not record.recipients or not isfinite(record.created):
+            raise Damaged("a message without recipients, or created at no time")
+    return records
