@@ -24,15 +24,23 @@ from penstock.cli.spool_progress import Progress
 from penstock.mail.address import Address
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import IdSource, MessageId
+from penstock.mail.ports import LogPosition
 from penstock.mail.queue_name import QueueName
-from penstock.mail.records import MessageRecord, Verdict
-from penstock.spool.codec import body_of, encode_attempt, encode_copy, encode_expiration, encode_transaction
+from penstock.mail.records import MessageRecord, Move, MovedRecord, Verdict
+from penstock.spool.codec import (
+    body_of,
+    encode_attempt,
+    encode_copy,
+    encode_expiration,
+    encode_forget,
+    encode_transaction,
+)
 from penstock.spool.frame import Identity, Place, SegmentHeader
 from penstock.spool.inspection import findings
 from penstock.spool.inspection.findings import Finding
 from penstock.spool.inspection.read_only import ReadOnlyFiles, user_name
 from penstock.spool.inspection.view import look
-from penstock.spool.meaning import State
+from penstock.spool.meaning import NOWHERE, State
 from penstock.spool.names import body_path, segment_path
 from tests.spool import samples
 from tests.spool.survey_spools import put_on_disk
@@ -163,6 +171,8 @@ def test_a_list_can_be_json(spool: Command, capsys: pytest.CaptureFixture[str]) 
         "due_time": "2023-11-14T22:15:20.000000Z",
         "place": "1:64:0",
         "fault": None,
+        "is_held": False,
+        "held_from": None,
     }
 
 
@@ -650,3 +660,31 @@ def test_a_settled_recipient_stays_settled(tmp_path: Path, capsys: pytest.Captur
     assert app(arguments, result_action="return_value") == 0
     first = json.loads(capsys.readouterr().out)["recipients"][0]
     assert (first["state"], first["outcome"], first["num_attempts"]) == ("settled", "Accepted", 1)
+
+
+def test_what_is_held_is_shown_as_held(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the list instead of a due time, with the lane that it came from; in the envelope, and among the figures."""
+    files = fresh()
+    writer = segment(files, 1)
+    held, gone = message(1, QueueName("a.test")), message(2, QueueName("a.test"))
+    state = State(NOWHERE, (0,), 0, None, 0.0, Move("3", MessageId("7" * 32), 0))
+    add(writer, encode_copy([held], [state]))
+    (place,) = put(writer, gone)
+    record = MovedRecord(gone.queue, WallTime(NOW), Move("1", MessageId("8" * 32), 0), 1, is_in=False)
+    add(writer, encode_forget(record, place, 0, (0,), LogPosition(0, 0)))
+    writer.flush()
+    put_on_disk(files, tmp_path / "spool")
+    spool = ["--spool", str(tmp_path / "spool")]
+    assert app(["ls", *spool], result_action="return_value") == 0
+    assert re.search(rf"^{held.id} .* held .*<bounces@shop.test>", capsys.readouterr().out, re.MULTILINE)
+    assert app(["ls", "--json", *spool], result_action="return_value") == 0
+    line = json.loads(capsys.readouterr().out)
+    assert (line["is_held"], line["held_from"]) == (True, "3")
+    assert app(["cat", "--envelope", held.id, *spool], result_action="return_value") == 0
+    assert json.loads(capsys.readouterr().out)["held_from"] == "3"
+    assert app(["cat", "--envelope", gone.id, *spool], result_action="return_value") == 0
+    (recipient,) = json.loads(capsys.readouterr().out)["recipients"]
+    assert (recipient["state"], recipient["outcome"], recipient["lane"]) == ("settled", "Moved", "1")
+    assert app(["stats", *spool], result_action="return_value") == 0
+    assert "1 of them are held" in capsys.readouterr().out
+    assert app(["check", *spool], result_action="return_value") == 0

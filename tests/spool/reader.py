@@ -72,7 +72,7 @@ def frames(data: bytes, number: int, salt: int, limit: int) -> Iterator[dict[str
 def record_of(frame: dict[str, Any]) -> Any:
     """A frame's payload as plain values."""
     payload = frame["payload"]
-    if frame["type"] not in (1, 2):
+    if frame["type"] not in (1, 2, 8):
         return unpack(payload)
     (length,) = struct.unpack_from("<I", payload)
     return [*unpack(payload[4 : 4 + length]), payload[4 + length :]]
@@ -154,7 +154,7 @@ class Spool:
 
     def _apply(self, number: int, frame: dict[str, Any]) -> None:
         record = record_of(frame)
-        if frame["type"] in (1, 2):
+        if frame["type"] in (1, 2, 8):
             _, messages, _, body, states, content = record
             if body is not None:
                 # once no message waits it may be gone
@@ -170,10 +170,12 @@ class Spool:
                     "waiting": set(range(len(message[3]))),
                     "attempts": 0,
                     "due": None,
+                    "held": False,
                 }
                 if states:
-                    replaces, waiting, attempts, due, *shift = states[part]
-                    self.messages[place]["created"] += shift[0] if shift else 0.0
+                    replaces, waiting, attempts, due, *more = states[part]
+                    self.messages[place]["created"] += more[0] if more else 0.0
+                    self.messages[place]["held"] = len(more) > 1 and more[1] is not None
                     self._copied(place, tuple(replaces), set(waiting), attempts, due)
         elif frame["type"] == 3:
             place, _, attempts, _, _, _, outcomes, due = record
@@ -182,6 +184,13 @@ class Spool:
         elif frame["type"] == 10:
             place, _, _, attempts, _, recipients, *_ = record
             self._change(tuple(place), set(recipients), attempts, None, keep_due=True)
+        elif frame["type"] == 9:
+            place, _, attempts, _, _, recipients, _ = record
+            self._change(tuple(place), set(recipients), attempts, None, keep_due=True)
+        elif frame["type"] == 11:
+            place, _, attempts, _, _, recipients, dropped = record
+            self._change(tuple(place), set(recipients if dropped else ()), attempts, None, keep_due=True)
+            self._release(tuple(place))
         elif frame["type"] == 4:
             place, _, attempts, _, recipients, _ = record
             self._change(tuple(place), set(recipients), attempts, None, keep_due=True)
@@ -194,6 +203,11 @@ class Spool:
         message["attempts"] = attempts
         if not keep_due:
             message["due"] = due
+
+    def _release(self, place: Any) -> None:
+        message = self.messages.get(self._now(place))
+        if message is not None:
+            message["held"] = False
 
     def _copied(self, place: Any, replaces: Any, waiting: set[int], attempts: int, due: Any) -> None:
         message = self.messages[place]
@@ -224,6 +238,7 @@ class Spool:
                 "waiting": set(range(recipients)),
                 "attempts": 0,
                 "due": None,
+                "held": False,
             }
         *fixed, settled = columns(change_columns[:9], "IBIIHIdII")
         replaced = iter(copies)
@@ -232,9 +247,12 @@ class Spool:
             given = set(settled[begin : begin + count])
             begin += count
             due = None if math.isnan(due) else due
-            if kind == 2:
+            if kind in (2, 8):
                 row, replaces = next(replaced)
+                self.messages[places[row]]["held"] = kind == 8
                 waiting = self.messages[places[row]]["waiting"] - given
                 self._copied(places[row], tuple(replaces), waiting, attempts, due)
             else:
-                self._change(tuple(about), given, attempts, due, keep_due=kind in (4, 10))
+                self._change(tuple(about), given, attempts, due, keep_due=kind in (4, 9, 10, 11))
+                if kind == 11:
+                    self._release(tuple(about))

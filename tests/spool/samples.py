@@ -13,6 +13,8 @@ from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
     MessageRecord,
+    Move,
+    MovedRecord,
     Outcome,
     Peer,
     PolicyErrorRecord,
@@ -104,6 +106,9 @@ dsns = st.none() | st.builds(
 )
 octets = st.binary(max_size=200) | st.just(b"\0\r\n.\r\n\xff\xfe\n\r") | st.just(b"\xf5\x9e\1\1" * 20)
 queues = st.builds(QueueName, texts, st.none() | texts, st.none() | texts, st.none() | texts)
+
+moves = st.builds(Move, texts, texts.map(MessageId), st.integers(0, 65535))
+moved = st.builds(MovedRecord, queues, times, moves, st.integers(0, 1000), st.booleans())
 
 
 @st.composite

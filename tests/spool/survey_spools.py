@@ -41,6 +41,7 @@ def live(view: View) -> dict[tuple[int, int, int], dict[str, Any]]:
             "waiting": set(item.waiting),
             "attempts": item.attempts,
             "due": item.due,
+            "held": item.is_held,
         }
     return found
 

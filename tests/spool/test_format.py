@@ -8,6 +8,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.mail.ports import LogPosition
 from penstock.mail.records import MessageRecord, Verdict
 from penstock.spool.codec import (
     Body,
@@ -16,11 +17,13 @@ from penstock.spool.codec import (
     encode_attempt,
     encode_copy,
     encode_expiration,
+    encode_forget,
     encode_note,
+    encode_release,
     encode_transaction,
 )
 from penstock.spool.frame import FORMAT, VERSION, FrameType, Identity, Place
-from penstock.spool.meaning import Abandoned, State
+from penstock.spool.meaning import NOWHERE, Abandoned, State
 from penstock.spool.names import body_path, quarantine_path, segment_path
 from penstock.spool.recovery import recover
 from penstock.spool.segment import SegmentReader
@@ -55,7 +58,7 @@ def test_the_page_names_every_file() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_reader_written_from_the_page_finds_what_recovery_finds(data: st.DataObject) -> None:
-    """In spools of all kinds of frames: copied, sealed, torn, abandoned, damaged; and every message is as it was written."""
+    """In spools of all kinds of frames: copied, moved, held, sealed, torn, abandoned, damaged; and every message is as it was written."""
     files = fresh()
     stored: dict[Place, tuple[MessageRecord, Body | None]] = {}
     marks: list[tuple[int, int]] = []
@@ -65,7 +68,11 @@ def test_a_reader_written_from_the_page_finds_what_recovery_finds(data: st.DataO
             add(writer, encode_abandon(Abandoned(*data.draw(st.sampled_from(marks)))))
         for step in range(data.draw(st.integers(0, 6))):
             marks.append((number, writer.end))
-            what = data.draw(st.sampled_from(["put", "put", "attempt", "expire", "copy", "note"]))
+            what = data.draw(
+                st.sampled_from(
+                    ["put", "put", "attempt", "expire", "copy", "copy held", "release", "forget", "note"]
+                )
+            )
             if what == "put" or not stored:
                 records = data.draw(samples.transactions())
                 body = None
@@ -86,8 +93,19 @@ def test_a_reader_written_from_the_page_finds_what_recovery_finds(data: st.DataO
                 add(writer, encode_attempt(samples.attempt(record, 2, (recipient, verdict), due=due), place))
             elif what == "expire":
                 add(writer, encode_expiration(samples.expiration(record, recipient), place))
-            elif what == "copy":
-                offset = writer.append(encode_copy([record], [State(place, (recipient,), 3, due)], body))
+            elif what in ("release", "forget"):
+                moved = data.draw(samples.moved)
+                if what == "release":
+                    dropped = data.draw(st.booleans())
+                    add(writer, encode_release(moved, place, 3, (recipient,), is_dropped=dropped))
+                else:
+                    about = data.draw(st.sampled_from([place, NOWHERE]))
+                    add(writer, encode_forget(moved, about, 3, (recipient,), LogPosition(1, 64)))
+            elif what.startswith("copy"):
+                move = data.draw(samples.moves) if what == "copy held" else None
+                replaces = NOWHERE if move is not None and data.draw(st.booleans()) else place
+                state = State(replaces, (recipient,), 3, due, 0.0, move)
+                offset = writer.append(encode_copy([record], [state], body))
                 stored[Place(number, offset, 0)] = (record, body)
             else:
                 add(writer, encode_note(samples.REJECTION))

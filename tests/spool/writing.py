@@ -58,6 +58,7 @@ def live(recovered: Recovered) -> dict[tuple[int, int, int], dict[str, Any]]:
             "waiting": set(item.waiting),
             "attempts": item.attempts,
             "due": item.due,
+            "held": item.is_held,
         }
     assert len(found) == queued.live
     return found

@@ -33,7 +33,8 @@ class SelectionError(ValueError):
 class Line(msgspec.Struct, frozen=True):
     """A queued message in JSON; names that events have too mean the same. ``recipients`` are those waiting, ``settled`` counts the others.
 
-    ``due_time`` None: as soon as may be. ``fault`` says why ``id``, ``sender`` and ``recipients`` could not be read, None if they could.
+    ``due_time`` None: as soon as may be. ``is_held``: it came from the lane ``held_from``, which may still have it.
+    ``fault`` says why ``id``, ``sender`` and ``recipients`` could not be read, None if they could.
     """
 
     id: str | None
@@ -52,6 +53,8 @@ class Line(msgspec.Struct, frozen=True):
     due_time: str | None
     place: str
     fault: str | None = None
+    is_held: bool = False
+    held_from: str | None = None
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -196,7 +199,15 @@ def _line(seen: QueuedRow, stored: Stored | None, fault: str | None) -> Line:
         rfc3339(seen.due) if seen.due is not None else None,
         shown(seen.place),
         fault,
+        seen.is_held,
+        held_from(stored) if stored is not None and seen.is_held else None,
     )
+
+
+def held_from(stored: Stored) -> str | None:
+    """The lane from which a message came that is held; None if nobody can say."""
+    held = stored.state.held if stored.state is not None else None
+    return held.lane if held is not None else None
 
 
 def sender_of(reverse_path: ReversePath) -> str:
@@ -214,7 +225,11 @@ def _cells(seen: QueuedRow, line: Line, now: float) -> tuple[str, ...]:
         shown_span(now - seen.created),
         shown_size(line.size),
         str(line.num_attempts),
-        "now" if is_due or seen.due is None else f"in {shown_span(seen.due - now)}",
+        "held"
+        if seen.is_held
+        else "now"
+        if is_due or seen.due is None
+        else f"in {shown_span(seen.due - now)}",
         line.queue,
         f"<{line.sender or ''}>" if line.fault is None else "?",
         shown_recipients if line.fault is None else f"cannot be read: {line.fault}",

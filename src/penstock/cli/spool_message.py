@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from penstock.cli.quantities import rfc3339
-from penstock.cli.spool_list import sender_of
+from penstock.cli.spool_list import held_from, sender_of
 from penstock.cli.spool_progress import Progress
 from penstock.mail.dsn import EnvelopeDsn
 from penstock.mail.ports import SpoolError
@@ -53,10 +53,13 @@ class ShownRecipient(msgspec.Struct, frozen=True, omit_defaults=True):
     peer_address: dict[str, str] | None = None
     response: ShownReply | None = None
     is_uncertain: bool = False
+    lane: str | None = None
 
 
 class ShownEnvelope(msgspec.Struct, frozen=True):
     """A message without its content, in JSON. ``is_queued``: a recipient waits. ``size`` is in octets, as it is sent.
+
+    ``held_from``: it came from that lane, which may still have it; None if it is not held.
 
     ``body_file`` is relative to the spool's directory, None where the content is in the segment. ``due_time`` None: as soon as may be, or never.
     """
@@ -80,6 +83,7 @@ class ShownEnvelope(msgspec.Struct, frozen=True):
     place: str
     segment: str
     body_file: str | None
+    held_from: str | None
 
 
 def parse_place(text: str) -> Place:
@@ -180,6 +184,7 @@ def _envelope(files: ReadOnlyFiles, reader: StoredReader, view: View, place: Pla
         shown(place),
         segment.path if segment is not None else "",
         body_path(stored.body.name) if stored.body is not None else None,
+        held_from(stored) if seen is not None and seen.is_held else None,
     )
 
 
@@ -201,6 +206,7 @@ def _recipient(address: str, fate: Fate) -> ShownRecipient:
         {"name": peer.name, "addr": f"{peer.address}:{peer.port}"} if peer is not None else None,
         _reply(fate.reply, fate.command) if fate.reply is not None else None,
         fate.is_uncertain,
+        fate.lane,
     )
 
 

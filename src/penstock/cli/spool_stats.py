@@ -53,9 +53,13 @@ class SegmentAmount(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """All figures. ``disk_octets`` are those of segments and body files, ``amplification`` times the octets queued; None where none are."""
+    """All figures. ``held`` messages came from other lanes, which may still have them.
+
+    ``disk_octets`` are those of segments and body files, ``amplification`` times the octets queued; None where none are.
+    """
 
     total: Amount
+    held: int
     queues: int
     tenants: Others
     campaigns: Others
@@ -85,6 +89,7 @@ def figures(files: ReadOnlyFiles, view: View, limit: int | None) -> Figures:
     disk = segment_octets + body_octets
     return Figures(
         _amount("", found.total),
+        found.held,
         found.queues,
         _others(found.tenants, limit),
         _others(found.campaigns, limit),
@@ -113,9 +118,10 @@ def render(found: Figures, now: float, file: TextIO) -> None:
     console = Console(file=file, highlight=False, width=None if file.isatty() else 140)
     total = found.total
     age = f", the oldest {shown_span(now - total.oldest)} old" if total.oldest is not None else ""
+    held = f"; {found.held} of them are held until another lane has forgotten them" if found.held else ""
     console.print(
         Text(
-            f"{total.messages} messages in {found.queues} queues, {total.recipients} recipients waiting, {shown_size(total.octets)}{age}"
+            f"{total.messages} messages in {found.queues} queues, {total.recipients} recipients waiting, {shown_size(total.octets)}{age}{held}"
         )
     )
     for title, unnamed, others in (

@@ -46,6 +46,7 @@ from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
     MessageRecord,
+    MovedRecord,
     SpoolRecord,
     Verdict,
 )
@@ -63,7 +64,7 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 def derive(record: SpoolRecord, *, node: str, epoch: int) -> list[Event]:  # hot: benchmarks/events_encode.py
     """The events of a record: one Reception per message, one event per recipient of an attempt or an expiry, one event per
-    note or quarantined message.
+    note or quarantined message; none of a message that moved from one of our lanes to another.
 
     ``node`` names this server and ``epoch`` the configuration in force. The same arguments give equal events.
     """
@@ -73,6 +74,8 @@ def derive(record: SpoolRecord, *, node: str, epoch: int) -> list[Event]:  # hot
         return [_reception(record, node, epoch)]
     if isinstance(record, ExpirationRecord):
         return _expiration(record, node, epoch)
+    if isinstance(record, MovedRecord):
+        return []
     return [note.event_of(record, node, epoch)]
 
 

@@ -102,9 +102,9 @@ class Lane:
         self.work_done()
 
     def restore(self, messages: Sequence[QueuedMessage]) -> None:
-        """Take over messages from before the start: those that are overdue in the order in which they were due."""
+        """Take over messages from before the start, but for those that are held: those that are overdue in the order in which they were due."""
         now = self._clock.wall()
-        for message in sorted(messages, key=_was_due):
+        for message in sorted([item for item in messages if not item.is_held], key=_was_due):
             self.scheduler.add(
                 message.queue,
                 message.position,

@@ -7,7 +7,7 @@ the same ids. Outcomes are of one recipient in one attempt: Accepted, Deferred o
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -207,15 +207,42 @@ class QuarantineRecord(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Move(NamedTuple):
+    """One message on its way from lane to lane: the other lane, the id of the move, and which of its messages this is, from 0 on.
+
+    A move is one offer of messages of one transaction; a message that is offered again is another move.
+    """
+
+    lane: str
+    id: MessageId
+    part: int
+
+
+class MovedRecord(msgspec.Struct, frozen=True):
+    """A message is another lane's from now on, or has come from one: ``is_in``.
+
+    ``recipients`` were waiting; 0 if the other lane has kept it after all.
+
+    No event is made of it: over all lanes of a node what was moved out and in is the same, and the message's other events tell the rest.
+    """
+
+    queue: QueueName
+    time: WallTime
+    move: Move
+    recipients: int
+    is_in: bool
+
+
 #: What is no message.
 NoteRecord = RejectionRecord | PolicyErrorRecord | SpoolHealthRecord
-SpoolRecord = MessageRecord | AttemptRecord | ExpirationRecord | QuarantineRecord | NoteRecord
+SpoolRecord = MessageRecord | AttemptRecord | ExpirationRecord | QuarantineRecord | MovedRecord | NoteRecord
 
 
 class QueuedMessage(msgspec.Struct, frozen=True, gc=False):
     """A message that was queued before the start: what the scheduler needs of it. ``recipients`` are those waiting; ``due`` None: at once.
 
     Its times are as this run of the server counts them: where the system's clock has jumped, the message is as old as it was.
+    ``is_held``: it has come from another lane, which may still have it, and is not to be delivered before it is released.
     """
 
     position: int
@@ -225,6 +252,7 @@ class QueuedMessage(msgspec.Struct, frozen=True, gc=False):
     recipients: int
     attempts: int
     due: WallTime | None
+    is_held: bool = False
 
 
 class StoredMessage(msgspec.Struct, frozen=True):

@@ -3,7 +3,8 @@
 All of it is values. The process that runs the server fills them on demand; the HTTP endpoints and the command line show them.
 
 Counts of mail are of recipients, so that they add up: ``queued`` at any quiet moment is what was queued at the start, plus ``received``,
-less ``delivered``, ``failed``, ``expired`` and ``quarantined``, overall and per tenant. Rejections are of replies; those to whom no tenant
+and ``moved_in``, less ``delivered``, ``failed``, ``expired``, ``quarantined`` and ``moved_out``, overall and per tenant. Over all lanes of
+a server what moved out and in is the same at any quiet moment. Rejections are of replies; those to whom no tenant
 is known belong to none.
 Every collection here is bounded: what is past the bound is counted under OTHER, never left out.
 """
@@ -22,6 +23,7 @@ from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
     MessageRecord,
+    MovedRecord,
     QuarantineRecord,
     RejectionRecord,
     SpoolRecord,
@@ -37,7 +39,7 @@ _MINUTE: Final = 60.0
 
 class MailCounts(msgspec.Struct):
     """Recipients by what became of them since the start, and ``queued``, those that wait now. ``deferred`` counts outcomes, not recipients;
-    ``quarantined`` are those of messages that could not be read back.
+    ``quarantined`` are those of messages that could not be read back, ``moved_in`` and ``moved_out`` came from other lanes, and went there.
     """
 
     queued: int = 0
@@ -48,6 +50,8 @@ class MailCounts(msgspec.Struct):
     expired: int = 0
     rejected: int = 0
     quarantined: int = 0
+    moved_in: int = 0
+    moved_out: int = 0
 
 
 class Tally:
@@ -87,6 +91,11 @@ class Tally:
             for counts in (self.total, self._tenant(record.queue.tenant)):
                 counts.quarantined += record.recipients
                 counts.queued -= record.recipients
+        elif isinstance(record, MovedRecord):
+            for counts in (self.total, self._tenant(record.queue.tenant)):
+                counts.moved_in += record.recipients * record.is_in
+                counts.moved_out += record.recipients * (not record.is_in)
+                counts.queued += record.recipients if record.is_in else -record.recipients
         elif isinstance(record, RejectionRecord):
             for counts in (self.total, self._tenant(record.tenant)):
                 counts.rejected += 1

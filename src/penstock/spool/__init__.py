@@ -6,6 +6,7 @@ codec, decoding      records to frames and back
 meaning, index       what frames mean to the scheduler, and all of a segment's in columns
 segment              segments written, sealed, and read
 scan                 a segment without an index, read frame by frame
+arrivals, departures messages that come from other lanes, and go there
 queued, recovery     what is queued, put together from all segments when a process begins
 quarantine           what is damaged
 files, os_files      what is asked of a file system, and the operating system's answer

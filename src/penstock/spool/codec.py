@@ -16,12 +16,15 @@ from zlib import crc32
 import msgspec
 
 from penstock.mail.dsn import EnvelopeDsn
+from penstock.mail.ports import LogPosition
 from penstock.mail.queue_name import QueueName
 from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
     MessageRecord,
     MetaValue,
+    Move,
+    MovedRecord,
     NoteRecord,
     Outcome,
     Peer,
@@ -108,10 +111,25 @@ def as_encoded(records: Sequence[MessageRecord], octets: bytes) -> Payload:  # h
 def encode_copy(
     records: Sequence[MessageRecord], states: Sequence[State], body: Body | None = None
 ) -> Payload:
-    """One COPY: messages of one transaction that are still live, each with its state; otherwise as ``encode_transaction``."""
+    """One COPY, or one MOVED if any of them is held: messages of one transaction that are still live, each with its state.
+
+    Otherwise as ``encode_transaction``.
+    """
     if len(records) != len(states):
         raise ValueError("a copy has one state for each message")
-    return _encode_messages(FrameType.COPY, records, tuple(states), body)
+    return _encode_messages(kind_of(states), records, tuple(states), body)
+
+
+def kind_of(states: Sequence[State]) -> FrameType:
+    """The type of a frame whose messages have these states."""
+    if not states:
+        return FrameType.TRANSACTION
+    return FrameType.MOVED if any(state.held is not None for state in states) else FrameType.COPY
+
+
+def _state(state: State) -> tuple[object, ...]:
+    """As a StateForm, without what most have none of."""
+    return state if state.held is not None else state[:-1]
 
 
 def _encode_messages(
@@ -133,7 +151,7 @@ def _encode_messages(
                 [_message(record, meta) for record in records],
                 meta,
                 (body.name, body.size, body.checksum) if body is not None else None,
-                states,
+                [_state(state) for state in states],
             )
         )
     except UnicodeEncodeError:
@@ -201,6 +219,33 @@ def encode_quarantine(
     )  # fmt: skip
     change = Change(place, attempts, None, recipients)
     return Payload((_octets(form),), Meaning(FrameType.QUARANTINE, change=change))
+
+
+def encode_forget(
+    record: MovedRecord, place: Place, attempts: int, recipients: tuple[int, ...], confirmed: LogPosition
+) -> Payload:
+    """One FORGET about the message at ``place``, whose ``recipients`` were waiting; of those before ``confirmed`` the other lanes know."""
+    form = forms.ForgetForm(
+        place, record.time, attempts, _queue(record.queue), _move(record.move), recipients,
+        (confirmed.segment, confirmed.offset),
+    )  # fmt: skip
+    change = Change(place, attempts, None, recipients)
+    return Payload((_octets(form),), Meaning(FrameType.FORGET, change=change))
+
+
+def encode_release(
+    record: MovedRecord, place: Place, attempts: int, recipients: tuple[int, ...], *, is_dropped: bool
+) -> Payload:
+    """One RELEASE about the held message at ``place``, whose ``recipients`` were waiting."""
+    form = forms.ReleaseForm(
+        place, record.time, attempts, _queue(record.queue), _move(record.move), recipients, is_dropped
+    )
+    change = Change(place, attempts, None, recipients if is_dropped else ())
+    return Payload((_octets(form),), Meaning(FrameType.RELEASE, change=change))
+
+
+def _move(move: Move) -> forms.MoveForm:
+    return forms.MoveForm(*move)
 
 
 def encode_note(record: NoteRecord) -> Payload:
@@ -294,7 +339,7 @@ def _transaction_of_unicode(
         [_message(record, meta) for record in records],
         meta,
         (body.name, body.size, body.checksum) if body is not None else None,
-        states,
+        [_state(state) for state in states],
     )
     return _encode(_unicode(msgspec.to_builtins(form, builtin_types=(bytes,))))
 

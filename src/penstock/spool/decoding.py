@@ -16,11 +16,14 @@ from penstock.mail.address import Address
 from penstock.mail.dsn import EnvelopeDsn, RecipientDsn
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import MessageId, SessionId
+from penstock.mail.ports import LogPosition
 from penstock.mail.queue_name import QueueName
 from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
     MessageRecord,
+    Move,
+    MovedRecord,
     NoteRecord,
     Outcome,
     Peer,
@@ -33,9 +36,17 @@ from penstock.mail.records import (
 from penstock.mail.reply import EnhancedCode, Reply
 from penstock.mail.tls import TlsFacts
 from penstock.spool import forms
-from penstock.spool.codec import CANONICAL, EIGHT_BIT, HEAD_LENGTH, SMTPUTF8, VERDICTS, Body
+from penstock.spool.codec import (
+    CANONICAL,
+    EIGHT_BIT,
+    HEAD_LENGTH,
+    SMTPUTF8,
+    VERDICTS,
+    Body,
+    kind_of,
+)
 from penstock.spool.frame import Damaged, Frame, FrameType, Place
-from penstock.spool.meaning import Abandoned, Change, Listed, Meaning, State
+from penstock.spool.meaning import NOWHERE, Abandoned, Change, Listed, Meaning, State
 from penstock.spool.names import is_body_name
 
 _Form = TypeVar("_Form")
@@ -44,12 +55,14 @@ _TRANSACTION: Final = msgspec.msgpack.Decoder(forms.TransactionForm)
 _ATTEMPT: Final = msgspec.msgpack.Decoder(forms.AttemptForm)
 _EXPIRATION: Final = msgspec.msgpack.Decoder(forms.ExpirationForm)
 _QUARANTINE: Final = msgspec.msgpack.Decoder(forms.QuarantineForm)
+_FORGET: Final = msgspec.msgpack.Decoder(forms.ForgetForm)
+_RELEASE: Final = msgspec.msgpack.Decoder(forms.ReleaseForm)
 _NOTE: Final = msgspec.msgpack.Decoder(_NoteForm)
 _ABANDON: Final = msgspec.msgpack.Decoder(forms.AbandonForm)
 
 
 class Transaction:
-    """A TRANSACTION or a COPY. ``content`` is None where it is in the file ``body``; ``states`` are a COPY's, one a message."""
+    """A TRANSACTION, a COPY or a MOVED. ``content`` is None where it is in the file ``body``; ``states``: one a message, but of a TRANSACTION."""
 
     __slots__ = ("_form", "body", "content", "states")
 
@@ -64,10 +77,13 @@ class Transaction:
         self.content = content if body is None else None
         self.states = tuple(
             [
-                State(Place(*item.replaces), item.waiting, item.attempts, item.due, item.shift)
+                State(
+                    Place(*item.replaces), item.waiting, item.attempts, item.due, item.shift,
+                    _move(item.held) if item.held is not None else None,
+                )
                 for item in form.states
             ]
-        )
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self._form.messages)
@@ -106,8 +122,8 @@ class Transaction:
                 for item, shift in zip(items, shifts, strict=True)
             ]
         )
-        kind = FrameType.COPY if self.states else FrameType.TRANSACTION
-        return Meaning(kind, messages, self.body.name if self.body is not None else None, self.states)
+        name = self.body.name if self.body is not None else None
+        return Meaning(kind_of(self.states), messages, name, self.states)
 
 
 class Attempt:
@@ -185,6 +201,56 @@ class Quarantine:
         return Meaning(FrameType.QUARANTINE, change=Change(self.place, form.attempts, None, form.recipients))
 
 
+class Forget:
+    """A FORGET: ``place`` is its message's, NOWHERE if it is one that was said before. ``confirmed``: of those before, the other lanes know."""
+
+    __slots__ = ("_form", "confirmed", "move", "place")
+
+    def __init__(self, form: forms.ForgetForm) -> None:
+        self._form = form
+        self.place = Place(*form.place)
+        self.move = _move(form.move)
+        self.confirmed = LogPosition(*form.confirmed)
+
+    def record(self) -> MovedRecord | None:
+        """The record; None if it was said before."""
+        form = self._form
+        if self.place == NOWHERE:
+            return None
+        return MovedRecord(
+            _queue(form.queue), WallTime(form.time), self.move, len(form.recipients), is_in=False
+        )
+
+    def meaning(self) -> Meaning:
+        """What the frame means."""
+        form = self._form
+        return Meaning(FrameType.FORGET, change=Change(self.place, form.attempts, None, form.recipients))
+
+
+class Release:
+    """A RELEASE: ``place`` is its message's."""
+
+    __slots__ = ("_form", "is_dropped", "move", "place")
+
+    def __init__(self, form: forms.ReleaseForm) -> None:
+        self._form = form
+        self.place = Place(*form.place)
+        self.move = _move(form.move)
+        self.is_dropped = form.is_dropped
+
+    def record(self) -> MovedRecord:
+        """The record."""
+        form = self._form
+        recipients = 0 if form.is_dropped else len(form.recipients)
+        return MovedRecord(_queue(form.queue), WallTime(form.time), self.move, recipients, is_in=True)
+
+    def meaning(self) -> Meaning:
+        """What the frame means."""
+        form = self._form
+        settled = form.recipients if form.is_dropped else ()
+        return Meaning(FrameType.RELEASE, change=Change(self.place, form.attempts, None, settled))
+
+
 class Note:
     """A NOTE."""
 
@@ -211,17 +277,17 @@ class Abandon:
         return Meaning(FrameType.ABANDON, abandoned=self.abandoned)
 
 
-Decoded = Transaction | Attempt | Expiration | Quarantine | Note | Abandon
+Decoded = Transaction | Attempt | Expiration | Quarantine | Forget | Release | Note | Abandon
 
 
 def decode(frame: Frame) -> Decoded:
     """What a frame of a known type and version holds; Damaged if it cannot be that. A SEAL is ``index.Index``'s to read."""
     payload = frame.payload
     match frame.type:
-        case FrameType.TRANSACTION | FrameType.COPY:
+        case FrameType.TRANSACTION | FrameType.COPY | FrameType.MOVED:
             transaction = read_transaction(payload)
-            if bool(transaction.states) != (frame.type == FrameType.COPY):
-                raise Damaged("a copy without states, or a transaction with them")
+            if kind_of(transaction.states) != frame.type:
+                raise Damaged("messages whose states are not those of the frame's type")
             return transaction
         case FrameType.ATTEMPT:
             return Attempt(_read(_ATTEMPT, payload))
@@ -229,6 +295,10 @@ def decode(frame: Frame) -> Decoded:
             return Expiration(_read(_EXPIRATION, payload))
         case FrameType.QUARANTINE:
             return Quarantine(_read(_QUARANTINE, payload))
+        case FrameType.FORGET:
+            return Forget(_read(_FORGET, payload))
+        case FrameType.RELEASE:
+            return Release(_read(_RELEASE, payload))
         case FrameType.NOTE:
             return Note(_read(_NOTE, payload))
         case FrameType.ABANDON:
@@ -236,8 +306,12 @@ def decode(frame: Frame) -> Decoded:
     raise Damaged(f"a frame of type {frame.type} is no record")
 
 
+def _move(form: forms.MoveForm) -> Move:
+    return Move(form.lane, MessageId(form.id), form.part)
+
+
 def read_transaction(payload: bytes | memoryview) -> Transaction:
-    """What the payload of a TRANSACTION or a COPY holds; Damaged if it is none."""
+    """What the payload of a TRANSACTION, a COPY or a MOVED holds; Damaged if it is none."""
     try:
         end = HEAD_LENGTH.size + HEAD_LENGTH.unpack_from(payload)[0]
     except struct.error as error:

@@ -91,10 +91,18 @@ class BodyForm(msgspec.Struct, frozen=True, array_like=True):
     checksum: Word
 
 
+class MoveForm(msgspec.Struct, frozen=True, array_like=True):
+    """Move: the other lane, the move's id, which of its messages."""
+
+    lane: str
+    id: str
+    part: PartNumber
+
+
 class StateForm(msgspec.Struct, frozen=True, array_like=True):
     """What had become of a message when it was copied: the place that the copy replaces, recipients waiting, attempts, due.
 
-    ``shift``: seconds that ``created`` is to be counted later, for the clock has jumped since.
+    ``shift``: seconds that ``created`` is to be counted later, for the clock has jumped since. ``held``: by which move it came, if it is held.
     """
 
     replaces: PlaceForm
@@ -102,10 +110,14 @@ class StateForm(msgspec.Struct, frozen=True, array_like=True):
     attempts: Word
     due: float | None
     shift: float = 0.0
+    held: MoveForm | None = None
 
 
 class TransactionForm(msgspec.Struct, frozen=True, array_like=True):
-    """The head of a TRANSACTION and of a COPY; the content is behind it unless ``body`` names it. ``states`` are a COPY's, one a message."""
+    """The head of a TRANSACTION, a COPY and a MOVED; the content is behind it unless ``body`` names it.
+
+    ``states`` are a COPY's or a MOVED's, one a message.
+    """
 
     reception: ReceptionForm
     messages: tuple[MessageForm, ...]
@@ -172,6 +184,36 @@ class QuarantineForm(msgspec.Struct, frozen=True, array_like=True):
     size: Octets
     where: str
     reason: str
+
+
+class ForgetForm(msgspec.Struct, frozen=True, array_like=True):
+    """MovedRecord of a message that went out, its message by its place; ``recipients`` were waiting.
+
+    ``confirmed``: of all FORGET frames before that segment and offset the other lanes know, for good.
+    """
+
+    place: PlaceForm
+    time: float
+    attempts: Word
+    queue: QueueForm
+    move: MoveForm
+    recipients: tuple[Word, ...]
+    confirmed: tuple[Word, Word]
+
+
+class ReleaseForm(msgspec.Struct, frozen=True, array_like=True):
+    """MovedRecord of a message that came in, its message by its place; ``recipients`` were waiting.
+
+    ``is_dropped``: the other lane has kept it, and it is gone from here.
+    """
+
+    place: PlaceForm
+    time: float
+    attempts: Word
+    queue: QueueForm
+    move: MoveForm
+    recipients: tuple[Word, ...]
+    is_dropped: bool
 
 
 class RejectionForm(msgspec.Struct, frozen=True, array_like=True, tag=0):

@@ -65,7 +65,10 @@ class FrameType(IntEnum):
     NOTE = 5
     ABANDON = 6
     SEAL = 7
+    MOVED = 8
+    FORGET = 9
     QUARANTINE = 10
+    RELEASE = 11
 
 
 #: The version of each type that is written here, and the newest that is read.

@@ -12,7 +12,16 @@ from typing import Final
 
 from penstock.mail.ports import LogPosition
 from penstock.mail.records import MessageRecord, SpoolRecord
-from penstock.spool.decoding import Attempt, Expiration, Note, Quarantine, Transaction, decode
+from penstock.spool.decoding import (
+    Attempt,
+    Expiration,
+    Forget,
+    Note,
+    Quarantine,
+    Release,
+    Transaction,
+    decode,
+)
 from penstock.spool.files import FileError
 from penstock.spool.frame import (
     SEGMENT_HEADER_SIZE,
@@ -100,6 +109,9 @@ class History:
             return []
         if isinstance(decoded, Quarantine):
             return [decoded.record()]
+        if isinstance(decoded, Forget | Release):
+            record = decoded.record()
+            return [record] if record is not None else []
         return [decoded.record] if isinstance(decoded, Note) else []
 
     def _message(self, place: Place) -> MessageRecord:

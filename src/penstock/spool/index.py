@@ -28,8 +28,16 @@ _SEAL: Final = msgspec.msgpack.Decoder(SealForm)
 _NAMES: Final = msgspec.msgpack.Decoder(tuple[QueueForm, ...])
 _encode = msgspec.msgpack.Encoder().encode
 _CHANGES: Final = frozenset(
-    {int(FrameType.COPY), int(FrameType.ATTEMPT), int(FrameType.EXPIRATION), int(FrameType.QUARANTINE)}
-)
+    map(
+        int,
+        (
+            FrameType.COPY, FrameType.ATTEMPT, FrameType.EXPIRATION, FrameType.MOVED, FrameType.FORGET,
+            FrameType.QUARANTINE, FrameType.RELEASE,
+        ),
+    )
+)  # fmt: skip
+#: Frames whose messages have a state, and each of them a row among the copies.
+COPIES: Final = frozenset((int(FrameType.COPY), int(FrameType.MOVED)))
 #: The head of a msgpack array of up to 2^16 elements.
 _ARRAY_16: Final = struct.Struct(">BH")
 #: Queue names in one array.
@@ -123,7 +131,7 @@ class ChangeColumns:
 
 
 class CopyColumns:
-    """One row for each message that is a copy: its row among the messages, and the place that it replaces."""
+    """One row for each message of a COPY or a MOVED: its row among the messages, and the place that it replaces."""
 
     __slots__ = ("offset", "part", "row", "segment")
 
@@ -218,7 +226,8 @@ class Index:
                 [item for item in range(meaning.messages[part].recipients) if item not in waiting]
             )
             change = Change(Place(self.number, offset, part), state.attempts, state.due, settled)
-            self.changes.add(offset, meaning.kind, change)
+            kind = FrameType.COPY if state.held is None else FrameType.MOVED
+            self.changes.add(offset, kind, change)
 
     def to_bytes(self) -> bytes:
         """The payload of the SEAL frame."""
@@ -317,7 +326,7 @@ def _check(index: Index) -> Iterator[None]:
         raise Damaged("an index names a message that it does not have")
     if sum(changes.settled_count) != len(changes.settled):
         raise Damaged("an index has more settled recipients than its frames, or fewer")
-    if changes.kind.count(FrameType.COPY) != len(copies):
+    if sum(map(changes.kind.count, COPIES)) != len(copies):
         raise Damaged("an index has more copies than states of them, or fewer")
     if not _CHANGES.issuperset(changes.kind) or not all(is_body_name(name) for _, name in index.bodies):
         raise Damaged("an index has a frame or a body file of a kind that there is not")

@@ -2,6 +2,8 @@
 
     appender    the end of the log: group commit, and what becomes of failures
     queued      what is queued, in columns
+    arrivals    what has come from other lanes, and is held
+    departures  what has gone to other lanes
     recent      messages that are still in memory
     reading     messages that are not
     bodies      large contents
@@ -50,6 +52,7 @@ from penstock.mail.records import (
 )
 from penstock.mail.status import Durability, SpoolCounts
 from penstock.spool.appender import Appender
+from penstock.spool.arrivals import Arrivals
 from penstock.spool.bodies import Bodies
 from penstock.spool.codec import (
     INLINE_LIMIT,
@@ -62,6 +65,7 @@ from penstock.spool.codec import (
     encode_quarantine,
     encode_transaction,
 )
+from penstock.spool.departures import Departures
 from penstock.spool.entry import Entry
 from penstock.spool.files import File, FileError, Files
 from penstock.spool.frame import Damaged, NewerFormat, Place
@@ -87,6 +91,10 @@ _TICK: Final = 1.0
 _NOTE_EVERY: Final = 60
 #: Seconds of the loop that a slice of the recovery takes.
 _SLICE: Final = 0.001
+
+
+#: Makes a frame of messages, whose content is in a body file or is not.
+Encode = Callable[[Sequence[MessageRecord], Body | None], Payload]
 
 
 class SpoolOptions(msgspec.Struct, frozen=True):
@@ -133,6 +141,9 @@ class SpoolLog:
         self._appender = Appender(files, syncer, loop, clock, self._shelf, salt, self, size)
         self._bodies = Bodies(files, loop, self._appender)
         self._reading = Reading(files, self._shelf, background)
+        #: messages that come from other lanes, and go there
+        self.arrivals = Arrivals(self, self._queued, self._shelf, clock, loop)
+        self.departures = Departures(self, self._queued, self._shelf, self._appender, clock)
         self._reclaim = Reclaim(
             files, loop, self._queued, self._shelf, self._appender, self._reading, self._bodies, size, self
         )
@@ -170,6 +181,8 @@ class SpoolLog:
         assert restart is not None  # noqa: S101 -- opened first
         yield from restart.steps(restored)
         self._restart = None
+        yield from self.arrivals.find_moves()
+        yield from self.departures.find(restart.forgets)
         self._counts.quarantined += restart.quarantined
         for text in restart.damages:
             now = self._clock.wall()
@@ -213,12 +226,20 @@ class SpoolLog:
         self, records: Sequence[MessageRecord], done: StoreDone, encoded: bytes | None = None
     ) -> None:  # hot: throughput
         """See Spool."""
+        if encoded is None:
+            self.store_as(records, encode_transaction, done)
+        else:
+            self.store_as(records, partial(_as_it_came, encoded=encoded), done)
+
+    def store_as(
+        self, records: Sequence[MessageRecord], encode: Encode, done: StoreDone
+    ) -> None:  # hot: throughput
+        """See ``arrivals.Owner``."""
         if not self._health.can_record():
             raise SpoolError(self._health.fault)
         content = records[0].content
         if len(content) <= INLINE_LIMIT:
-            payload = encode_transaction(records) if encoded is None else as_encoded(records, encoded)
-            self._append(payload, records, None, done)
+            self._append(records, None, encode, done)
             return
 
         def written(body: Body | SpoolError) -> None:
@@ -227,7 +248,7 @@ class SpoolLog:
                 done((), body)
                 return
             try:
-                self._append(encode_transaction(records, body), records, body, done)
+                self._append(records, body, encode, done)
             except SpoolError as fault:
                 self._bodies.discard(body.name)
                 done((), fault)
@@ -239,8 +260,10 @@ class SpoolLog:
         self._writing += len(content)
 
     def _append(
-        self, payload: Payload, records: Sequence[MessageRecord], body: Body | None, done: StoreDone
+        self, records: Sequence[MessageRecord], body: Body | None, encode: Encode, done: StoreDone
     ) -> None:  # hot: throughput
+        payload = encode(records, body)
+        states = payload.meaning.states
         rows: list[int] = []
 
         def stored(fault: SpoolError | None) -> None:
@@ -257,9 +280,12 @@ class SpoolLog:
                 self._bodies.names.pop((entry.segment, entry.offset), None)
             done((), fault)
 
-        entry = Entry(payload, records, stored)
+        # what comes from another lane is ours, and told, when it is released
+        entry = Entry(payload, () if states else records, stored)
         self._appender.append(entry, is_urgent=True)
         rows += self._queued.put(entry.segment, entry.offset, payload.meaning.messages)
+        if states:
+            self.arrivals.stored(rows, entry.segment, entry.offset, states)
         self._recent.pin(rows, records)
         if body is not None:
             self._bodies.names[(entry.segment, entry.offset)] = body.name
@@ -277,26 +303,42 @@ class SpoolLog:
     def _record(
         self, row: int, record: SpoolRecord, encode: Callable[[Any, Place], Payload]
     ) -> None:  # hot: throughput
-        queued = self._queued
-        if not queued.waiting[row]:
+        if not self._queued.waiting[row]:
             LOG.warning(
                 "spool: an outcome of a message that was settled meanwhile is dropped: position %d", row
             )
             return
+        self.record(row, record, encode)
+
+    def record(
+        self,
+        row: int,
+        record: SpoolRecord,
+        encode: Callable[[Any, Place], Payload],
+        then: Callable[[], None] | None = None,
+        *,
+        is_urgent: bool = False,
+    ) -> Entry:  # hot: throughput
+        """See ``arrivals.Owner``."""
+        queued = self._queued
         place = queued.place(row)
         payload = encode(record, place)
         change = payload.meaning.change
         assert change is not None  # noqa: S101 -- each of these frames makes one
         entry = Entry(payload, (record,), None, place, encode)
-        self._appender.append(entry, is_urgent=False)
+        self._appender.append(entry, is_urgent=is_urgent)
         queued.change(row, payload.meaning.kind, change)
         if queued.waiting[row]:
-            # it will be needed again after its retry interval, not before
-            self._recent.drop(row)
+            if then is None:
+                # it will be needed again after its retry interval, not before
+                self._recent.drop(row)
             self._reclaim.hold(row)
             entry.after = partial(self._reclaim.release, row)
         else:
             self._settled(row, place, entry)
+        if then is not None:
+            entry.after = _both(entry.after, then)
+        return entry
 
     def _settled(self, row: int, place: Place, entry: Entry) -> None:  # hot: throughput
         self._recent.drop(row)
@@ -384,6 +426,9 @@ class SpoolLog:
     def quarantine(self, row: int, damage: Exception) -> Unreadable:
         """A message is damaged for good: keep its octets aside, and settle it."""
         queued = self._queued
+        if row in queued.held:
+            # whoever has given it may have forgotten it: then it is ours that is lost
+            self.arrivals.release(row, _nothing)
         place = queued.place(row)
         waiting = queued.waiting_recipients(row)
         at = self._place_to_read(row)
@@ -513,3 +558,22 @@ class SpoolLog:
     def restored_place(self, place: Place) -> Place:
         """See ``entry.Owner``."""
         return self._reclaim.original(place)
+
+
+def _as_it_came(records: Sequence[MessageRecord], body: Body | None, *, encoded: bytes) -> Payload:
+    return as_encoded(records, encoded) if body is None else encode_transaction(records, body)
+
+
+def _both(first: Callable[[], None] | None, second: Callable[[], None]) -> Callable[[], None]:
+    if first is None:
+        return second
+
+    def call() -> None:
+        first()
+        second()
+
+    return call
+
+
+def _nothing() -> None:
+    """Nobody waits for it."""

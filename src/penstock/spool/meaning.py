@@ -5,11 +5,12 @@ The writer of a segment and its scanner make the same of every frame, and the in
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from penstock.mail.queue_name import QueueName
+from penstock.mail.records import Move
 from penstock.spool.frame import FrameType, Place
 
 
@@ -25,8 +26,8 @@ class Listed(NamedTuple):
 class Change(NamedTuple):
     """What a later frame says of the message at ``about``: attempts spent in all, when it is due, and recipients settled by this frame.
 
-    Of a COPY the recipients that were settled before it, and ``about`` is the copy itself. An EXPIRATION or a QUARANTINE
-    leaves ``due`` as it was.
+    Of a COPY or a MOVED the recipients that were settled before it, and ``about`` is the copy itself. An EXPIRATION, a QUARANTINE, a FORGET and
+    a RELEASE leave ``due`` as it was.
     """
 
     about: Place
@@ -36,9 +37,10 @@ class Change(NamedTuple):
 
 
 class State(NamedTuple):
-    """What had become of a message when it was copied forward from ``replaces``. ``waiting`` are indices of recipients.
+    """What had become of a message when it was copied forward from ``replaces``, or came from another lane. ``waiting`` are indices of recipients.
 
-    ``shift``: seconds to be added to when it was created, as clocks have jumped since (``penstock.spool.times``).
+    ``shift``: seconds to be added to when it was created, as clocks have jumped since (``penstock.spool.times``). ``held``: by which move it came,
+    if it is not to be delivered yet; one that came by a move and was not copied since replaces NOWHERE.
     """
 
     replaces: Place
@@ -46,6 +48,11 @@ class State(NamedTuple):
     attempts: int
     due: float | None
     shift: float = 0.0
+    held: Move | None = None
+
+
+#: No message is there, nor ever was.
+NOWHERE: Final = Place(0, 0, 0)
 
 
 class Abandoned(NamedTuple):
@@ -56,7 +63,7 @@ class Abandoned(NamedTuple):
 
 
 class Meaning(msgspec.Struct, frozen=True, gc=False):
-    """What a frame means. ``body`` names the body file of its messages; ``states`` are a COPY's, one a message."""
+    """What a frame means. ``body`` names the body file of its messages; ``states`` are a COPY's or a MOVED's, one a message."""
 
     kind: FrameType
     messages: tuple[Listed, ...] = ()

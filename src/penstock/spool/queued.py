@@ -17,6 +17,7 @@ import msgspec
 
 from penstock.mail.duration import WallTime
 from penstock.mail.queue_name import QueueName
+from penstock.mail.records import Move
 from penstock.spool.frame import FrameType, Place
 from penstock.spool.index import Index
 from penstock.spool.meaning import Change, Listed
@@ -24,11 +25,16 @@ from penstock.spool.meaning import Change, Listed
 #: Recipients that a row's bits stand for; those of larger messages are kept beside the columns.
 _BITS: Final = 64
 #: Frames that leave it as it is when a message is due.
-_KEEP_DUE: Final = frozenset({int(FrameType.EXPIRATION), int(FrameType.QUARANTINE)})
+_KEEP_DUE: Final = frozenset(
+    map(int, (FrameType.EXPIRATION, FrameType.QUARANTINE, FrameType.FORGET, FrameType.RELEASE))
+)
 
 
 class QueuedRow(msgspec.Struct, frozen=True):
-    """A live message. ``waiting`` are the indices of recipients not settled; ``due`` None: as soon as may be."""
+    """A live message. ``waiting`` are the indices of recipients not settled; ``due`` None: as soon as may be.
+
+    ``is_held``: another lane may still have it, and it is not to be delivered.
+    """
 
     row: int
     place: Place
@@ -38,6 +44,7 @@ class QueuedRow(msgspec.Struct, frozen=True):
     waiting: tuple[int, ...]
     attempts: int
     due: WallTime | None
+    is_held: bool
 
 
 class SegmentRows:
@@ -65,8 +72,8 @@ class Queued:
     """The messages. ``live`` counts those with a recipient waiting, ``live_bytes`` their octets."""
 
     __slots__ = (
-        "_free", "_free_queues", "_large", "_queues", "_users", "attempts", "created", "due", "key", "live", "live_bytes", "queue",
-        "queue_names", "recipients", "segment", "segments", "size", "waiting",
+        "_free", "_free_queues", "_large", "_queues", "_users", "attempts", "created", "due", "held", "key", "live", "live_bytes",
+        "queue", "queue_names", "recipients", "segment", "segments", "size", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -88,6 +95,8 @@ class Queued:
         self.live = 0
         #: octets of live messages
         self.live_bytes = 0
+        #: live messages that have come from another lane and are not released, by row, with their moves; None where that is still to be read
+        self.held: dict[int, Move | None] = {}
         self._queues: dict[QueueName, int] = {}
         self._users = array("I")
         self._large: dict[int, int] = {}
@@ -175,6 +184,7 @@ class Queued:
             self.waiting_recipients(row),
             self.attempts[row],
             None if math.isnan(due) else WallTime(due),
+            row in self.held,
         )
 
     def queue_name(self, row: int) -> QueueName:
@@ -269,6 +279,10 @@ class Queued:
         """Apply what a later frame says of a message. Recipients that it does not have are passed over."""
         if kind not in _KEEP_DUE:
             self.due[row] = math.nan if change.due is None else change.due
+            if kind == FrameType.MOVED:
+                self.held[row] = None
+        elif kind == FrameType.RELEASE:
+            self.held.pop(row, None)
         self.attempts[row] = change.attempts
         if change.settled:
             bits = 0
@@ -373,6 +387,7 @@ class Queued:
             self.live -= 1
             self.live_bytes -= self.size[row]
             self._large.pop(row, None)
+            self.held.pop(row, None)
             rows = self.segments.get(self.segment[row])
             if rows is not None:
                 rows.live -= 1

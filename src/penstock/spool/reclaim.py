@@ -21,6 +21,7 @@ from penstock.spool.appender import Appender
 from penstock.spool.bodies import Bodies
 from penstock.spool.codec import encode_copy
 from penstock.spool.decoding import Transaction
+from penstock.spool.departures import Departures
 from penstock.spool.entry import Entry
 from penstock.spool.files import FileError, Files
 from penstock.spool.frame import Damaged, Place
@@ -43,7 +44,11 @@ _LOOKED_AT: Final = 500
 
 
 class Owner(Protocol):
-    """Who deals with what cannot be copied."""
+    """Who deals with what cannot be copied, and knows what has gone to other lanes."""
+
+    @property
+    def departures(self) -> Departures:
+        """What has gone to other lanes."""
 
     def quarantine(self, row: int, damage: Exception) -> object:
         """A message is damaged for good: settle it."""
@@ -150,7 +155,7 @@ class Reclaim:
             self._dead.pop(number, None)
             return
         needed = self._dead.setdefault(number, self._appender.position)
-        if self._events < needed:
+        if self._events < needed or not self._owner.departures.may_go(number):
             return
         try:
             self._files.remove(segment.path)
@@ -251,6 +256,7 @@ class Reclaim:
                 queued.attempts[row],
                 queued.message(row).due,
                 queued.created[row] - record.created,
+                queued.held.get(row),
             )
             for row, item, record in zip(rows, old, records, strict=True)
         ]

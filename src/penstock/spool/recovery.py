@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from penstock.spool.decoding import Abandon, decode
+from penstock.spool.departures import ForgetPlaces
 from penstock.spool.files import File, Files
 from penstock.spool.frame import (
     FORMAT,
@@ -28,7 +29,7 @@ from penstock.spool.frame import (
     NewerFormat,
     parse_segment_header,
 )
-from penstock.spool.index import Index
+from penstock.spool.index import COPIES, Index
 from penstock.spool.meaning import Abandoned
 from penstock.spool.names import BODIES, SEGMENTS, body_name, body_path, segment_identity, segment_path
 from penstock.spool.quarantine import Quarantined, save
@@ -71,6 +72,7 @@ class Recovered(msgspec.Struct, frozen=True):
     ``segments`` are oldest first. ``bodies``: for every frame with a live message whose content is in a body file, by segment and offset, that
     file's name. ``unfinished`` are paths of segments whose creation did not come to an end, ``orphans`` of body files that no live
     message names: both may be removed. ``foreign`` are names that are none of ours. ``next_number`` was never used.
+    ``forgets``: where it is said what has gone to other lanes.
     """
 
     queued: Queued
@@ -82,6 +84,7 @@ class Recovered(msgspec.Struct, frozen=True):
     foreign: tuple[str, ...]
     next_number: int
     counts: RecoveryCounts
+    forgets: ForgetPlaces
 
 
 def prepare(files: Files) -> None:
@@ -111,8 +114,8 @@ class Recovery:
     """
 
     __slots__ = (
-        "_bodies", "_counts", "_files", "_first_unsure", "_foreign", "_found", "_last_number", "_limits", "_quarantined",
-        "_queued", "_segments", "_shift", "_unfinished",
+        "_bodies", "_counts", "_files", "_first_unsure", "_foreign", "_forgets", "_found", "_last_number", "_limits",
+        "_quarantined", "_queued", "_segments", "_shift", "_unfinished",
     )  # fmt: skip
 
     def __init__(self, files: Files, queued: Queued, shift: Callable[[int], float] = _no_shift) -> None:
@@ -127,6 +130,7 @@ class Recovery:
         self._quarantined: list[Quarantined] = []
         self._unfinished: list[str] = []
         self._foreign: list[str] = []
+        self._forgets = ForgetPlaces()
         self._last_number = 0
         #: the oldest segment of which no newer one says that all of it was on stable storage
         self._first_unsure = 0
@@ -213,6 +217,7 @@ class Recovery:
             tuple(self._foreign),
             self._last_number + 1,
             self._counts,
+            self._forgets,
         )
 
     def _find(self) -> list[tuple[Identity, str]]:
@@ -363,12 +368,14 @@ class Recovery:
             queued.add(index, first, first + _ROWS_AT_ONCE, shift)
             yield
         copies = iter(index.copies)
-        for count, (_, kind, change) in enumerate(index.changes, 1):
+        for count, (offset, kind, change) in enumerate(index.changes, 1):
             if count % _ROWS_AT_ONCE == 0:
                 yield
+            if kind == FrameType.FORGET:
+                self._forgets.add(number, offset)
             if shift and change.due is not None:
                 change = change._replace(due=change.due + shift)
-            replaced = next(copies)[1] if kind == FrameType.COPY else None
+            replaced = next(copies)[1] if kind in COPIES else None
             row = queued.find(change.about)
             if row is None:
                 self._counts.stale += 1

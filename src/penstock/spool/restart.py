@@ -9,6 +9,7 @@ from typing import Final
 from penstock.mail.duration import WallTime
 from penstock.mail.records import QueuedMessage
 from penstock.spool.bodies import Bodies
+from penstock.spool.departures import ForgetPlaces
 from penstock.spool.files import FileError, Files
 from penstock.spool.names import body_path
 from penstock.spool.queued import Queued
@@ -26,7 +27,10 @@ _ROWS: Final = 50
 
 
 class Restart:
-    """One start of a spool. ``quarantined`` counts what was found damaged, ``damages`` says what of it is to be told, some of it."""
+    """One start of a spool. ``quarantined`` counts what was found damaged, ``damages`` says what of it is to be told, some of it.
+
+    ``forgets``: where it is said what has gone to other lanes.
+    """
 
     def __init__(self, files: Files, queued: Queued, shelf: Shelf, bodies: Bodies, times: Times) -> None:
         self._files = files
@@ -37,6 +41,7 @@ class Restart:
         self._recovery = Recovery(files, queued, times.shift)
         self.quarantined = 0
         self.damages: list[str] = []
+        self.forgets = ForgetPlaces()
 
     def begin(self, now: WallTime) -> int:
         """Find what is there, put on stable storage what may not be, remove segments whose creation did not end, and note the time; blocks.
@@ -59,6 +64,7 @@ class Restart:
         """Read everything, then tell of live messages, some at a time, in the order of the log. FileError, NewerFormat."""
         yield from self._recovery.steps()
         found = self._recovery.result()
+        self.forgets = found.forgets
         self._report(found)
         for segment in found.segments:
             size = self._seal(segment)
@@ -139,4 +145,5 @@ class Restart:
             len(message.waiting),
             message.attempts,
             message.due,
+            message.is_held,
         )

@@ -195,7 +195,8 @@ class Worker:
     def _restored(self, messages: Sequence[QueuedMessage]) -> None:
         self._restored_messages += len(messages)
         for message in messages:
-            self.journal.tally.restore(message.queue.tenant, message.recipients)
+            if not message.is_held:
+                self.journal.tally.restore(message.queue.tenant, message.recipients)
         self.lane.restore(messages)
 
     def _sample(self) -> None:

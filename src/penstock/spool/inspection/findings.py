@@ -41,6 +41,9 @@ class Finding(msgspec.Struct, frozen=True):
 _LOST: Final = {
     FrameType.TRANSACTION: "a message that was accepted is lost",
     FrameType.COPY: "a queued message is lost, unless its older segment is still there",
+    FrameType.MOVED: "a message that came from another lane is lost, unless that lane still has it",
+    FrameType.FORGET: "a message that another lane has may be sent from here too",
+    FrameType.RELEASE: "a message that came from another lane waits until that lane says again that it may go",
     FrameType.ATTEMPT: "the outcome of an attempt is lost: its recipients may get the message again",
     FrameType.EXPIRATION: "recipients that were given up may be tried again",
     FrameType.QUARANTINE: "a message that cannot be read may be tried, and quarantined, again",

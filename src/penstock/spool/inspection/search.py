@@ -15,10 +15,10 @@ import msgspec
 from penstock.mail.duration import WallTime
 from penstock.mail.records import Peer, Verdict
 from penstock.mail.reply import Reply
-from penstock.spool.decoding import Attempt, Expiration, Quarantine, decode
+from penstock.spool.decoding import Attempt, Expiration, Forget, Quarantine, decode
 from penstock.spool.files import File, FileError
-from penstock.spool.frame import Damaged, FrameType, Place
-from penstock.spool.index import Index
+from penstock.spool.frame import Damaged, Place
+from penstock.spool.index import COPIES, Index
 from penstock.spool.inspection.read_only import Tree
 from penstock.spool.inspection.stored import Gone, Stored, StoredReader
 from penstock.spool.inspection.view import SeenSegment, View, scan_beside_a_writer
@@ -36,7 +36,7 @@ _STEP: Final = 10_000
 class Fate(msgspec.Struct, frozen=True):
     """What the spool knows of one recipient: ``state`` is ``waiting`` or ``settled``, the rest is of the last record about it.
 
-    ``outcome`` is Accepted, Deferred, Failed, Expired or Quarantined; None where no record is left, or none was ever made.
+    ``outcome`` is Accepted, Deferred, Failed, Expired, Quarantined or Moved, to ``lane``; None where no record is left, or none was ever made.
     """
 
     state: str
@@ -49,6 +49,7 @@ class Fate(msgspec.Struct, frozen=True):
     reply: Reply | None = None
     command: str | None = None
     is_uncertain: bool = False
+    lane: str | None = None
 
 
 def find_id(
@@ -118,7 +119,7 @@ def _places(reader: StoredReader, view: View, stored: Stored) -> set[Place]:
     return places
 
 
-_About = Attempt | Expiration | Quarantine
+_About = Attempt | Expiration | Quarantine | Forget
 
 
 def _about(tree: Tree, seen: SeenSegment, places: set[Place]) -> Iterator[_About]:
@@ -132,7 +133,7 @@ def _about(tree: Tree, seen: SeenSegment, places: set[Place]) -> Iterator[_About
         changes = _index(file, reader, seen).changes
         columns = zip(changes.about_segment, changes.about_offset, changes.about_part, strict=True)
         for change, about in enumerate(columns):
-            if about in places and changes.kind[change] != FrameType.COPY:
+            if about in places and changes.kind[change] not in COPIES:
                 with suppress(Damaged):
                     decoded = decode(reader.frame(changes.offset[change]))
                     if isinstance(decoded, _About):
@@ -176,6 +177,9 @@ def _told(frame: _About, stored: Stored) -> list[tuple[int, Fate]]:
     if isinstance(frame, Expiration):
         gone = frame.record(stored.record)
         fate = Fate("", "Expired", gone.time, gone.attempts, gone.site, reply=gone.reply)
+    elif isinstance(frame, Forget):
+        moved = frame.record()
+        fate = Fate("", "Moved", moved.time if moved is not None else None, lane=frame.move.lane)
     else:
         fate = Fate("", "Quarantined", frame.record().time)
     return [(recipient, fate) for recipient in recipients]

@@ -33,6 +33,7 @@ from penstock.spool.meaning import State
 from penstock.spool.names import body_path, segment_path
 from penstock.spool.segment import SegmentReader
 
+_MESSAGES: Final = frozenset((FrameType.TRANSACTION, FrameType.COPY, FrameType.MOVED))
 _HEAD: Final = msgspec.msgpack.Decoder(forms.TransactionForm)
 #: Octets read at once in the hope that an envelope is in them.
 _FIRST: Final = 4096
@@ -140,7 +141,7 @@ class StoredReader:
         octets = file.read(FRAME_HEADER_SIZE + _FIRST, offset)
         header = parse_frame_header(octets[:FRAME_HEADER_SIZE], identity, offset)
         known = is_known(header.type, header.version, f"{path} at {offset}")
-        if not known or header.type not in (FrameType.TRANSACTION, FrameType.COPY):
+        if not known or header.type not in _MESSAGES:
             raise Damaged(f"no message begins in {path} at {offset}")
         begin = FRAME_HEADER_SIZE + HEAD_LENGTH.size
         if header.length < HEAD_LENGTH.size or len(octets) < begin:

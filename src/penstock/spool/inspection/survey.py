@@ -51,13 +51,17 @@ class SegmentFigures(msgspec.Struct, frozen=True):
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """The figures of a spool. Names are tenants and campaigns (None for mail without one), domains, and queues as they are written."""
+    """The figures of a spool. ``held`` messages came from other lanes, which may still have them.
+
+    Names are tenants and campaigns (None for mail without one), domains, and queues as they are written.
+    """
 
     total: Share
     tenants: dict[str | None, Share]
     campaigns: dict[str | None, Share]
     domains: dict[str | None, Share]
     queues: int
+    held: int
     segments: tuple[SegmentFigures, ...]
 
 
@@ -77,7 +81,7 @@ def survey(view: View) -> Survey:
                 known = shares[key] = Share()
             known.add(share)
     segments = tuple([_figures(view.queued, segment) for segment in view.segments])
-    return Survey(total, tenants, campaigns, domains, queues, segments)
+    return Survey(total, tenants, campaigns, domains, queues, len(view.queued.held), segments)
 
 
 def _campaign(name: QueueName) -> str | None:

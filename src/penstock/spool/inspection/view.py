@@ -37,9 +37,9 @@ from penstock.spool.frame import (
     Place,
     parse_segment_header,
 )
-from penstock.spool.index import ChangeColumns, Index
+from penstock.spool.index import COPIES, ChangeColumns, Index
 from penstock.spool.inspection.read_only import Tree
-from penstock.spool.meaning import Change
+from penstock.spool.meaning import NOWHERE, Change
 from penstock.spool.names import SEGMENTS, segment_identity, segment_path
 from penstock.spool.queued import Queued
 from penstock.spool.scan import Damage, Scan, scan
@@ -310,15 +310,17 @@ class _Look:
         queued.add(index)
         copies = iter(index.copies)
         for offset, kind, change in _but_plain(queued, index.changes):
-            replaced = next(copies)[1] if kind == FrameType.COPY else None
+            replaced = next(copies)[1] if kind in COPIES else None
             row = queued.find(change.about)
             if row is None:
                 row = self._moved.get(change.about)
             if row is None:
+                if change.about == NOWHERE:
+                    continue
                 self._miss(Miss(number, offset, change.about, is_copy=False))
                 continue
             queued.change(row, kind, change)
-            if replaced is None:
+            if replaced is None or replaced == NOWHERE:
                 continue
             if queued.find(replaced) is None:
                 self._moved[replaced] = row
