@@ -9,7 +9,17 @@ from zlib import crc32
 import msgspec
 import pytest
 
-from penstock.events.checkpoint import FORMAT, NAME, Checkpoint, CheckpointError, decode, encode, load, save
+from penstock.events.checkpoint import (
+    FORMAT,
+    NAME,
+    Checkpoint,
+    CheckpointError,
+    LanePlace,
+    decode,
+    encode,
+    load,
+    save,
+)
 from penstock.events.event import Counts, TenantCounts
 from penstock.events.files import SystemFiles, log_files
 from penstock.mail.duration import WallTime
@@ -19,13 +29,16 @@ from .faulty_files import FaultyFiles
 
 SAMPLE = Checkpoint(
     FORMAT,
-    LogPosition(7, 4096),
+    {
+        "0": LanePlace(LogPosition(7, 4096), 0xFFFFFFFF, 3),
+        "bulk": LanePlace(LogPosition(0, 0), None, 2, may_repeat=True, is_guessing=True),
+    },
     "20251120-200000.000000",
     123,
     WallTime(1_763_668_800.25),
-    3,
     Counts(accepted=5, delivered=3, queued=2),
     (TenantCounts(tenant=None, accepted=5, delivered=3, queued=2),),
+    bytes(range(256)),
 )
 
 
@@ -36,6 +49,17 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert load(SystemFiles(), tmp_path) == SAMPLE
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
     assert log_files(tmp_path) == []
+
+
+def test_one_of_the_first_format_is_of_the_one_lane_that_there_was() -> None:
+    """Called 0 since."""
+    line = (
+        b'{"format":1,"position":[7,4096],"file":"20251120-200000.000000","offset":123,"time":1763668800.25,'
+        b'"config_epoch":3,"totals":{"accepted":5,"queued":5},"tenant_totals":[]}'
+    )
+    found = decode(b"%b\n%08x\n" % (line, crc32(line)))
+    assert found.lanes == {"0": LanePlace(LogPosition(7, 4096), None, 3)}
+    assert (found.file, found.offset, found.totals.accepted) == ("20251120-200000.000000", 123, 5)
 
 
 def test_none_is_none(tmp_path: Path) -> None:
@@ -64,7 +88,7 @@ def test_any_damage_is_noticed() -> None:
     [
         (b"{}", "cannot be read"),
         (b"\xff", "cannot be read"),
-        (msgspec.json.encode(msgspec.structs.replace(SAMPLE, format=2)), "format 2"),
+        (msgspec.json.encode(msgspec.structs.replace(SAMPLE, format=3)), "format 3"),
     ],
 )
 def test_what_is_not_ours_is_refused_with_a_reason(line: bytes, reason: str) -> None:

@@ -1,7 +1,8 @@
 """Up to where the event log is written, on stable storage: the file ``checkpoint`` in its directory.
 
-All events of spool records before ``position`` are in the event files, on stable storage, and none of a later record is before ``offset``
-in ``file``. So a start after a crash reads the spool from ``position`` on, and leaves out the events whose ids it finds behind ``offset``.
+Of each lane: all events of what its spool has before ``position`` are in the event files, on stable storage. No event of what comes later is before
+``offset`` in ``file``, but for those that ``known`` names. So a start after a crash reads each spool from its ``position`` on, and leaves out the
+events that it finds behind ``offset``, and those of ``known``.
 
 The file is one line of JSON, and its CRC-32 (of zlib, eight hexadecimal digits) on a second. It is replaced in one step.
 """
@@ -21,7 +22,9 @@ from penstock.mail.ports import LogPosition
 
 NAME: Final = "checkpoint"
 _NEW_NAME: Final = "checkpoint.new"
-FORMAT: Final = 1
+FORMAT: Final = 2
+#: The name of the one lane that there was before format 2.
+FIRST_LANE: Final = "0"
 
 
 class CheckpointError(Exception):
@@ -37,13 +40,44 @@ class Mark(NamedTuple):
     tenant_totals: tuple[TenantCounts, ...] = ()
 
 
+class LanePlace(NamedTuple):
+    """How far a lane is: the events of all frames before ``position`` are written, and none of a later one unless ``may_repeat``.
+
+    ``salt`` is that of the segment which ``position`` is in, None if it is not known; ``epoch`` that of the frames behind ``position``.
+    ``is_guessing``: of what is written only the last events are known; all before the first of them were written too.
+    """
+
+    position: LogPosition
+    salt: int | None
+    epoch: int
+    may_repeat: bool = False
+    is_guessing: bool = False
+
+
 class Checkpoint(msgspec.Struct, frozen=True):
     """See the module. The fields of a Mark are those of the place where a start has to look; ``time`` is when it was made.
 
-    ``config_epoch`` is that of records behind ``position``, until another one is in force.
+    ``known`` are fingerprints of event ids (``penstock.scribe.writing``), one behind the other.
     """
 
     format: int
+    lanes: dict[str, LanePlace]
+    file: str
+    offset: int
+    time: WallTime
+    totals: Counts
+    tenant_totals: tuple[TenantCounts, ...]
+    known: bytes = b""
+
+    @property
+    def mark(self) -> Mark:
+        """Where a start has to look."""
+        return Mark(self.file, self.offset, self.totals, self.tenant_totals)
+
+
+class _First(msgspec.Struct, frozen=True):
+    """Format 1: there was one lane, which is called FIRST_LANE since."""
+
     position: LogPosition
     file: str
     offset: int
@@ -52,10 +86,15 @@ class Checkpoint(msgspec.Struct, frozen=True):
     totals: Counts
     tenant_totals: tuple[TenantCounts, ...]
 
-    @property
-    def mark(self) -> Mark:
-        """Where a start has to look."""
-        return Mark(self.file, self.offset, self.totals, self.tenant_totals)
+    def now(self) -> Checkpoint:
+        lane = LanePlace(self.position, None, self.config_epoch)
+        return Checkpoint(
+            FORMAT, {FIRST_LANE: lane}, self.file, self.offset, self.time, self.totals, self.tenant_totals
+        )
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: int
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
@@ -70,12 +109,14 @@ def decode(data: bytes) -> Checkpoint:
     if checksum != b"%08x\n" % crc32(line):
         raise CheckpointError("its checksum is not right: it is damaged, or not whole")
     try:
-        checkpoint = msgspec.json.decode(line, type=Checkpoint)
+        number = msgspec.json.decode(line, type=_Format).format
+        if number == FORMAT:
+            return msgspec.json.decode(line, type=Checkpoint)
+        if number == 1:
+            return msgspec.json.decode(line, type=_First).now()
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"it cannot be read: {error}") from error
-    if checkpoint.format != FORMAT:
-        raise CheckpointError(f"it has format {checkpoint.format}, and this version knows format {FORMAT}")
-    return checkpoint
+    raise CheckpointError(f"it has format {number}, and this version knows formats 1 and {FORMAT}")
 
 
 def load(files: LogFiles, directory: Path) -> Checkpoint | None:

@@ -21,7 +21,7 @@ CONTENT_LIMIT: Final = 2048
 PATH_LIMIT: Final = 320
 NAME_LIMIT: Final = 255
 SITE_LIMIT: Final = 1024
-_COMMAND_LIMIT: Final = 512
+COMMAND_LIMIT: Final = 512
 _SUBJECT_LIMIT: Final = 512
 
 UNCATEGORIZED: Final = "Uncategorized"
@@ -57,7 +57,7 @@ def response_of(reply: Reply, command: str | None) -> Response:
         reply.code,
         reply.enhanced,
         clean(reply.text, CONTENT_LIMIT),
-        command and clean(command, _COMMAND_LIMIT),
+        command and clean(command, COMMAND_LIMIT),
     )
 
 

@@ -22,7 +22,7 @@ Everything that a peer had a say in is made printable and cut to a length: see `
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -46,7 +46,10 @@ from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
     MessageRecord,
+    MetaValue,
     MovedRecord,
+    Peer,
+    Reception,
     SpoolRecord,
     Verdict,
 )
@@ -62,18 +65,76 @@ _RECEIVED: Final = Response(250, None, "", None)
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
-def derive(record: SpoolRecord, *, node: str, epoch: int) -> list[Event]:  # hot: benchmarks/events_encode.py
+class Envelope(msgspec.Struct, frozen=True, gc=False):
+    """What the events of a message say of the message itself; the same in all of them."""
+
+    id: str
+    sender: str
+    recipients: tuple[str, ...]
+    queue: str
+    tenant: str | None
+    campaign: str | None
+    size: int
+    created: int
+    created_time: str
+    meta: dict[str, MetaValue]
+    protocol: str
+
+
+class Client(msgspec.Struct, frozen=True, gc=False):
+    """What a Reception says of the session that it came in; the same for all messages of the session."""
+
+    peer_address: PeerAddress
+    protocol: str
+    session_id: str
+    tls: tuple[str | None, str | None, str | None]
+    identity: tuple[str, str, str]
+
+
+class Connection(msgspec.Struct, frozen=True, gc=False):
+    """What the events of an attempt say of the connection that it was made on; without one all is None."""
+
+    peer_address: PeerAddress | None = None
+    source_address: SourceAddress | None = None
+    protocol: str | None = None
+    session_id: str | None = None
+    tls: tuple[str | None, str | None, str | None] = PLAIN
+
+
+NO_CONNECTION: Final = Connection()
+
+
+class Result(NamedTuple):
+    """What became of one recipient, by its place in the message."""
+
+    recipient: int
+    verdict: Verdict
+    response: Response
+    is_uncertain: bool
+
+
+def derive(record: SpoolRecord, *, node: str, epoch: int) -> list[Event]:
     """The events of a record: one Reception per message, one event per recipient of an attempt or an expiry, one event per
     note or quarantined message; none of a message that moved from one of our lanes to another.
 
     ``node`` names this server and ``epoch`` the configuration in force. The same arguments give equal events.
     """
     if isinstance(record, AttemptRecord):
-        return _attempt(record, node, epoch)
+        envelope = envelope_of(record.message, record.message.size)
+        connection = connection_of(record.peer) if record.peer is not None else NO_CONNECTION
+        results = [
+            Result(item.recipient, item.verdict, response_of(item.reply, item.command), item.is_uncertain)
+            for item in record.outcomes
+        ]
+        about = (record.time, record.attempts, record.site, record.source)
+        return attempt_events(envelope, connection, *about, results, node, epoch)
     if isinstance(record, MessageRecord):
-        return [_reception(record, node, epoch)]
+        return [reception_event(envelope_of(record, record.size), client_of(record.reception), node, epoch)]
     if isinstance(record, ExpirationRecord):
-        return _expiration(record, node, epoch)
+        envelope = envelope_of(record.message, record.message.size)
+        response = response_of(record.reply, None)
+        about_end = (record.time, record.attempts, record.site, record.recipients)
+        return expiration_events(envelope, *about_end, response, node, epoch)
     if isinstance(record, MovedRecord):
         return []
     return [note.event_of(record, node, epoch)]
@@ -84,157 +145,196 @@ def encode(events: Iterable[Event]) -> bytes:
     return _encode_lines(events)
 
 
-def _reception(record: MessageRecord, node: str, epoch: int) -> Event:
-    second, moment = moment_of(record.created)
-    recipients = record.recipients
-    reception = record.reception
+def envelope_of(record: MessageRecord, size: int) -> Envelope:
+    """What events say of a message of so many octets."""
+    created, created_time = moment_of(record.created)
     queue = record.queue
-    identifier = record.id
+    return Envelope(
+        record.id,
+        path_of(record.reverse_path),
+        tuple([path_of(address) for address in record.recipients]),
+        str(queue),
+        queue.tenant,
+        queue.campaign,
+        size,
+        created,
+        created_time,
+        record.meta,
+        record.reception.protocol,
+    )
+
+
+def client_of(reception: Reception) -> Client:
+    """What events say of a client's session."""
+    return Client(
+        PeerAddress(clean(reception.ehlo_domain, NAME_LIMIT), reception.peer_address),
+        reception.protocol,
+        reception.session_id,
+        tls_of(reception.tls),
+        identity_of(reception),
+    )
+
+
+def connection_of(peer: Peer) -> Connection:
+    """What events say of a session to a peer."""
+    return Connection(
+        PeerAddress(clean(peer.name, NAME_LIMIT), peer.address),
+        SourceAddress(peer.source_address),
+        peer.protocol,
+        peer.session_id,
+        tls_of(peer.tls),
+    )
+
+
+def reception_event(
+    envelope: Envelope, client: Client, node: str, epoch: int
+) -> Event:  # hot: benchmarks/events_encode.py
+    """The Reception of a message."""
+    recipients = envelope.recipients
     return Event(
         "Reception",
-        identifier,
-        path_of(record.reverse_path),
-        path_of(recipients[0])
-        if len(recipients) == 1
-        else tuple([path_of(address) for address in recipients]),
-        str(queue),
+        envelope.id,
+        envelope.sender,
+        recipients[0] if len(recipients) == 1 else recipients,
+        envelope.queue,
         "",
-        len(record.added_header) + len(record.content),
+        envelope.size,
         _RECEIVED,
-        PeerAddress(clean(reception.ehlo_domain, NAME_LIMIT), reception.peer_address),
-        second,
-        moment,
-        second,
-        moment,
+        client.peer_address,
+        envelope.created,
+        envelope.created_time,
+        envelope.created,
+        envelope.created_time,
         0,
         UNCATEGORIZED,
         None,
         None,
         None,
         None,
-        record.meta,
+        envelope.meta,
         NOTHING,
         None,
-        reception.protocol,
+        client.protocol,
         node,
-        queue.tenant,
-        queue.campaign,
-        identifier + "-all-0-Reception",
+        envelope.tenant,
+        envelope.campaign,
+        envelope.id + "-all-0-Reception",
         epoch,
         0,
-        reception.session_id,
+        client.session_id,
         False,
-        *tls_of(reception.tls),
-        *identity_of(reception),
+        *client.tls,
+        *client.identity,
     )
 
 
-def _attempt(record: AttemptRecord, node: str, epoch: int) -> list[Event]:
-    message = record.message
-    second, moment = moment_of(record.time)
-    created, created_moment = moment_of(message.created)
-    peer = record.peer
-    if peer is None:
-        peer_address = source_address = protocol = session = None
-        tls = PLAIN
-    else:
-        tls = tls_of(peer.tls)
-        peer_address = PeerAddress(clean(peer.name, NAME_LIMIT), peer.address)
-        source_address = SourceAddress(peer.source_address)
-        protocol = peer.protocol
-        session = peer.session_id
-    source = record.source or None
-    identifier = message.id
-    sender = path_of(message.reverse_path)
-    queue = message.queue
-    queue_name = str(queue)
-    site = site_of(record.source, record.site)
-    size = len(message.added_header) + len(message.content)
-    attempts = record.attempts
-    first = 2 * attempts * len(message.recipients) + 1
+def attempt_events(
+    envelope: Envelope,
+    connection: Connection,
+    time: float,
+    attempts: int,
+    site: str,
+    source: str,
+    results: Iterable[Result],
+    node: str,
+    epoch: int,
+) -> list[Event]:  # hot: benchmarks/events_encode.py
+    """One event for each recipient of an attempt; ``site`` and ``source`` are "" where there were none. IndexError for a recipient that is none."""
+    second, moment = moment_of(time)
+    recipients = envelope.recipients
+    path = site_of(source, site)
+    pool = _POOL if source else None
+    identifier = envelope.id
+    first = 2 * attempts * len(recipients) + 1
     events = []
-    for outcome in record.outcomes:
-        place = outcome.recipient
-        kind = _EVENT_TYPES[outcome.verdict]
+    for place, verdict, response, is_uncertain in results:
+        kind = _EVENT_TYPES[verdict]
         event_id = f"{identifier}-{place}-{attempts}-{kind}"
         if kind == "TransientFailure":
-            event_id = f"{event_id}-{int(record.time * 1_000_000)}"
+            event_id = f"{event_id}-{int(time * 1_000_000)}"
         events.append(
             Event(
                 kind,
                 identifier,
-                sender,
-                path_of(message.recipients[place]),
-                queue_name,
-                site,
-                size,
-                response_of(outcome.reply, outcome.command),
-                peer_address,
+                envelope.sender,
+                recipients[place],
+                envelope.queue,
+                path,
+                envelope.size,
+                response,
+                connection.peer_address,
                 second,
                 moment,
-                created,
-                created_moment,
+                envelope.created,
+                envelope.created_time,
                 attempts,
                 UNCATEGORIZED,
-                _POOL if source else None,
-                source,
-                source_address,
+                pool,
+                source or None,
+                connection.source_address,
                 None,
-                message.meta,
+                envelope.meta,
                 NOTHING,
-                protocol,
-                message.reception.protocol,
+                connection.protocol,
+                envelope.protocol,
                 node,
-                queue.tenant,
-                queue.campaign,
+                envelope.tenant,
+                envelope.campaign,
                 event_id,
                 epoch,
                 first + place,
-                session,
-                outcome.is_uncertain,
-                *tls,
+                connection.session_id,
+                is_uncertain,
+                *connection.tls,
             )
         )
     return events
 
 
-def _expiration(record: ExpirationRecord, node: str, epoch: int) -> list[Event]:
-    message = record.message
-    second, moment = moment_of(record.time)
-    created, created_moment = moment_of(message.created)
-    response = response_of(record.reply, None)
-    first = (2 * record.attempts + 1) * len(message.recipients) + 1
+def expiration_events(
+    envelope: Envelope,
+    time: float,
+    attempts: int,
+    site: str,
+    places: Iterable[int],
+    response: Response,
+    node: str,
+    epoch: int,
+) -> list[Event]:
+    """One event for each recipient that was given up."""
+    second, moment = moment_of(time)
+    first = (2 * attempts + 1) * len(envelope.recipients) + 1
     return [
         Event(
             type="Expiration",
-            id=message.id,
-            sender=path_of(message.reverse_path),
-            recipient=path_of(message.recipients[place]),
-            queue=str(message.queue),
-            site=clean(record.site, SITE_LIMIT),
-            size=message.size,
+            id=envelope.id,
+            sender=envelope.sender,
+            recipient=envelope.recipients[place],
+            queue=envelope.queue,
+            site=clean(site, SITE_LIMIT),
+            size=envelope.size,
             response=response,
             peer_address=None,
             timestamp=second,
             event_time=moment,
-            created=created,
-            created_time=created_moment,
-            num_attempts=record.attempts,
+            created=envelope.created,
+            created_time=envelope.created_time,
+            num_attempts=attempts,
             bounce_classification=UNCATEGORIZED,
             egress_pool=None,
             egress_source=None,
             source_address=None,
             feedback_report=None,
-            meta=message.meta,
+            meta=envelope.meta,
             headers=NOTHING,
             delivery_protocol=None,
-            reception_protocol=message.reception.protocol,
+            reception_protocol=envelope.protocol,
             nodeid=node,
-            tenant=message.queue.tenant,
-            campaign=message.queue.campaign,
-            event_id=f"{message.id}-{place}-{record.attempts}-Expiration",
+            tenant=envelope.tenant,
+            campaign=envelope.campaign,
+            event_id=f"{envelope.id}-{place}-{attempts}-Expiration",
             config_epoch=epoch,
             sequence=first + place,
         )
-        for place in record.recipients
+        for place in places
     ]

@@ -144,7 +144,7 @@ class Attempt:
             form.attempts,
             form.site,
             form.source,
-            _peer(form.peer) if form.peer is not None else None,
+            peer(form.peer) if form.peer is not None else None,
             tuple([_outcome(item) for item in form.outcomes]),
             WallTime(form.due) if form.due is not None else None,
         )
@@ -382,7 +382,8 @@ def _tls(form: forms.TlsForm | None) -> TlsFacts | None:
     )
 
 
-def _peer(form: forms.PeerForm) -> Peer:
+def peer(form: forms.PeerForm) -> Peer:
+    """The peer that a form stands for."""
     return Peer(
         form.name,
         form.address,

@@ -32,6 +32,7 @@ from penstock.spool.frame import (
     frame_size,
     is_known,
 )
+from penstock.spool.head import Head, head_of
 from penstock.spool.scan import next_header
 from penstock.spool.segment import SegmentReader
 from penstock.spool.shelf import Shelf
@@ -54,6 +55,33 @@ class History:
         """Records, each with the position behind it (of several in one frame, all with that behind the frame but the first ones, which
         have the one before it); None is a step without one. FileError, NewerFormat.
         """
+        for reader, frame, position in self._frames(start):
+            records = self._of_frame(reader, frame) if frame is not None else []
+            before = LogPosition(position.segment, frame.offset) if frame is not None else position
+            for record in records[:-1]:
+                yield record, before
+            yield (records[-1] if records else None), position
+
+    def heads(self, start: LogPosition) -> Iterator[tuple[Head | None, LogPosition]]:
+        """The heads of frames, each with the position behind it; None is a step without one. FileError, NewerFormat."""
+        for reader, frame, position in self._frames(start):
+            head = None
+            if frame is not None and is_known(frame.type, frame.version, reader.path):
+                try:
+                    head = head_of(position.segment, frame)
+                except Damaged as error:
+                    _warn(frame.offset, reader.path, error)
+            yield head, position
+
+    def head(self, segment: int, offset: int) -> Head:
+        """The head of the frame at a place. Damaged, FileError, NewerFormat; KeyError if there is no such segment."""
+        reader = self._shelf.reader(segment)
+        frame = reader.frame(offset)
+        if not is_known(frame.type, frame.version, reader.path):
+            raise Damaged(f"a frame of type {frame.type} holds no message")
+        return head_of(segment, frame)
+
+    def _frames(self, start: LogPosition) -> Iterator[tuple[SegmentReader, Frame | None, LogPosition]]:
         numbers = [
             segment.identity.number for segment in self._shelf if segment.identity.number >= start.segment
         ]
@@ -66,7 +94,7 @@ class History:
                 if number >= self._end().segment:
                     return
 
-    def _segment(self, number: int, offset: int) -> Iterator[tuple[SpoolRecord | None, LogPosition]]:
+    def _segment(self, number: int, offset: int) -> Iterator[tuple[SegmentReader, Frame | None, LogPosition]]:
         while True:
             segment, last = self._shelf.get(number), self._end()
             if segment is None or number > last.segment:
@@ -82,16 +110,12 @@ class History:
                 if following is None:
                     return
                 offset = following
-                yield None, LogPosition(number, offset)
+                yield reader, None, LogPosition(number, offset)
                 continue
             if frame.type == FrameType.SEAL:
                 return
-            behind = offset + frame_size(len(frame.payload))
-            records = self._of_frame(reader, frame)
-            for record in records[:-1]:
-                yield record, LogPosition(number, offset)
-            yield (records[-1] if records else None), LogPosition(number, behind)
-            offset = behind
+            offset += frame_size(len(frame.payload))
+            yield reader, frame, LogPosition(number, offset)
 
     def _of_frame(self, reader: SegmentReader, frame: Frame) -> list[SpoolRecord]:
         if not is_known(frame.type, frame.version, reader.path):
@@ -105,7 +129,7 @@ class History:
             if isinstance(decoded, Attempt | Expiration):
                 return [decoded.record(self._message(decoded.place))]
         except (Damaged, FileError, KeyError) as error:
-            LOG.warning("spool: no event is made of offset %d of %s: %s", frame.offset, reader.path, error)
+            _warn(frame.offset, reader.path, error)
             return []
         if isinstance(decoded, Quarantine):
             return [decoded.record()]
@@ -138,3 +162,7 @@ class History:
         while len(self._messages) > _REMEMBERED + len(messages):
             self._messages.popitem(last=False)
         return messages
+
+
+def _warn(offset: int, path: str, error: Exception) -> None:
+    LOG.warning("spool: no event is made of offset %d of %s: %s", offset, path, error)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
-from penstock.spool.files import File, Files
+from penstock.spool.files import File
 from penstock.spool.frame import OFFSET_LIMIT, Identity
 from penstock.spool.segment import SegmentReader
 
 #: Files that are kept open for reading.
 _OPEN_LIMIT: Final = 64
+
+
+class Tree(Protocol):
+    """Where the files are; every ``penstock.spool.files.Files`` can do it."""
+
+    def open(self, path: str) -> File:
+        """A file that is there, to be read. FileError."""
 
 
 class Shelved(msgspec.Struct):
@@ -30,7 +37,7 @@ class Shelf:
 
     __slots__ = ("_files", "_open", "_segments", "size")
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Tree) -> None:
         self._files = files
         self._segments: dict[int, Shelved] = {}
         self._open: OrderedDict[int, File] = OrderedDict()

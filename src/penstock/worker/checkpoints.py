@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from penstock.events import checkpoint
-from penstock.events.checkpoint import Checkpoint, Mark
+from penstock.events.checkpoint import Checkpoint, LanePlace, Mark
 from penstock.events.log import Syncing
 from penstock.mail.duration import Seconds
 from penstock.mail.ports import LogPosition
@@ -53,11 +53,10 @@ class _Job:
         mark = self.state.mark
         self._checkpoint = Checkpoint(
             checkpoint.FORMAT,
-            self.state.position,
+            {checkpoint.FIRST_LANE: LanePlace(self.state.position, None, derivation.epoch_behind)},
             mark.file,
             mark.offset,
             self._log.clock.wall(),
-            derivation.epoch_behind,
             mark.totals,
             mark.tenant_totals,
         )

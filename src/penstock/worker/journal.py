@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from penstock.events import checkpoint
-from penstock.events.checkpoint import Checkpoint, CheckpointError
+from penstock.events.checkpoint import Checkpoint, CheckpointError, LanePlace
 from penstock.events.event import Event
 from penstock.events.log import EventLog
 from penstock.events.survey import ID_LIMIT, Survey
@@ -129,21 +129,23 @@ class Journal:
             self._log.counts.is_behind = False
             return
         found: Checkpoint | None = None
+        place: LanePlace | None = None
         try:
             found = checkpoint.load(self._log.files, self._log.directory)
-            if found is not None and found.position > spool.synced:
+            place = found.lanes.get(checkpoint.FIRST_LANE) if found is not None else None
+            if place is not None and place.position > spool.synced:
                 raise CheckpointError(
-                    f"it is of another spool: it names {found.position}, which is not there yet"
+                    f"it is of another spool: it names {place.position}, which is not there yet"
                 )
         except CheckpointError as error:
             LOG.warning("the checkpoint of the event log cannot be used: %s; the whole spool is read", error)
-            found = None
+            found = place = None
         self._derivation.begin_epochs(
-            found.config_epoch if found is not None else self._epoch, self._epoch, spool.synced
+            place.epoch if place is not None else self._epoch, self._epoch, spool.synced
         )
-        if found is not None:
-            spool.events_written(found.position)
-        begin = found.position if found is not None else BEGINNING
+        if place is not None:
+            spool.events_written(place.position)
+        begin = place.position if place is not None else BEGINNING
         survey = Survey(self._log.directory, found.mark if found is not None else None, self._id_limit)
         until = spool.synced
         self._plan = lambda: self._survey(survey, begin, until)

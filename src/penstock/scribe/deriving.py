@@ -1,0 +1,255 @@
+"""Makes events of the heads of frames, as the log of a lane has them.
+
+An outcome is about a message that an earlier frame holds. Envelopes of messages that have just come are remembered, so that mail which goes
+straight through is never read back; others are read from the log.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import lru_cache
+from typing import Final, Protocol
+
+from penstock.events import note
+from penstock.events.event import Event, Response
+from penstock.events.field import COMMAND_LIMIT, CONTENT_LIMIT, PATH_LIMIT, moment_of
+from penstock.events.record import (
+    NO_CONNECTION,
+    Client,
+    Connection,
+    Envelope,
+    Result,
+    attempt_events,
+    client_of,
+    connection_of,
+    expiration_events,
+    reception_event,
+)
+from penstock.events.text import clean
+from penstock.mail.queue_name import QueueName
+from penstock.mail.records import MetaValue
+from penstock.mail.reply import EnhancedCode
+from penstock.spool import outline
+from penstock.spool.codec import VERDICTS
+from penstock.spool.forms import AddressForm, ExpirationForm, MessageForm, QueueForm, ReplyForm
+from penstock.spool.frame import Damaged
+from penstock.spool.head import Head
+from penstock.spool.outline import Attempt, Messages
+
+#: How much of envelopes is remembered, of all lanes, as ``_weight`` has it: 20,000 messages of one recipient, about 16 MB.
+#: Those that are settled go at once.
+REMEMBERED: Final = 100_000
+#: Sessions, in and out, and queues that are kept ready.
+_SESSIONS: Final = 1024
+_QUEUES: Final = 4096
+
+#: Of a frame: lane, segment, offset.
+Key = tuple[str, int, int]
+
+_enhanced: Final = lru_cache(maxsize=256)(EnhancedCode)
+
+
+class Frames(Protocol):
+    """Where frames of a lane can be read back."""
+
+    def head(self, segment: int, offset: int) -> Head:
+        """The head of the frame at a place. Damaged, FileError; KeyError if there is no such segment."""
+
+
+class _Remembered:
+    """The messages of a frame, and how many recipients of theirs wait."""
+
+    __slots__ = ("envelopes", "waiting", "weight")
+
+    def __init__(self, envelopes: tuple[Envelope, ...]) -> None:
+        self.envelopes = envelopes
+        self.waiting = sum([len(envelope.recipients) for envelope in envelopes])
+        #: a message takes about as much as four recipients
+        self.weight = 4 * len(envelopes) + self.waiting
+
+
+class Envelopes:
+    """Envelopes of messages that are not settled, by lane, segment and offset of their frames; the newest, up to a weight of ``limit``."""
+
+    __slots__ = ("_frames", "_limit", "weight")
+
+    def __init__(self, limit: int = REMEMBERED) -> None:
+        self._limit = limit
+        self._frames: OrderedDict[Key, _Remembered] = OrderedDict()
+        self.weight = 0
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def add(self, key: Key, envelopes: tuple[Envelope, ...]) -> None:
+        """Remember the messages of a frame, and forget older ones for them."""
+        self._forget(self._frames.pop(key, None))
+        found = self._frames[key] = _Remembered(envelopes)
+        self.weight += found.weight
+        while self.weight > self._limit:
+            self._forget(self._frames.popitem(last=False)[1])
+
+    def get(self, key: Key) -> tuple[Envelope, ...] | None:
+        """The messages of a frame, None if they are not remembered."""
+        found = self._frames.get(key)
+        return found.envelopes if found is not None else None
+
+    def settle(self, key: Key, recipients: int) -> None:
+        """So many recipients of a frame are settled: with the last the frame goes."""
+        found = self._frames.get(key)
+        if found is not None:
+            found.waiting -= recipients
+            if found.waiting <= 0:
+                self._forget(self._frames.pop(key))
+
+    def forget_lane(self, lane: str) -> None:
+        """Another log has the name of this lane from now on."""
+        for key in [key for key in self._frames if key[0] == lane]:
+            self._forget(self._frames.pop(key))
+
+    def _forget(self, found: _Remembered | None) -> None:
+        if found is not None:
+            self.weight -= found.weight
+
+
+class Deriver:
+    """Heads in, events out; ``node`` is as events name the server. What the lanes have in common is remembered once."""
+
+    __slots__ = ("_clients", "_connections", "envelopes", "node")
+
+    def __init__(self, node: str, envelopes: Envelopes) -> None:
+        self.node = node
+        self.envelopes = envelopes
+        self._clients: dict[bytes, Client] = {}
+        self._connections: dict[bytes, Connection] = {}
+
+    def events(self, lane: str, head: Head, epoch: int, frames: Frames) -> list[Event]:  # hot: throughput
+        """The events of a frame. Damaged, FileError, KeyError if it, or the message that it is about, cannot be read."""
+        told = outline.outline(head)
+        if isinstance(told, Attempt):
+            return self._attempt(lane, told, epoch, frames)
+        if isinstance(told, Messages):
+            return self._messages((lane, head.segment, head.offset), told, epoch)
+        if isinstance(told, ExpirationForm):
+            return self._expiration(lane, told, epoch, frames)
+        return [note.event_of(told, self.node, epoch)] if told is not None else []
+
+    def _messages(self, key: Key, told: Messages, epoch: int) -> list[Event]:
+        client = self._client(told.reception)
+        envelopes = _envelopes(told, client.protocol)
+        self.envelopes.add(key, envelopes)
+        if told.is_copy:
+            return []
+        node = self.node
+        return [reception_event(envelope, client, node, epoch) for envelope in envelopes]
+
+    def _attempt(self, lane: str, told: Attempt, epoch: int, frames: Frames) -> list[Event]:
+        _, time, attempts, site, source, peer, outcomes = told
+        key, envelope = self._envelope(lane, told.place, frames)
+        results = [
+            Result(
+                item.recipient, VERDICTS[item.verdict], _response(item.reply, item.command), item.is_uncertain
+            )
+            for item in outcomes
+        ]
+        connection = self._connection(peer) if peer else NO_CONNECTION
+        try:
+            events = attempt_events(
+                envelope, connection, time, attempts, site, source, results, self.node, epoch
+            )
+        except IndexError as error:
+            raise Damaged("an attempt of a recipient that its message does not have") from error
+        self.envelopes.settle(key, sum([item.verdict != 1 for item in outcomes]))
+        return events
+
+    def _expiration(self, lane: str, told: ExpirationForm, epoch: int, frames: Frames) -> list[Event]:
+        key, envelope = self._envelope(lane, told.place, frames)
+        response = _response(told.reply, None)
+        try:
+            events = expiration_events(
+                envelope, told.time, told.attempts, told.site, told.recipients, response, self.node, epoch
+            )
+        except IndexError as error:
+            raise Damaged("an expiry of a recipient that its message does not have") from error
+        self.envelopes.settle(key, len(told.recipients))
+        return events
+
+    def _envelope(self, lane: str, place: tuple[int, int, int], frames: Frames) -> tuple[Key, Envelope]:
+        """The message at a place."""
+        segment, offset, part = place
+        key = (lane, segment, offset)
+        envelopes = self.envelopes.get(key)
+        if envelopes is None:
+            told = outline.outline(frames.head(segment, offset))
+            if not isinstance(told, Messages):
+                raise Damaged(f"no message is at segment {segment}, offset {offset}")
+            envelopes = _envelopes(told, self._client(told.reception).protocol)
+            self.envelopes.add(key, envelopes)
+        if part >= len(envelopes):
+            raise Damaged(f"a frame of {len(envelopes)} messages has none at {part}")
+        return key, envelopes[part]
+
+    def _client(self, octets: bytes) -> Client:
+        client = self._clients.get(octets)
+        if client is None:
+            if len(self._clients) >= _SESSIONS:
+                self._clients.clear()
+            client = self._clients[octets] = client_of(outline.reception(octets))
+        return client
+
+    def _connection(self, octets: bytes) -> Connection:
+        connection = self._connections.get(octets)
+        if connection is None:
+            if len(self._connections) >= _SESSIONS:
+                self._connections.clear()
+            connection = self._connections[octets] = connection_of(outline.peer(octets))
+        return connection
+
+
+def _envelopes(told: Messages, protocol: str) -> tuple[Envelope, ...]:  # hot: throughput
+    meta, size = told.meta, told.size
+    return tuple(
+        [
+            _envelope(item, item.meta if item.meta is not None else meta, size, protocol)
+            for item in told.messages
+        ]
+    )
+
+
+def _envelope(
+    form: MessageForm, meta: dict[str, MetaValue], size: int, protocol: str
+) -> Envelope:  # hot: throughput
+    created, created_time = moment_of(form.created)
+    queue = form.queue
+    return Envelope(
+        form.id,
+        _path(form.reverse_path) if form.reverse_path is not None else "",
+        tuple([_path(address) for address in form.recipients]),
+        _queue_name(queue),
+        queue.tenant,
+        queue.campaign,
+        len(form.added_header) + size,
+        created,
+        created_time,
+        meta,
+        protocol,
+    )
+
+
+def _path(address: AddressForm) -> str:
+    return clean(f"{address[0]}@{address[1]}", PATH_LIMIT)
+
+
+@lru_cache(maxsize=_QUEUES)
+def _queue_name(form: QueueForm) -> str:
+    return str(QueueName(form.domain, form.tenant, form.campaign, form.routing_domain))
+
+
+def _response(reply: ReplyForm, command: str | None) -> Response:
+    code, enhanced, text = reply
+    return Response(
+        code,
+        _enhanced(*enhanced) if enhanced is not None else None,
+        clean(text, CONTENT_LIMIT),
+        command and clean(command, COMMAND_LIMIT),
+    )

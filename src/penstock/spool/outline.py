@@ -1,0 +1,116 @@
+"""What a frame tells whoever makes events of it, from its head alone, with no more made of it than that takes.
+
+The reception of a transaction and the peer of an attempt stay octets: many frames have the same, so who looks at them does it once.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+
+from penstock.mail.records import MetaValue, NoteRecord, Peer, QuarantineRecord, Reception
+from penstock.spool import decoding, forms
+from penstock.spool.codec import HEAD_LENGTH
+from penstock.spool.decoding import Note, Quarantine
+from penstock.spool.frame import Damaged, Frame, FrameType
+from penstock.spool.head import MESSAGES, Head
+
+_Form = TypeVar("_Form")
+
+
+class _TransactionForm(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """forms.TransactionForm."""
+
+    reception: msgspec.Raw
+    messages: tuple[forms.MessageForm, ...]
+    meta: dict[str, MetaValue]
+    body: forms.BodyForm | None
+    states: tuple[msgspec.Raw, ...] = ()
+
+
+class _AttemptForm(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """forms.AttemptForm."""
+
+    place: forms.PlaceForm
+    time: float
+    attempts: forms.Word
+    site: str
+    source: str
+    peer: msgspec.Raw | None
+    outcomes: tuple[forms.OutcomeForm, ...]
+    due: float | None
+
+
+class Messages(NamedTuple):
+    """A transaction: its ``size`` is that of the content. ``is_copy``: the messages are known already, from another place or another lane."""
+
+    reception: bytes
+    messages: tuple[forms.MessageForm, ...]
+    meta: dict[str, MetaValue]
+    size: int
+    is_copy: bool
+
+
+class Attempt(NamedTuple):
+    """An attempt; ``peer`` is b"" where there was no session."""
+
+    place: tuple[int, int, int]
+    time: float
+    attempts: int
+    site: str
+    source: str
+    peer: bytes
+    outcomes: tuple[forms.OutcomeForm, ...]
+
+
+_TRANSACTION: Final = msgspec.msgpack.Decoder(_TransactionForm)
+_ATTEMPT: Final = msgspec.msgpack.Decoder(_AttemptForm)
+_EXPIRATION: Final = msgspec.msgpack.Decoder(forms.ExpirationForm)
+_RECEPTION: Final = msgspec.msgpack.Decoder(forms.ReceptionForm)
+_PEER: Final = msgspec.msgpack.Decoder(forms.PeerForm)
+_NIL: Final = b"\xc0"
+
+Outline = Messages | Attempt | forms.ExpirationForm | QuarantineRecord | NoteRecord
+
+
+def outline(head: Head) -> Outline | None:  # hot: throughput
+    """What a frame of a known type and version tells; None if that is nothing of which events are made. Damaged."""
+    kind = head.type
+    if kind == FrameType.ATTEMPT:
+        attempt = _read(_ATTEMPT, head.octets)
+        peer = bytes(attempt.peer) if attempt.peer is not None else b""
+        return Attempt(
+            attempt.place, attempt.time, attempt.attempts, attempt.site, attempt.source,
+            peer if peer != _NIL else b"", attempt.outcomes,
+        )  # fmt: skip
+    if kind in MESSAGES:
+        form = _read(_TRANSACTION, memoryview(head.octets)[HEAD_LENGTH.size :])
+        size = form.body.size if form.body is not None else head.content_size
+        return Messages(bytes(form.reception), form.messages, form.meta, size, kind != FrameType.TRANSACTION)
+    if kind == FrameType.EXPIRATION:
+        return _read(_EXPIRATION, head.octets)
+    if kind in (FrameType.NOTE, FrameType.QUARANTINE):
+        decoded = decoding.decode(Frame(head.offset, kind, head.version, head.octets))
+        if isinstance(decoded, Note):
+            return decoded.record
+        if isinstance(decoded, Quarantine):
+            return decoded.record()
+    return None
+
+
+def reception(octets: bytes) -> Reception:
+    """The reception of a transaction. Damaged."""
+    return decoding.reception(_read(_RECEPTION, octets))
+
+
+def peer(octets: bytes) -> Peer:
+    """The peer of an attempt. Damaged."""
+    return decoding.peer(_read(_PEER, octets))
+
+
+def _read(decoder: msgspec.msgpack.Decoder[_Form], octets: bytes | memoryview) -> _Form:
+    try:
+        return decoder.decode(octets)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Damaged(f"a record is not as its type has it: {error}"[:300]) from error
