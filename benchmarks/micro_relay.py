@@ -44,6 +44,7 @@ from penstock.sim.resolver import FakeResolver
 from penstock.smtp.client import SessionOptions
 from penstock.spool.memory import MemorySpool
 from penstock.worker.journal import Journal
+from tests.worker.alone import alone
 
 MESSAGES = 3_000
 ROUNDS = 7
@@ -133,7 +134,17 @@ async def _measure(folder: Path, profile: cProfile.Profile | None) -> list[float
         contexts=contexts,
     )
     budget = Budget(2**40, lambda: 0)
-    desk = Desk(spool, lane, ids, clock, budget, QueuesConfig(), ServerContexts(clock), None, 10)
+    desk = Desk(
+        spool,
+        alone(spool, lane.submit, clock),
+        ids,
+        clock,
+        budget,
+        QueuesConfig(),
+        ServerContexts(clock),
+        None,
+        10,
+    )
     config = SmtpListenerConfig((), "mta.test", max_messages_per_connection=2**30)
     client = Listener(desk, config, []).protocol()
     assert isinstance(client, Connection)

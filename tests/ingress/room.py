@@ -17,6 +17,7 @@ from penstock.net.tls import ServerContexts
 from penstock.policy import PolicyRunner
 from penstock.sim.clock import FakeClock
 from tests.spool.told import ToldSpool
+from tests.worker.alone import alone
 
 EHLO = b"EHLO client.test\r\n"
 
@@ -115,7 +116,7 @@ class Room:
         self.spool = ToldSpool(lambda records, position: self.records.extend(records))
         self.desk = Desk(
             self.spool,
-            self,
+            alone(self.spool, self.submit, clock),
             IdSource(1),
             clock,
             Budget(1 << 30, lambda: 0),
@@ -127,7 +128,7 @@ class Room:
         self.listener = Listener(self.desk, config, [])
 
     def submit(self, stored: Any) -> None:
-        """See Deliverer."""
+        """Take over messages that the spool has."""
         self.submitted += [record for _, record in stored]
 
     def client(self, peer: str = "192.0.2.1", *, local: str = "198.51.100.25", known: bool = True) -> Client:

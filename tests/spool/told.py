@@ -31,7 +31,7 @@ class ToldSpool(MemorySpool):
         self._can_record = True
         self._watchers: list[Callable[[], None]] = []
 
-    def store(self, records: Sequence[MessageRecord], done: StoreDone) -> None:
+    def store(self, records: Sequence[MessageRecord], done: StoreDone, encoded: bytes | None = None) -> None:
         """See Spool."""
         if self.broken is not None:
             raise self.broken

@@ -1,15 +1,15 @@
-"""What the connections of a process share: spool, lane, ids, time, memory, policy, certificates, and the configuration of queues."""
+"""What the connections of a process share: where mail is stored, ids, time, memory, policy, certificates, and the configuration of queues."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from penstock.ingress.budget import OVER_LIMIT, Budget
 from penstock.ingress.clients import Clients
 from penstock.mail.configuration import QueuesConfig
 from penstock.mail.ids import IdSource
-from penstock.mail.ports import Clock, Spool
+from penstock.mail.ports import Clock, Spool, SpoolError
 from penstock.mail.records import MessageRecord
 from penstock.mail.reply import Reply, reply
 from penstock.net.tls import ServerContexts
@@ -18,15 +18,27 @@ from penstock.policy import PolicyRunner
 _NO_ROOM: Final = reply(452, "4.3.1", "mail cannot be stored now; try again later")
 
 
-class Deliverer(Protocol):
-    """Who takes over messages once they are stored: the lane."""
+class Committer(Protocol):
+    """Who has transactions stored, in whichever lane, and delivered from there."""
 
-    def submit(self, stored: Sequence[tuple[int, MessageRecord]]) -> None:
-        """Deliver these messages, given with their positions in the spool."""
+    def has_room(self) -> bool:
+        """Whether a transaction may begin: False while new mail would not be stored."""
+
+    def expect(self, domain: str) -> None:
+        """There is a recipient of ``domain``: what has to be known of it when its transaction is committed can be asked now."""
+
+    def commit(self, records: Sequence[MessageRecord], done: Callable[[SpoolError | None], None]) -> None:
+        """Have the messages of a transaction stored, all or none.
+
+        ``done`` is called once, from inside or later: with None when they are stored, SpoolError when they are not and never will be, or
+        SpoolUncertain.
+        """
 
 
 class Desk:
-    """See the module. ``connection_limit`` bounds the connections of all listeners together, by the descriptors that the process has.
+    """See the module. ``spool`` is for notes.
+
+    ``connection_limit`` bounds the connections of all listeners together, by the descriptors that the process has.
 
     ``policy`` None: nobody is asked.
     """
@@ -36,6 +48,7 @@ class Desk:
         "budget",
         "clients",
         "clock",
+        "committer",
         "connection_limit",
         "connections",
         "contexts",
@@ -43,7 +56,6 @@ class Desk:
         "handshakes_failed",
         "headers_failed",
         "ids",
-        "lane",
         "policy",
         "queues",
         "spool",
@@ -52,7 +64,7 @@ class Desk:
     def __init__(
         self,
         spool: Spool,
-        lane: Deliverer,
+        committer: Committer,
         ids: IdSource,
         clock: Clock,
         budget: Budget,
@@ -62,7 +74,7 @@ class Desk:
         connection_limit: int,
     ) -> None:
         self.spool = spool
-        self.lane = lane
+        self.committer = committer
         self.ids = ids
         self.clock = clock
         self.budget = budget
@@ -88,4 +100,4 @@ class Desk:
         """Why no transaction may begin now; None if one may."""
         if not self.budget.has_room():
             return OVER_LIMIT
-        return None if self.spool.has_room() else _NO_ROOM
+        return None if self.committer.has_room() else _NO_ROOM

@@ -287,6 +287,7 @@ class Dialogue:
             if self._desk.policy is not None:
                 self.session.refuse(_NEW_POLICY)
             elif self._view.may_relay:
+                self._desk.committer.expect(event.forward_path.domain)
                 self.session.accept()
             else:
                 self._refuse_relaying()
@@ -298,6 +299,7 @@ class Dialogue:
                 self._refuse_relaying()
                 return
             transaction.accept(recipient)
+            self._desk.committer.expect(recipient.address.domain)
             self.session.accept_as(RecipientGiven(recipient.address, event.dsn))
 
         self._questions.ask("on_rcpt", lambda: (transaction.session, transaction, recipient), take)

@@ -1,8 +1,9 @@
-"""What a session leaves behind: messages given to the spool and the lane, and notes of what was refused."""
+"""What a session leaves behind: messages that are stored, and notes of what was refused."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from penstock.ingress.acceptance import Envelope, accepted, messages, unknown_tenant
@@ -17,7 +18,7 @@ _NOT_STORED: Final = reply(451, "4.3.0", "the message could not be stored; try a
 
 
 class Storing:
-    """``resume`` is called when the spool has answered: the session has gone on by then. ``hang_up`` ends the connection without a reply."""
+    """``resume`` is called when the message is stored, or not: the session has gone on by then. ``hang_up`` ends the connection without a reply."""
 
     __slots__ = ("_client", "_desk", "_hang_up", "_resume", "_session")
 
@@ -43,17 +44,10 @@ class Storing:
             self._session.refuse(refusal)
             return
         records = messages(whole, self._client.reception(), desk.ids, desk.clock.wall())
-        try:
-            desk.spool.store(records, lambda positions, fault: self._stored(records, positions, fault))
-        except SpoolError as fault:
-            self._answer(records, fault)
+        desk.committer.commit(records, partial(self._stored, records))
 
-    def _stored(
-        self, records: Sequence[MessageRecord], positions: Sequence[int], fault: SpoolError | None
-    ) -> None:
-        """The spool has, or has not. What it has is delivered even if the client is gone and cannot be told."""
-        if fault is None:
-            self._desk.lane.submit(list(zip(positions, records, strict=True)))
+    def _stored(self, records: Sequence[MessageRecord], fault: SpoolError | None) -> None:
+        """It is, or is not. What is stored is delivered even if the client is gone and cannot be told."""
         if self._session.is_waiting:
             self._answer(records, fault)
             self._resume()

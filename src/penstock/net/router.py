@@ -93,6 +93,13 @@ class Router:
         await asyncio.wait((task,))
         return self._failed(domain, "the server is shutting down") if task.cancelled() else task.result()
 
+    def expect(self, domain: str) -> asyncio.Task[Route | Unroutable] | None:
+        """Begin to ask about ``domain``, for ``route_cached`` to know it soon; None if too many are waiting.
+
+        Who waits for the task does so with ``asyncio.wait``; at the end of the router it is cancelled.
+        """
+        return self._routes.start(domain)
+
     async def targets(self, route: Route, path: PathConfig) -> tuple[Target, ...] | Unroutable:
         """The addresses to connect to for ``route``, at least one, in the order to try them, under the rules of ``path``."""
         known = await self._addresses(route, self._grace)

@@ -64,6 +64,10 @@ class Placement(msgspec.Struct, frozen=True):
         return lane in self.general or lane in self.dedicated
 
 
+#: A server of one lane.
+ALONE: Final = Placement(("0",))
+
+
 def rendezvous(lanes: tuple[str, ...], site: str, source: str = UNSPECIFIED) -> str:
     """The lane with the highest digest; ValueError without any."""
     if len(lanes) == 1:

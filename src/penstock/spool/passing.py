@@ -34,7 +34,9 @@ def messages(
     transaction: Transaction, content: bytes | None = None
 ) -> list[MessageRecord]:  # hot: micro_handover
     """Its messages; ``content`` is that of its body file. Damaged if one of them could never be settled, or the content is another."""
-    records = [transaction.message(part, content) for part in range(len(transaction))]
+    first = transaction.message(0, content)
+    # the content has been looked at
+    records = [first, *[transaction.sized(part, first.content) for part in range(1, len(transaction))]]
     for record in records:
         if not record.recipients or not isfinite(record.created):
             raise Damaged("a message without recipients, or created at no time")

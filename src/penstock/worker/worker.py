@@ -33,10 +33,12 @@ from penstock.net.static import StaticResolver
 from penstock.net.tls import ClientContexts, ServerContexts
 from penstock.policy import Policy, PolicyRunner
 from penstock.policy import dns as policy_dns
+from penstock.routing.placement import ALONE, Placement
 from penstock.spool.durable import DurableSpool
 from penstock.spool.files import FileError
 from penstock.spool.log import SpoolOptions
 from penstock.worker import memory, report
+from penstock.worker.crossing import Crossing
 from penstock.worker.journal import Journal
 
 LOG = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ class Worker:
     """A process with both roles. Made on a running loop with sockets that are bound: one sequence for each SMTP listener.
 
     ``descriptors`` is how many files and sockets the process may have open; ``policy`` is the configuration's, loaded.
+    ``lane_name`` is its lane, ``placement`` where that and others are the home of paths.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class Worker:
         clock: Clock,
         descriptors: int,
         policy: Policy | None = None,
+        lane_name: str = "0",
+        placement: Placement = ALONE,
     ) -> None:
         self.configuration = configuration
         self.clock = clock
@@ -109,14 +114,24 @@ class Worker:
             connection_limit=outbound,
             contexts=ClientContexts(configuration.node.tls_ca_file, clock),
         )
+        self.crossing = Crossing(
+            lane_name,
+            placement,
+            Path(configuration.node.data_dir),
+            self.spool,
+            self.lane.submit,
+            self._router,
+            clock,
+        )
+        committer = self.crossing.committer
         #: by hook, since the start
         self.policy_counts: dict[str, PolicyCounts] = {}
         self.desk = Desk(
             self.spool,
-            self.lane,
+            committer,
             ids,
             clock,
-            Budget(self.memory_limit, lambda: self.spool.held_bytes),
+            Budget(self.memory_limit, lambda: self.spool.held_bytes + committer.held_bytes),
             configuration.queues,
             ServerContexts(clock),
             _runner(policy, configuration, self.policy_counts),
@@ -156,6 +171,7 @@ class Worker:
         self._durable.open()
         self._sample_at = self._loop.time()
         self._sample()
+        await self.crossing.open()
         for listener in self.listeners:
             await listener.start()
         self._fault = None
@@ -275,6 +291,7 @@ class Worker:
         if old.dns != new.dns:
             retired, self._router = self._router, self._new_router(new.dns)
             self.lane.use_router(self._router)
+            self.crossing.committer.routes = self._router
             await retired.close()
         if old.node.tls_ca_file != new.node.tls_ca_file:
             self.lane.use_contexts(ClientContexts(new.node.tls_ca_file, self.clock))
@@ -291,6 +308,7 @@ class Worker:
         if self.desk.policy is not None:
             await self.desk.policy.close()
         await asyncio.gather(*self._retiring)
+        await self.crossing.close(max(0.0, deadline - self._loop.time()))
         await self.lane.stop(max(0.0, deadline - self._loop.time()))
         await self._router.close()
         if self._sampler is not None:
