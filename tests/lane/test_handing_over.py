@@ -15,6 +15,7 @@ from penstock.ipc.lane_words import (
     LaneTransactionStore,
     SenderCreditGrant,
     SenderIntakeChange,
+    SenderTransactionsConfirm,
     SenderTransactionSettle,
 )
 from penstock.lane.handing_over import Neighbour, Transfer
@@ -255,7 +256,7 @@ HOSTILE: dict[str, list[tuple[msgspec.Struct | bytes, int, bytes]]] = {
     "no word": [(LaneSessionOpen("0", HAND_OVER), 0, b""), (b"\xff" * 20, 1, PAYLOAD)],
     "an answer": [
         (LaneSessionOpen("0", HAND_OVER), 0, b""),
-        (SenderTransactionSettle(Fate.STORED), 1, b""),
+        (SenderTransactionsConfirm((1,)), 0, b""),
     ],
     "no message": [
         (LaneSessionOpen("0", HAND_OVER), 0, b""),
@@ -333,12 +334,12 @@ def test_what_cannot_be_stored_is_answered_so(what: str, tmp_path: Path) -> None
         kind, head = LANE.encode(LaneTransactionStore(LATER, 1, VERSION))
         stranger.channel.send(kind, 2, head, [PAYLOAD])
         await until(lambda: len(stranger.frames) == 3)
-        words = {frame.number: LANE.decode(frame.kind, frame.head) for frame in stranger.frames}
-        refused, stored = words[1], words[2]
+        words = {frame.number: LANE.decode(frame.kind, frame.head) for frame in stranger.frames[1:]}
+        refused, stored = words[1], words[0]
         assert isinstance(refused, SenderTransactionSettle)
         assert refused.fate is Fate.NOT_STORED
         assert refused.reason
-        assert stored == SenderTransactionSettle(Fate.STORED)
+        assert stored == SenderTransactionsConfirm((2,))
         assert lane.delivered == ONE
         stranger.channel.abort()
         await until(lambda: stranger.is_over)
@@ -349,7 +350,9 @@ def test_what_cannot_be_stored_is_answered_so(what: str, tmp_path: Path) -> None
 CREDIT_WORD = SenderCreditGrant(10**6, 100, is_taking=True)
 
 LIES: dict[str, tuple[msgspec.Struct, int]] = {
-    "what was never sent is stored": (SenderTransactionSettle(Fate.STORED), 9),
+    "what was never sent is stored": (SenderTransactionsConfirm((9,)), 0),
+    "what was never sent is not stored": (SenderTransactionSettle(Fate.NOT_STORED), 9),
+    "what was sent is stored, by the wrong word": (SenderTransactionSettle(Fate.STORED), 1),
     "what was sent was not sent": (SenderTransactionSettle(Fate.UNSENT), 1),
     "a second credit": (CREDIT_WORD, 0),
     "a word of senders": (LaneSessionOpen("1", HAND_OVER), 0),
@@ -391,8 +394,12 @@ def test_a_second_answer_changes_nothing() -> None:
         given = records(1)
         sender.hand_over(given)
         await until(lambda: len(stranger.frames) == 2)
-        for fate in (Fate.NOT_STORED, Fate.STORED, Fate.UNCERTAIN):
-            kind, head = LANE.encode(SenderTransactionSettle(fate, "x"))
+        for word in (
+            SenderTransactionSettle(Fate.NOT_STORED, "x"),
+            SenderTransactionsConfirm((1, 1)),
+            SenderTransactionSettle(Fate.UNCERTAIN, "x"),
+        ):
+            kind, head = LANE.encode(word)
             stranger.channel.send(kind, 1, head)
         kind, head = LANE.encode(SenderIntakeChange(is_taking=False))
         stranger.channel.send(kind, 0, head)

@@ -56,8 +56,14 @@ class LaneTransactionStore(msgspec.Struct, frozen=True, array_like=True):
     body_octets: int = 0
 
 
+class SenderTransactionsConfirm(msgspec.Struct, frozen=True, array_like=True):
+    """The transactions with these numbers are on stable storage: what one sync has brought."""
+
+    numbers: tuple[int, ...]
+
+
 class SenderTransactionSettle(msgspec.Struct, frozen=True, array_like=True):
-    """What became of the transaction with this frame's number; ``reason`` says why where it is not stored."""
+    """Why the transaction with this frame's number is not stored, or nobody knows whether it is."""
 
     fate: Fate
     reason: str = ""
@@ -68,6 +74,7 @@ LANE: Final = Vocabulary(
     SenderCreditGrant,
     SenderIntakeChange,
     LaneTransactionStore,
+    SenderTransactionsConfirm,
     SenderTransactionSettle,
     SenderLeave,
 )

@@ -24,6 +24,7 @@ from penstock.ipc.lane_words import (
     SenderCreditGrant,
     SenderIntakeChange,
     SenderLeave,
+    SenderTransactionsConfirm,
     SenderTransactionSettle,
 )
 from penstock.mail.ports import Clock
@@ -162,8 +163,11 @@ class Neighbour:
             return
         word = LANE.decode(frame.kind, frame.head)
         try:
-            if isinstance(word, SenderTransactionSettle):
-                self._answered(frame.number, word)
+            if isinstance(word, SenderTransactionsConfirm):
+                for number in word.numbers:
+                    self._outgoing.answered(number, Fate.STORED)
+            elif isinstance(word, SenderTransactionSettle):
+                self._settled(frame.number, word)
             elif isinstance(word, SenderCreditGrant):
                 self._outgoing.opened(Credit(word.octets, word.messages))
                 self._was_welcome = True
@@ -179,9 +183,9 @@ class Neighbour:
             raise ProtocolError(f"{self._path.name}: {violation}") from violation
         self._pump()
 
-    def _answered(self, number: int, word: SenderTransactionSettle) -> None:
-        if word.fate is Fate.UNSENT:
-            raise Violation("it says of a transaction that it was not sent")
+    def _settled(self, number: int, word: SenderTransactionSettle) -> None:
+        if word.fate is Fate.UNSENT or word.fate is Fate.STORED:
+            raise Violation(f"it says of a transaction that it is {word.fate.value}")
         self._outgoing.answered(number, word.fate)
 
     # -- handing over

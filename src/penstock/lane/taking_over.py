@@ -22,6 +22,7 @@ from penstock.ipc.lane_words import (
     SenderCreditGrant,
     SenderIntakeChange,
     SenderLeave,
+    SenderTransactionsConfirm,
     SenderTransactionSettle,
 )
 from penstock.lane import parcels
@@ -35,7 +36,6 @@ LOG = logging.getLogger(__name__)
 
 #: For each sender: at 10 KB a message, what arrives within a second at 800 a second.
 CREDIT: Final = Credit(octets=8 * 1024 * 1024, messages=4096)
-_STORED: Final = LANE.encode(SenderTransactionSettle(Fate.STORED))
 _LATE: Final = "it came after its deadline"
 #: Octets of a reason that travels.
 _REASON_LIMIT: Final = 500
@@ -79,6 +79,8 @@ class TakingOver:
         self._sender = sender
         self._intake = intake
         self._incoming = Incoming(intake.credit)
+        #: stored, and to be said so
+        self._confirmed: list[int] = []
         self._reading: set[asyncio.Future[list[MessageRecord]]] = set()
         intake.senders.add(self)
         credit = intake.credit
@@ -153,13 +155,21 @@ class TakingOver:
         self._incoming.settled(number)
         if fault is None:
             self._intake.stored += 1
-            self.channel.send(_STORED[0], number, _STORED[1])
+            if not self._confirmed:
+                # once for all that this turn of the loop brings: a sync answers many
+                asyncio.get_running_loop().call_soon(self._confirm)
+            self._confirmed.append(number)
             return
         self._intake.refused += 1
         LOG.warning("a transaction that lane %s took in is not stored: %s", self._sender, fault)
         fate = Fate.UNCERTAIN if isinstance(fault, SpoolUncertain) else Fate.NOT_STORED
         kind, head = LANE.encode(SenderTransactionSettle(fate, str(fault)[:_REASON_LIMIT]))
         self.channel.send(kind, number, head)
+
+    def _confirm(self) -> None:
+        kind, head = LANE.encode(SenderTransactionsConfirm(tuple(self._confirmed)))
+        self._confirmed.clear()
+        self.channel.send(kind, 0, head)
 
     def leave(self) -> None:
         """This lane is about to end: the sender is to go when it has its answers."""
