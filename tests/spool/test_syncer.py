@@ -110,6 +110,25 @@ def test_a_sync_is_reported_when_it_is_done(
     file.close()
 
 
+def test_a_file_is_handed_over_once(file: OsFile) -> None:
+    """What is synced again and again is brought with the first request; other files, an error or another helper make it be brought anew."""
+    connection, process = _helper(files=100)
+    with process, connection:
+        for number, brings, fault in ((1, 0, errno.EBADF), (2, 1, 0), (3, 0, 0), (4, 0, 0)):
+            socket.send_fds(connection, [REQUEST.pack(number, brings, False)], [file.fileno()] * brings)
+            assert ANSWER.unpack(connection.recv(100)) == (number, fault, 0)
+        kept = Path(f"/proc/{process.pid}/fd")
+        assert sum(path.readlink().name == "segment" for path in kept.iterdir()) == 1
+        with socket.socket() as unsyncable:
+            socket.send_fds(connection, [REQUEST.pack(5, 1, False)], [unsyncable.fileno()])
+            assert ANSWER.unpack(connection.recv(100)) == (5, errno.EINVAL, 0)
+        socket.send_fds(connection, [REQUEST.pack(6, 0, False)], [])
+        assert ANSWER.unpack(connection.recv(100)) == (6, errno.EBADF, 0)
+        connection.close()
+        assert process.wait(20) == 0
+    file.close()
+
+
 def test_more_files_than_fit_in_a_message(file: OsFile) -> None:
     """Are sent in several, and answered as one."""
 
@@ -317,6 +336,6 @@ def test_the_helper_ends_with_the_process_that_started_it() -> None:
             )
         with between:
             socket.send_fds(ours, [REQUEST.pack(1, 0, False)], [])
-            assert ANSWER.unpack(ours.recv(100)) == (1, 0, 0)
+            assert ANSWER.unpack(ours.recv(100)) == (1, errno.EBADF, 0)
             between.communicate(b"x", timeout=20)
             assert ours.recv(100) == b""

@@ -135,15 +135,10 @@ def _state(state: State) -> tuple[object, ...]:
 def _encode_messages(
     kind: FrameType, records: Sequence[MessageRecord], states: tuple[State, ...], body: Body | None
 ) -> Payload:
-    if not 0 < len(records) <= MESSAGES_LIMIT:
-        raise ValueError(f"a frame holds 1 to {MESSAGES_LIMIT} messages, not {len(records)}")
+    if len(records) != 1:
+        _check_shared(records)
     first = records[0]
     content, reception, meta = first.content, first.reception, first.meta
-    for record in records:
-        if (record.content is not content and record.content != content) or (
-            record.reception is not reception and record.reception != reception
-        ):
-            raise ValueError("messages of one frame have one content and one reception")
     try:
         head = _encode(
             (
@@ -157,18 +152,26 @@ def _encode_messages(
     except UnicodeEncodeError:
         head = _transaction_of_unicode(records, states, body)
     size = len(content)
-    meaning = Meaning(
-        kind,
-        tuple(
-            [listed(record, size) for record in records]
-            if not states
-            else [listed(record, size, state.shift) for record, state in zip(records, states, strict=True)]
-        ),
-        body.name if body is not None else None,
-        states,
+    listing = (
+        [listed(record, size, state.shift) for record, state in zip(records, states, strict=True)]
+        if states
+        else [listed(record, size) for record in records]
     )
+    meaning = Meaning(kind, tuple(listing), body.name if body is not None else None, states)
     head = HEAD_LENGTH.pack(len(head)) + head
     return Payload((head,) if body is not None else (head, content), meaning)
+
+
+def _check_shared(records: Sequence[MessageRecord]) -> None:
+    """ValueError unless these can be the messages of one frame."""
+    if not 0 < len(records) <= MESSAGES_LIMIT:
+        raise ValueError(f"a frame holds 1 to {MESSAGES_LIMIT} messages, not {len(records)}")
+    content, reception = records[0].content, records[0].reception
+    for record in records:
+        if (record.content is not content and record.content != content) or (
+            record.reception is not reception and record.reception != reception
+        ):
+            raise ValueError("messages of one frame have one content and one reception")
 
 
 def listed(record: MessageRecord, content_size: int, shift: float = 0.0) -> Listed:

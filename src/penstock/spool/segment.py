@@ -37,11 +37,14 @@ from penstock.spool.frame import (
     write_frame,
 )
 from penstock.spool.index import Index, parse_index_in_steps
+from penstock.spool.meaning import Meaning
 from penstock.spool.names import SEGMENTS, body_path, segment_path
 from penstock.spool.scan import next_header
 
 #: Octets that a segment is given when it is created, and is meant to hold.
 SEGMENT_SIZE: Final = 64 * 1024 * 1024
+#: Frames that a writer's index takes up in one go: half a millisecond.
+_LISTED_AT_ONCE: Final = 256
 
 
 class SegmentWriter:
@@ -49,12 +52,13 @@ class SegmentWriter:
 
     __slots__ = (
         "_failed",
+        "_index",
         "_pending",
+        "_unlisted",
         "_written",
         "end",
         "file",
         "identity",
-        "index",
         "path",
         "size",
         "synced",
@@ -65,7 +69,9 @@ class SegmentWriter:
         self.identity = identity
         self.path = segment_path(identity)
         self.size = size
-        self.index = Index(identity.number)
+        self._index = Index(identity.number)
+        #: frames that the index has not taken up: many at once take less time than one by one
+        self._unlisted: list[tuple[int, Meaning]] = []
         self.end = SEGMENT_HEADER_SIZE
         self.synced = 0
         self._pending: list[bytes] = []
@@ -130,8 +136,16 @@ class SegmentWriter:
         )
         self._pending += buffers
         self.end = offset + payload.size
-        self.index.add(offset, meaning)
+        self._unlisted.append((offset, meaning))
+        if len(self._unlisted) == _LISTED_AT_ONCE:
+            self._list()
         return offset
+
+    def _list(self) -> None:
+        add = self._index.add
+        for offset, meaning in self._unlisted:
+            add(offset, meaning)
+        self._unlisted.clear()
 
     def flush(self) -> None:
         """Write what was appended. FileError: some of it may be in the file; nothing more can be written."""
@@ -161,7 +175,8 @@ class SegmentWriter:
         """
         self.flush()
         self._failed = True
-        self.size = write_seal(self.file, self.index, self.identity, self.end, self.synced)
+        self._list()
+        self.size = write_seal(self.file, self._index, self.identity, self.end, self.synced)
 
 
 def write_seal(file: File, index: Index, identity: Identity, offset: int, synced: int) -> int:

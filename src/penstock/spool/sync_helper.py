@@ -6,6 +6,9 @@ unix(7)). They share the open file with the process that sent them, so an error 
 answer is sent once all are synced, in the order in which they came: the number, an errno or 0, and which file it was about, counted from
 0. After an error the rest of the request is not synced.
 
+The files of a message stay open until another brings files, or one of them could not be synced. A message that brings none is about those: a
+log syncs the same file over and over, and handing it over costs more than what is said about it.
+
 It ends when the socket does, and when the process that started it dies (prctl(2), PR_SET_PDEATHSIG).
 """
 
@@ -21,7 +24,7 @@ import struct
 import sys
 from typing import Final
 
-#: Number, files in this message, 1 if more messages of this request follow.
+#: Number, files that this message brings (0: those of the last message again), 1 if more messages of this request follow.
 REQUEST: Final = struct.Struct("=QIB")
 #: Number, errno or 0, index of the file that it is about.
 ANSWER: Final = struct.Struct("=QiI")
@@ -34,6 +37,7 @@ _PARENT_GONE: Final = 1
 def serve(connection: socket.socket) -> None:
     """Answer requests until the other side closes."""
     done, failure = 0, (0, 0)
+    kept: list[int] = []
     while True:
         try:
             message, descriptors, _, _ = socket.recv_fds(connection, REQUEST.size, FILES_AT_ONCE)
@@ -42,21 +46,32 @@ def serve(connection: socket.socket) -> None:
         if not message:
             return
         number, count, has_more = REQUEST.unpack(message)
+        if count:
+            _close(kept)
+            kept = descriptors
         if not failure[0]:
-            failure = _sync_all(descriptors, done)
-        if not failure[0] and len(descriptors) != count:
+            failure = _sync_all(kept, done)
+        if not failure[0] and count and len(kept) != count:
             # the kernel leaves out what is over the limit of open files, and says so in a flag only
-            failure = errno.EMFILE, done + len(descriptors)
-        done += len(descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
+            failure = errno.EMFILE, done + len(kept)
+        if not kept and not failure[0]:
+            failure = errno.EBADF, done
+        done += len(kept)
         if has_more:
             continue
         try:
             connection.send(ANSWER.pack(number, *failure))
         except ConnectionError:
             return
+        if failure[0]:
+            _close(kept)
+            kept = []
         done, failure = 0, (0, 0)
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _sync_all(descriptors: list[int], first: int) -> tuple[int, int]:

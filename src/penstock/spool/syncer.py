@@ -102,6 +102,8 @@ class HelperSyncer:
         #: helpers that have not been seen to end, by their pidfd
         self._living: dict[int, subprocess.Popen[bytes]] = {}
         self._request: _Request | None = None
+        #: the files that the helper has open, and that a request need not bring
+        self._handed: list[File] = []
         self._last_number = 0
         self._failures = 0
         self._restart: asyncio.TimerHandle | None = None
@@ -209,6 +211,7 @@ class HelperSyncer:
 
     def _disconnect(self) -> None:
         """Say goodbye to the helper, which ends when it has nothing under way."""
+        self._handed = []
         if self._socket is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
@@ -235,16 +238,13 @@ class HelperSyncer:
 
     # -- a request
 
-    def _send(self, connection: socket.socket, request: _Request) -> None:
-        groups = [
-            request.files[start : start + FILES_AT_ONCE]
-            for start in range(0, len(request.files), FILES_AT_ONCE)
-        ]
+    def _send(self, connection: socket.socket, request: _Request) -> None:  # hot: throughput
         try:
-            for left, group in zip(range(len(groups) - 1, -1, -1), groups, strict=True):
-                message = REQUEST.pack(request.number, len(group), left > 0)
-                socket.send_fds(connection, [message], [file.fileno() for file in group])
+            if request.files == self._handed:
+                connection.send(REQUEST.pack(request.number, 0, False))
                 request.is_sent = True
+            else:
+                self._hand_over(connection, request)
         except ConnectionError:
             # it has died: a request that it did not get at all goes to the next one
             self._replace(_DIED)
@@ -252,7 +252,19 @@ class HelperSyncer:
             request.is_sent = True
             self._replace(f"a request could not be sent: {(error.strerror or str(error)).lower()}")
 
-    def _on_readable(self) -> None:
+    def _hand_over(self, connection: socket.socket, request: _Request) -> None:
+        """Send it with its files. OSError."""
+        files = request.files
+        self._handed = []
+        groups = [files[start : start + FILES_AT_ONCE] for start in range(0, len(files), FILES_AT_ONCE)]
+        for left, group in zip(range(len(groups) - 1, -1, -1), groups, strict=True):
+            message = REQUEST.pack(request.number, len(group), left > 0)
+            socket.send_fds(connection, [message], [file.fileno() for file in group])
+            request.is_sent = True
+        if len(groups) == 1:
+            self._handed = files
+
+    def _on_readable(self) -> None:  # hot: throughput
         request = self._request
         try:
             answer = self._socket.recv(ANSWER.size + 1) if self._socket is not None else b""
@@ -269,6 +281,7 @@ class HelperSyncer:
             return
         self._failures = 0
         if fault:
+            self._handed = []
             self._finish(request, FileError("sync", request.files[index].path, fault))
         else:
             self._on_synced(Seconds(self._clock.monotonic() - request.begun))
