@@ -15,6 +15,7 @@ import uvloop
 from penstock.lane.connection import LaneConnection
 from penstock.lane.delivery import Delivery
 from penstock.lane.opening import NoConnection, Opener
+from penstock.lane.turns import Turns
 from penstock.mail.configuration import EnableTls, PathConfig, SmtpListenerConfig
 from penstock.mail.duration import MonotonicTime, Seconds
 from penstock.mail.ids import IdSource
@@ -61,6 +62,7 @@ class Owner:
 
     def __init__(self) -> None:
         self.gone: set[LaneConnection] = set()
+        self.turns = Turns(SystemClock())
 
     def pull(self, connection: LaneConnection) -> Delivery | None:
         """Nothing."""

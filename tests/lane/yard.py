@@ -42,6 +42,7 @@ class Peer(asyncio.Transport):
         self.address = address
         self.accepted = 0
         self.is_over = False
+        self.is_paused = False
         self.commands: list[str] = []
         self._rest = b""
         self._is_data = False
@@ -87,6 +88,12 @@ class Peer(asyncio.Transport):
             self.say(b"250 2.0.0 ok\r\n")
         elif not self.loop.is_silent:
             self.say(b"221 2.0.0 bye\r\n")
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
 
     def get_write_buffer_size(self) -> int:
         return 0

@@ -14,6 +14,7 @@ import msgspec
 from penstock.lane.delivery import Delivery
 from penstock.lane.encryption import Encryption
 from penstock.lane.fetching import Fetching
+from penstock.lane.turns import Turns
 from penstock.mail.configuration import PathConfig
 from penstock.mail.ids import SessionId
 from penstock.mail.records import Peer
@@ -69,7 +70,9 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Owner(Protocol):
-    """What a connection asks of its lane."""
+    """What a connection asks of its lane. ``turns``: when it may work."""
+
+    turns: Turns
 
     def pull(self, connection: LaneConnection) -> Delivery | Fetching | None:
         """A message for it, or one that is still to be fetched; None if there is none, and it is idle from now on."""
@@ -119,6 +122,8 @@ class LaneConnection(asyncio.Protocol):
         self._fetching: Fetching | None = None
         self._deadline = 0.0
         self._unsent = 0
+        #: what came and waits for the lane's turn
+        self._received: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._peer = Peer(target.host, target.address, target.port, "", session_id)
@@ -133,7 +138,28 @@ class LaneConnection(asyncio.Protocol):
         self._set_deadline()
 
     def data_received(self, data: bytes) -> None:  # hot: throughput
-        """Hand replies to the session and act on what they mean."""
+        """Hand replies to the session and act on what they mean, now or when it is this lane's turn."""
+        turns = self._owner.turns
+        if self._received:
+            # more than one read's worth is for the kernel to keep
+            if self._transport is not None and len(self._received) == 1:
+                self._transport.pause_reading()
+            self._received.append(data)
+        elif turns.has_time():
+            self._receive(data)
+        else:
+            self._received.append(data)
+            turns.wait(self._receive_late)
+
+    def _receive_late(self) -> None:
+        received, self._received = self._received, []
+        if not received:
+            return
+        if len(received) > 1 and self._transport is not None:
+            self._transport.resume_reading()
+        self._receive(b"".join(received))
+
+    def _receive(self, data: bytes) -> None:  # hot: throughput
         session, encryption = self.session, self._encryption
         before = session.replies
         if encryption is None:
@@ -145,8 +171,9 @@ class LaneConnection(asyncio.Protocol):
         self._owner.work_done()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is over; so is a message that was under way."""
+        """It is over; so is a message that was under way. What the peer has said before it counts."""
         self._transport = None
+        self._receive_late()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -199,6 +226,8 @@ class LaneConnection(asyncio.Protocol):
     def _pull(self) -> None:  # hot: throughput
         for _ in range(_PULLS_AT_ONCE):
             if self._delivery is not None or self._fetching is not None or not self.session.is_idle:
+                return
+            if self._transport is None:
                 return
             pulled = self._owner.pull(self)
             if isinstance(pulled, Fetching):

@@ -10,6 +10,7 @@ import logging
 from typing import Final, Protocol
 
 from penstock.lane.delivery import Delivery
+from penstock.lane.turns import Turns
 from penstock.mail.duration import WallTime
 from penstock.mail.ports import Clock, Draw, Spool, SpoolError, Unreadable
 from penstock.mail.records import StoredMessage
@@ -51,11 +52,12 @@ class Fetching:
 class Fetcher:
     """Makes deliveries of rows that were pulled. What it cannot make one of, it tells the scheduler."""
 
-    __slots__ = ("_clock", "_draw", "_scheduler", "_spool")
+    __slots__ = ("_clock", "_draw", "_scheduler", "_spool", "_turns")
 
-    def __init__(self, scheduler: Scheduler, spool: Spool, clock: Clock, draw: Draw) -> None:
+    def __init__(self, scheduler: Scheduler, spool: Spool, clock: Clock, draw: Draw, turns: Turns) -> None:
         self._scheduler = scheduler
         self._spool = spool
+        self._turns = turns
         self._clock = clock
         self._draw = draw
 
@@ -74,6 +76,12 @@ class Fetcher:
         return fetching
 
     def _fetched(self, fetching: Fetching, answer: StoredMessage | SpoolError) -> None:
+        if self._turns.has_time():
+            self._hand_over(fetching, answer)
+        else:
+            self._turns.wait(lambda: self._hand_over(fetching, answer))
+
+    def _hand_over(self, fetching: Fetching, answer: StoredMessage | SpoolError) -> None:
         receiver, path, row = fetching.receiver, fetching.path, fetching.row
         if receiver is None:
             return

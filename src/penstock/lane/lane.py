@@ -19,6 +19,7 @@ from penstock.lane.delivery import Delivery
 from penstock.lane.fetching import AFTER_FAULT, Fetcher, Fetching
 from penstock.lane.opening import NoConnection, Opener
 from penstock.lane.slots import Slots
+from penstock.lane.turns import Turns
 from penstock.lane.undeliverable import Undeliverable
 from penstock.mail.configuration import PathConfig, QueueConfig
 from penstock.mail.duration import MonotonicTime, WallTime
@@ -70,7 +71,8 @@ class Lane:
         self.route_hits = 0
         self.route_misses = 0
         self._spool = spool
-        self._fetcher = Fetcher(self.scheduler, spool, clock, draw)
+        self.turns = Turns(clock)
+        self._fetcher = Fetcher(self.scheduler, spool, clock, draw, self.turns)
         self._undeliverable = Undeliverable(self.scheduler, spool, clock, self.work_done)
         self._router = router
         self._clock = clock

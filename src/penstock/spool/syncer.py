@@ -69,7 +69,7 @@ class _Request:
         self, number: int, files: Sequence[File], done: Done, begun: MonotonicTime, timer: asyncio.TimerHandle
     ) -> None:
         self.number = number
-        self.files = files
+        self.files = list(files)
         self.done = done
         self.begun = begun
         self.timer = timer
@@ -124,7 +124,7 @@ class HelperSyncer:
             raise ValueError("a sync is of one file at least")
         self._last_number += 1
         timer = self._loop.call_later(self._patience, self._give_up)
-        self._request = _Request(self._last_number, list(files), done, self._clock.monotonic(), timer)
+        self._request = _Request(self._last_number, files, done, self._clock.monotonic(), timer)
         if self._is_closed:
             self._fail(self._request, errors.ECANCELED, _STOPPING)
         elif self._socket is not None:
