@@ -129,6 +129,9 @@ class FakeSpool:
         """See LaneLog."""
         self.written = max(self.written, position)
 
+    def close(self) -> None:
+        """See LaneLog."""
+
 
 class World:
     """One scribe after another for the spools of some lanes and one directory of events. The lanes' processes go on when a scribe crashes."""

@@ -51,6 +51,9 @@ class LaneLog(Protocol):
     def events_written(self, position: LogPosition) -> None:
         """The events of all frames before this place are on stable storage: nothing before it will be asked for again."""
 
+    def close(self) -> None:
+        """Nothing more will be asked for."""
+
 
 class Batch(NamedTuple):
     """Frames that were stored one after the other, all that are of events between ``first`` and ``last``."""
@@ -64,7 +67,7 @@ class Lane:
     """A lane by its name. ``log`` is None while its process is not there."""
 
     __slots__ = (
-        "_epochs", "_salt", "batches", "expected", "guessing_from", "is_behind", "is_saved", "log", "may_repeat", "name", "position",
+        "_epochs", "_salt", "batches", "expected", "guessing_from", "is_behind", "is_leaving", "is_saved", "log", "may_repeat", "name", "position",
         "steps", "until", "waiting",
     )  # fmt: skip
 
@@ -82,6 +85,8 @@ class Lane:
         self._salt = place.salt
         self._epochs = [(BEGINNING, place.epoch)]
         self.is_behind = True
+        #: its process has gone, and some of what it told of is not made into events yet
+        self.is_leaving = False
         #: reading that is under way
         self.steps: Iterator[bool] | None = None
         #: frames that have come, how many, and where the next ones begin
@@ -96,7 +101,10 @@ class Lane:
         is_other = self._is_other(log)
         if is_other:
             self.position, self._salt, self.may_repeat, self.guessing_from = BEGINNING, None, False, None
+        if self.log is not None:
+            self.log.close()
         self.log = log
+        self.is_leaving = False
         if self.until is None:
             # an earlier scribe knew of no more than this
             self.until = log.synced
@@ -113,9 +121,12 @@ class Lane:
         )
 
     def end(self) -> None:
-        """Its process has gone. What it told of is in its log, and is read when it is back."""
+        """Its process has gone. What is not made into events is in its log, and is read when it is back."""
         self.fall_behind()
+        self.is_leaving = False
         self._salt = self.place.salt
+        if self.log is not None:
+            self.log.close()
         self.log = None
 
     @property

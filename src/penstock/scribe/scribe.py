@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from penstock.events import checkpoint
@@ -41,6 +42,8 @@ _KEPT: Final = 10_000
 _SLICE: Final = 0.005
 _PAUSE: Final = Seconds(0.001)
 _RETRY_AFTER: Final = Seconds(1.0)
+#: How long the end goes on reading what it has missed; the next start reads the rest.
+_LAST_READING: Final = 3.0
 #: How long the end waits for a disk that does not answer.
 _PATIENCE: Final = 10.0
 
@@ -83,6 +86,8 @@ class Scribe:
         self._flush_timer: Timer | None = None
         self._write_timer: Timer | None = None
         self._read_timer: Timer | None = None
+        #: of no lane whose process is there something is read back
+        self._caught_up = asyncio.Event()
         log.counts.is_behind = True
 
     # -- the start
@@ -172,9 +177,15 @@ class Scribe:
         return lane
 
     def detach(self, lane: Lane) -> None:
-        """A lane's process has gone; its log stays, and is followed when a process has it again."""
-        lane.end()
-        self._show()
+        """A lane's process has gone. What it told of is made into events; its log goes on when a process has it again."""
+        lane.is_leaving = True
+        self._let_go(lane)
+
+    def _let_go(self, lane: Lane) -> None:
+        """Give the log of a lane back whose process has gone, if all that it told of has become events."""
+        if lane.is_leaving and not lane.is_behind and not lane.batches:
+            lane.end()
+            self._show()
 
     def forget(self, lane: Lane) -> None:
         """A lane's log is empty, and all of it has become events: it is not there any more."""
@@ -195,7 +206,7 @@ class Scribe:
     def on_frames(self, lane: Lane, batch: Batch) -> None:  # hot: throughput
         """A lane has stored these. If they are not what comes behind the last ones, they are read back."""
         if lane.is_behind:
-            self._read_later(_PAUSE)
+            self.on_behind()
             return
         if not lane.take(batch) or lane.waiting > _KEPT:
             self._fall_behind(lane, _PAUSE)
@@ -204,6 +215,10 @@ class Scribe:
             self._write_timer = self._timers.call_later(Seconds(0.0), self._on_much)
         if self._flush_timer is None:
             self._flush_timer = self._timers.call_later(_FLUSH_AFTER, self._on_time)
+
+    def on_behind(self) -> None:
+        """A lane has stored more, and is read back."""
+        self._read_later(_PAUSE)
 
     def on_gap(self, lane: Lane) -> None:
         """A lane has stored more than it tells of."""
@@ -251,6 +266,7 @@ class Scribe:
         self._writing.write(events)
         for lane, position in reached:
             self._reach(lane, position)
+            self._let_go(lane)
         return bool(lanes)
 
     def _events(self, lane: Lane, batch: Batch) -> list[Event]:  # hot: throughput
@@ -284,9 +300,14 @@ class Scribe:
         self._read_later(delay)
 
     def _show(self) -> None:
-        self.log.counts.is_behind = not self._is_open or any(
+        is_behind = not self._is_open or any(
             lane.is_behind and lane.log is not None for lane in self.lanes.values()
         )
+        self.log.counts.is_behind = is_behind
+        if is_behind:
+            self._caught_up.clear()
+        else:
+            self._caught_up.set()
 
     def _read_later(self, delay: Seconds) -> None:
         if self._read_timer is None and not self._is_closed:
@@ -344,6 +365,7 @@ class Scribe:
         if self._for_a_moment(lane.steps):
             lane.go_live()
             self.log.complain(None)
+            self._let_go(lane)
 
     def _for_a_moment(self, steps: Iterator[object]) -> bool:
         """Go on as long as a slice lasts, or until a step says that there is no room; whether that was all."""
@@ -354,6 +376,8 @@ class Scribe:
     def _cannot_read(self, lane: Lane, error: Exception) -> None:
         LOG.warning("lane %s: events cannot be derived from the spool: %s", lane.name, error)
         self.log.complain(f"events of lane {lane.name} cannot be derived from its spool: {error}")
+        if lane.is_leaving:
+            lane.end()
         self._fall_behind(lane, _RETRY_AFTER)
 
     # -- checkpoints
@@ -391,6 +415,10 @@ class Scribe:
 
     async def close(self) -> None:
         """Write what is left, and say up to where; what the disk does not take is derived at the next start. To be called after the last frame."""
+        if self.log.fault is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_READING):
+                    await self._caught_up.wait()
         for timer in (self._flush_timer, self._write_timer, self._read_timer):
             if timer is not None:
                 timer.cancel()

@@ -17,7 +17,6 @@ from typing import Final
 
 from penstock.mail.duration import MonotonicTime, Seconds
 from penstock.mail.ports import Clock, LogPosition, SpoolError, SpoolUncertain
-from penstock.mail.records import SpoolRecord
 from penstock.spool.creation import Creation
 from penstock.spool.entry import Entry, EntryDone, Owner
 from penstock.spool.files import File, FileError, Files
@@ -307,14 +306,12 @@ class Appender:
 
     def _tell(self, entries: Sequence[Entry]) -> None:  # hot: throughput
         """These are on stable storage."""
-        records: list[SpoolRecord] = []
         for entry in entries:
             if entry.done is not None:
                 _call(entry.done, None)
             if entry.after is not None:
                 entry.after()
-            records += entry.records
-        self._owner.on_stored(records, self.synced)
+        self._owner.on_stored(entries, self.synced)
 
     def _go_on(self) -> None:
         if self._is_closed:

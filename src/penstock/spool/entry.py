@@ -45,8 +45,8 @@ class Entry:
 class Owner(Protocol):
     """Who is told what becomes of the log."""
 
-    def on_stored(self, records: Sequence[SpoolRecord], position: LogPosition) -> None:
-        """These are on stable storage, with all before the position."""
+    def on_stored(self, entries: Sequence[Entry], position: LogPosition) -> None:
+        """These are on stable storage, with all before the position; in the order of the log."""
 
     def on_synced(self, seconds: Seconds) -> None:
         """A sync has succeeded, and took so long."""
@@ -56,3 +56,10 @@ class Owner(Protocol):
 
     def restored_place(self, place: Place) -> Place:
         """Where the message is that was going to be at ``place``, which does not count any more."""
+
+
+class Follower(Protocol):
+    """Who wants to know of frames, not of what they mean."""
+
+    def on_stored(self, entries: Sequence[Entry], position: LogPosition) -> None:
+        """These are on stable storage, with all before the position; in the order of the log. They are read at once."""

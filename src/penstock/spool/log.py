@@ -66,7 +66,7 @@ from penstock.spool.codec import (
     encode_transaction,
 )
 from penstock.spool.departures import Departures
-from penstock.spool.entry import Entry
+from penstock.spool.entry import Entry, Follower
 from penstock.spool.files import File, FileError, Files
 from penstock.spool.frame import Damaged, NewerFormat, Place
 from penstock.spool.health import Health
@@ -78,7 +78,7 @@ from penstock.spool.recent import Recent
 from penstock.spool.reclaim import Reclaim
 from penstock.spool.restart import Restart
 from penstock.spool.segment import SEGMENT_SIZE
-from penstock.spool.shelf import Shelf
+from penstock.spool.shelf import Shelf, Shelved
 from penstock.spool.syncer import Syncer
 from penstock.spool.times import Times
 
@@ -132,6 +132,8 @@ class SpoolLog:
         self._ids = ids
         self._salt = salt
         self._on_stored = on_stored
+        #: who is told of the frames that are stored
+        self.follower: Follower | None = None
         self._queued = Queued()
         self._shelf = Shelf(files)
         self._recent = Recent(options.memory)
@@ -530,14 +532,23 @@ class SpoolLog:
         """The records from a position on, up to ``synced``, in small steps; see ``penstock.spool.history``."""
         return self._history.records(start)
 
+    def segments(self) -> list[Shelved]:
+        """The segments that there are, oldest first."""
+        return list(self._shelf)
+
     def events_written(self, position: LogPosition) -> None:
         """Everything before the position has become events that are on stable storage."""
         self._reclaim.events_written(position)
 
     # -- what the appender tells
 
-    def on_stored(self, records: Sequence[SpoolRecord], position: LogPosition) -> None:  # hot: throughput
+    def on_stored(self, entries: Sequence[Entry], position: LogPosition) -> None:  # hot: throughput
         """See ``entry.Owner``."""
+        if self.follower is not None:
+            self.follower.on_stored(entries, position)
+        records: list[SpoolRecord] = []
+        for entry in entries:
+            records += entry.records
         self._on_stored(records, position)
         if self._bodies.has_doomed:
             self._bodies.remove_some()

@@ -37,7 +37,7 @@ class _AttemptForm(msgspec.Struct, frozen=True, array_like=True, gc=False):
     attempts: forms.Word
     site: str
     source: str
-    peer: msgspec.Raw | None
+    peer: msgspec.Raw
     outcomes: tuple[forms.OutcomeForm, ...]
     due: float | None
 
@@ -79,7 +79,7 @@ def outline(head: Head) -> Outline | None:  # hot: throughput
     kind = head.type
     if kind == FrameType.ATTEMPT:
         attempt = _read(_ATTEMPT, head.octets)
-        peer = bytes(attempt.peer) if attempt.peer is not None else b""
+        peer = bytes(attempt.peer)
         return Attempt(
             attempt.place, attempt.time, attempt.attempts, attempt.site, attempt.source,
             peer if peer != _NIL else b"", attempt.outcomes,

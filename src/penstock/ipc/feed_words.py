@@ -1,0 +1,119 @@
+"""What lanes and the scribe say to each other, on the scribe's socket: frames of a spool's log as they are stored, and how far they are events.
+
+A lane begins with ``ScribeLaneBegin``, at each connection. Positions are a segment's number and an offset in it. A lane that cannot tell of all
+frames, because the scribe does not take them in time, says how far its log goes, and the scribe reads the rest from the log's files.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from penstock.ipc.frames import ProtocolError
+from penstock.ipc.vocabulary import Vocabulary
+
+Position = tuple[int, int]
+#: Octets of a tail: frames that are told together, and one large head.
+FEED_TAIL_LIMIT: Final = 2 * 1024 * 1024
+
+#: Of each frame: segment, offset, type and version (in the lower and upper 16 bits), octets of the head, octets behind it.
+_ROW: Final = 5
+
+
+class SegmentWord(NamedTuple):
+    """A segment of a lane's log; its frames count if they begin before ``end``."""
+
+    number: int
+    salt: int
+    end: int
+
+
+class EpochWord(NamedTuple):
+    """Frames behind ``behind`` are written in this epoch."""
+
+    behind: Position
+    number: int
+
+
+class ScribeLaneBegin(msgspec.Struct, frozen=True, array_like=True):
+    """A lane has come. ``spool`` is the folder of its spool, ``synced`` how far its log is stored; ``epochs`` are those of its process."""
+
+    lane: str
+    spool: str
+    segments: tuple[SegmentWord, ...]
+    synced: Position
+    epochs: tuple[EpochWord, ...]
+
+
+class ScribeLaneSegments(msgspec.Struct, frozen=True, array_like=True):
+    """The segments that there are now, all of them."""
+
+    segments: tuple[SegmentWord, ...]
+
+
+class ScribeLaneFrames(msgspec.Struct, frozen=True, array_like=True):
+    """All that was stored between two places, ``count`` frames in the tail; None: it is to be read from the log."""
+
+    first: Position
+    last: Position
+    count: int | None
+
+
+class ScribeLaneEpoch(msgspec.Struct, frozen=True, array_like=True):
+    """What the lane writes from now on is of another epoch."""
+
+    epoch: EpochWord
+
+
+class ScribeLaneForget(msgspec.Struct, frozen=True, array_like=True):
+    """The lane's spool was emptied, and all of it has become events: it is removed."""
+
+
+class LaneEventsWritten(msgspec.Struct, frozen=True, array_like=True):
+    """The events of all frames before this place are on stable storage."""
+
+    position: Position
+
+
+FEED: Final = Vocabulary(
+    ScribeLaneBegin,
+    ScribeLaneSegments,
+    ScribeLaneFrames,
+    ScribeLaneEpoch,
+    ScribeLaneForget,
+    LaneEventsWritten,
+)
+
+
+def table(rows: Sequence[int]) -> bytes:
+    """The beginning of a tail; ``rows`` are the numbers of all frames, one row behind the other. The heads follow."""
+    return struct.pack(f"<{len(rows)}I", *rows)
+
+
+class ToldFrame(NamedTuple):
+    """A frame as it was told."""
+
+    segment: int
+    offset: int
+    type: int
+    version: int
+    octets: bytes
+    content_size: int
+
+
+def told_frames(tail: bytes | memoryview, count: int) -> Iterator[ToldFrame]:
+    """The frames of a tail. ProtocolError if it does not hold so many, and nothing else."""
+    at = 4 * _ROW * count
+    if at > len(tail):
+        raise ProtocolError("a table of frames goes on past its end")
+    rows = struct.unpack_from(f"<{_ROW * count}I", tail)
+    if at + sum(rows[3::_ROW]) != len(tail):
+        raise ProtocolError("a table of frames does not match the heads behind it")
+    octets = bytes(tail)
+    for row in range(0, len(rows), _ROW):
+        segment, offset, kind, size, content_size = rows[row : row + _ROW]
+        yield ToldFrame(segment, offset, kind & 0xFFFF, kind >> 16, octets[at : at + size], content_size)
+        at += size
