@@ -78,7 +78,8 @@ def remove(folder: Path, name: str) -> None:
 
 def clear(folder: Path, lane: str) -> None:
     """Make the folder, and remove what an earlier life of ``lane`` left there. OSError if it cannot be made."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in (folder.parent, folder):
+        each.mkdir(mode=0o700, exist_ok=True)
     own = re.compile(rf"{re.escape(lane)}--[0-9a-f]+-[0-9a-f]+{re.escape(_SUFFIX)}")
     for path in folder.iterdir():
         if own.fullmatch(path.name):
