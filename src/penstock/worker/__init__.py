@@ -2,5 +2,6 @@
 
 ``worker`` wires its parts and gives them life and an end; ``journal`` makes events and counts of what the spool writes down (``derivation``
 makes each event once, ``catching_up`` reads back what was missed, ``checkpoints`` says up to where events are on stable storage, with work
-that is done ``aside``); ``report`` says how the process is; ``memory`` how much it may use.
+that is done ``aside``); ``committing`` decides in which lane a transaction is stored, ``crossing`` wires what that takes; ``report`` says how the
+process is; ``memory`` how much it may use.
 """
