@@ -30,11 +30,24 @@ MEMORY_FOLDER: Final = Path("/dev/shm")
 
 
 class Load(NamedTuple):
-    """The mail of a leg: octets of a body, sessions in all, and whether a session carries more than one message."""
+    """The mail of a leg: octets of a body, sessions in all, and whether a session carries more than one message; one smtp-source for each domain.
+
+    With ``files``, messages to send as they are, the sources take them in turn.
+    """
 
     size: int = 10_240
     sessions: int = 20
     reuse: bool = True
+    domains: int = 8
+    files: tuple[Path, ...] = ()
+
+    def commands(self, port: int, messages: int) -> list[list[str]]:
+        """The smtp-source commands that send so many messages to a port."""
+        found = []
+        for number, part in enumerate(streams(messages, self.sessions, self.domains)):
+            file = self.files[number % len(self.files)] if self.files else None
+            found.append(source_command(port, part, size=self.size, file=file, reuse=self.reuse))
+        return found
 
 
 class Server(NamedTuple):
@@ -85,6 +98,10 @@ class Bench:
             with Sink(folder) as sink:
                 yield cls(folder, sink, load)
 
+    def use(self, load: Load) -> None:
+        """Send this mail from now on."""
+        self._load = load
+
     def servers(self, context: contextlib.ExitStack) -> list[Server]:
         """Start everything that is compared: no server at all, Penstock, Postfix as it comes, and Postfix with nothing to sync."""
         penstock = context.enter_context(Penstock(self.folder / "penstock", self.sink.port))
@@ -110,11 +127,7 @@ class Bench:
 
     def leg(self, server: Server, messages: int) -> Leg:
         """Send messages through a server and measure. ProgramFaultError if one is lost, late, or comes twice."""
-        load = self._load
-        commands = [
-            source_command(server.port, part, size=load.size, reuse=load.reuse)
-            for part in streams(messages, load.sessions)
-        ]
+        commands = self._load.commands(server.port, messages)
         before = self.sink.count()
         clocks = _Clocks(server.clock, self.sink.clock)
         began = time.monotonic()
