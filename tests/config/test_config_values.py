@@ -163,6 +163,8 @@ def test_documented_spellings_are_taken(kind: Kind[Any], value: object, expected
         (RESERVE, "-5%", "is no share of a file system"),
         (RESERVE, "5 percent", "is no size"),
         (RESERVE, "2TiB", "is out of range"),
+        (RESERVE, 5, "keeps nothing free"),
+        (RESERVE, "5KiB", "keeps nothing free"),
         (RESERVE, True, "a size such as"),
         (hosts.ENDPOINT, "127.0.0.1:", '"" is no port'),
         (hosts.ENDPOINT, "127.0.0.1:+25", '"+25" is no port'),

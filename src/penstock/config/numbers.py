@@ -22,6 +22,8 @@ _TEXT_LIMIT: Final = 64
 #: A count above this is a slip: nothing here is counted in thousands of millions.
 MOST: Final = 10**9
 #: Percent of a file system that can be asked to be left free; with more there would be no room for mail.
+#: Less than this is a slip: a share without its sign, or a size without its unit.
+_LEAST_RESERVE: Final = 1024 * 1024
 _LARGEST_SHARE: Final = 90
 MILLISECOND: Final = Seconds(0.001)
 
@@ -114,7 +116,13 @@ def reserve(at_most: int) -> Kind[Reserve]:
 
     def parse(value: object) -> Reserve:
         if not isinstance(value, str) or "%" not in value:
-            return Reserve(octets=octets.parse(value))
+            room = octets.parse(value)
+            if 0 < room < _LEAST_RESERVE:
+                raise refused(
+                    f"{quote(value) if isinstance(value, str) else value} is a size of {room} octets, which keeps nothing free",
+                    f'write "5%" for a share, or a size of at least {_binary(_LEAST_RESERVE)}; 0 keeps nothing free',
+                )
+            return Reserve(octets=room)
         match = _SHARE.fullmatch(value)
         if match is None or float(match[1]) > _LARGEST_SHARE:
             raise refused(
