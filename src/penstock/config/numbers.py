@@ -21,9 +21,9 @@ _INTEGER_BITS: Final = 63
 _TEXT_LIMIT: Final = 64
 #: A count above this is a slip: nothing here is counted in thousands of millions.
 MOST: Final = 10**9
-#: Percent of a file system that can be asked to be left free; with more there would be no room for mail.
-#: Less than this is a slip: a share without its sign, or a size without its unit.
+#: Octets to be left free: less is a slip, a share without its sign or a size without its unit.
 _LEAST_RESERVE: Final = 1024 * 1024
+#: Percent of a file system that can be asked to be left free; with more there would be no room for mail.
 _LARGEST_SHARE: Final = 90
 MILLISECOND: Final = Seconds(0.001)
 
