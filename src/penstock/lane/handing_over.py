@@ -69,6 +69,8 @@ class Neighbour:
         self._is_taking = False
         self._is_leaving = False
         self._was_welcome = False
+        #: why the last connection ended: what is so again each time is said once
+        self._last_reason: str | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -130,8 +132,9 @@ class Neighbour:
     def _ended(self, channel: Channel, reason: str | None) -> None:
         if channel is not self._channel:
             return
-        if reason is not None:
+        if reason is not None and reason != self._last_reason:
             LOG.warning("the connection to %s has ended: %s", self._path.name, reason)
+        self._last_reason = reason
         self._disconnect()
 
     def _disconnect(self) -> None:

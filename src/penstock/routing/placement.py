@@ -83,7 +83,7 @@ class Homes:
     from then on.
     """
 
-    __slots__ = ("_by_site", "_found", "_learned", "own", "placement")
+    __slots__ = ("_by_site", "_found", "_learned", "_pinned", "own", "placement")
 
     def __init__(
         self, placement: Placement, own: str, found: Callable[[str, str], None] = lambda site, lane: None
@@ -92,6 +92,8 @@ class Homes:
         self.own = own
         self._found = found
         self._by_site: dict[str, str | None] = {}
+        #: by domain, as the placement has it
+        self._pinned: dict[str, str | None] = {}
         #: by site, what pinned domains have shown
         self._learned: dict[str, str] = {}
 
@@ -99,6 +101,7 @@ class Homes:
         """Go by another placement from now on."""
         self.placement = placement
         self._by_site.clear()
+        self._pinned.clear()
         self._learned = {
             site: lane for site, lane in self._learned.items() if lane in placement.pins.values()
         }
@@ -117,14 +120,23 @@ class Homes:
             return self._find(site)
 
     def routed(self, domain: str, site: str) -> str | None:
-        """The same, where ``domain`` is known to be routed to ``site``."""
+        """The same, where ``domain`` is known to be routed to ``site``; "": no domain is at hand."""
         placement = self.placement
         if placement.pins and site not in self._learned:
-            lane = placement.pinned(domain)
+            lane = self._pin_of(domain)
             # of two lanes that are given domains of one site, the table's has it
             if lane is not None and placement.table.get(site) not in placement.dedicated:
                 self._learn(site, lane)
         return self.elsewhere(site)
+
+    def _pin_of(self, domain: str) -> str | None:
+        try:
+            return self._pinned[domain]
+        except KeyError:
+            if len(self._pinned) >= _REMEMBERED:
+                self._pinned.clear()
+            answer = self._pinned[domain] = self.placement.pinned(domain)
+            return answer
 
     def _learn(self, site: str, lane: str) -> None:
         if len(self._learned) >= _REMEMBERED:
