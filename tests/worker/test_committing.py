@@ -336,6 +336,21 @@ def test_where_ours_is_ill_another_is_the_anchor(serve: Serve, domain: str) -> N
     serve(scene)
 
 
+def test_a_dedicated_lane_is_no_anchor(serve: Serve) -> None:
+    """It is for its own mail, and its storms are to be nobody else's."""
+
+    async def scene(server: Server) -> None:
+        server.here.homes.use(Placement(("0",), ("1", "2"), table=TABLE))
+        server.here.committer.use_placement()
+        server.here.spool.become(has_room=False)
+        assert not server.here.committer.has_room()
+        given = mail("a0.test")
+        assert await server.committed(given) is None
+        assert server.where(given) == ["0"]
+
+    serve(scene)
+
+
 def test_where_all_are_ill_it_is_refused(serve: Serve) -> None:
     """No transaction begins; one that is under way is told that nothing is stored."""
 

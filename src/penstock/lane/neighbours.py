@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from penstock.ipc.lane_words import socket_of
@@ -20,11 +20,14 @@ class Neighbours:
         self._run = run
         self._clock = clock
         self._by_name: dict[str, Neighbour] = {}
+        #: lanes that take any mail
+        self._anchors: list[str] = []
         self._closing: set[asyncio.Task[None]] = set()
 
-    def use(self, lanes: Iterable[str]) -> None:
-        """Be connected to these, and to no others."""
-        wanted = [lane for lane in lanes if lane != self._own]
+    def use(self, general: Sequence[str], dedicated: Sequence[str] = ()) -> None:
+        """Be connected to these, and to no others. A dedicated lane is no anchor: it has nobody else's mail."""
+        self._anchors = [lane for lane in general if lane != self._own]
+        wanted = [*self._anchors, *(lane for lane in dedicated if lane != self._own)]
         for lane in [lane for lane in self._by_name if lane not in wanted]:
             closing = asyncio.get_running_loop().create_task(
                 self._by_name.pop(lane).close(), name=f"leave lane {lane}"
@@ -44,7 +47,7 @@ class Neighbours:
 
     def anchor(self) -> Neighbour | None:
         """One that takes mail that is not its own: the first that takes any; None if there is none."""
-        return next((neighbour for neighbour in self._by_name.values() if neighbour.is_taking), None)
+        return next((self._by_name[lane] for lane in self._anchors if self._by_name[lane].is_taking), None)
 
     @property
     def octets(self) -> int:

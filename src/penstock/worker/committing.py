@@ -80,7 +80,7 @@ class Committer:
         """Go by what ``homes`` says from now on, and be connected to the lanes that there are."""
         placement = self._homes.placement
         self._is_alone = self._homes.is_alone
-        self._neighbours.use((*placement.general, *placement.dedicated))
+        self._neighbours.use(placement.general, placement.dedicated)
 
     @property
     def held_bytes(self) -> int:
