@@ -337,3 +337,22 @@ def test_another_user_is_cut_off(run: Run, tmp_path: Path) -> None:
         listening.close()
 
     run(scene())
+
+
+def test_what_was_said_before_a_channel_was_taken_over_is_given_out(run: Run) -> None:
+    """Also if nothing is said after it: whoever started us waits for the answer."""
+
+    async def scenario() -> None:
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        one = End()
+        await over(ours, one.channel)
+        one.channel.send(7, 1, b"are you there?")
+        await asyncio.sleep(0.0)
+        other = End()
+        await over(its, other.channel)
+        assert (await other.frames.get()).head == b"are you there?"
+        one.channel.abort()
+        other.channel.abort()
+        await asyncio.gather(one.over, other.over)
+
+    run(scenario())

@@ -111,6 +111,7 @@ class Channel(asyncio.BufferedProtocol):
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=sock)
         if self._transport is not None:
             self._begin(self._transport)
+            self._give_out()  # what was read before
             self.resume()
 
     def pause(self) -> None:
@@ -174,10 +175,12 @@ class Channel(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Give out the frames that are whole."""
-        reader = self._reader
-        reader.received(nbytes)
+        self._reader.received(nbytes)
+        self._give_out()
+
+    def _give_out(self) -> None:
         try:
-            while self._is_open and (frame := reader.take()) is not None:
+            while self._is_open and (frame := self._reader.take()) is not None:
                 self._received(frame)
         except ProtocolError as error:
             self._end(str(error))
