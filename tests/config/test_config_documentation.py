@@ -20,6 +20,8 @@ from penstock.config.root_file import (
     EVENTS,
     FILES,
     HTTP_LISTENER,
+    LANE,
+    LANE_MATCH,
     LISTENER_OVERRIDE,
     NODE,
     ROOT_FILE,
@@ -42,12 +44,13 @@ RECORDS = [
     (DNS_STATIC, records.StaticAnswer),
     (SPOOL, records.SpoolConfig),
     (EVENTS, records.EventsConfig),
+    (LANE, records.LaneConfig),
     (QUEUES_FILE, records.QueuesConfig),
     (QUEUE_DEFAULT, records.QueueConfig),
     (PATH_DEFAULT, records.PathConfig),
 ]
 #: Fields that tables fill, not options.
-FROM_TABLES = {"static", "tenants", "default", "via", "peer"}
+FROM_TABLES = {"static", "domains", "tenants", "default", "via", "peer"}
 
 
 def tables(table: Table, heading: str = "") -> Iterator[tuple[str, Table]]:
@@ -191,7 +194,7 @@ def test_documented_defaults_are_those_of_the_records(table: Table, record: type
 def test_every_table_that_fills_a_record_is_compared_with_it() -> None:
     """A new table cannot be forgotten in the list above."""
     declared = [table for schema in SCHEMAS.values() for _, table in tables(schema) if table.entries]
-    assert [table for table in declared if table not in (FILES, LISTENER_OVERRIDE)] == [
+    assert [table for table in declared if table not in (FILES, LANE_MATCH, LISTENER_OVERRIDE)] == [
         table for table, _ in RECORDS
     ]
 

@@ -68,7 +68,7 @@ def test_every_kind_of_value_arrives_in_its_field(tmp_path: Path) -> None:
         [node]
         hostname = "MTA1.Bücher.example"
         memory_limit = "4GiB"
-        workers = 1
+        workers = 3
         [[listener.smtp]]
         listen = ["0.0.0.0:25", "[::]:25"]
         hostname = "in.example"
@@ -242,7 +242,7 @@ def test_problems_come_file_by_file_in_the_order_of_the_file(tmp_path: Path) -> 
     """Somebody mends them from the top."""
     lines = problems(
         tmp_path,
-        penstock='[events]\nmax_file_size = 1\n[node]\nworkers = 2\n[files]\nqueues = "q.toml"\n',
+        penstock='[events]\nmax_file_size = 1\n[node]\nworkers = 0\n[files]\nqueues = "q.toml"\n',
         q='[queue.default]\nmax_age = true\ndefault_tenant = "x"\n',
     )
     assert [line.split(": ")[:2] for line in lines] == [

@@ -14,6 +14,7 @@ from penstock.mail.configuration import (
     DnsConfig,
     EventsConfig,
     HttpListenerConfig,
+    LaneConfig,
     ListenerOverride,
     NodeConfig,
     PathConfig,
@@ -35,6 +36,10 @@ def assemble(folder: Path, hostname: str, root: Tree, queues: Tree, shaping: Tre
         http_listeners=tuple(HttpListenerConfig(**each.fields()) for each in listener.arrays["http"]),
         dns=_dns(root.tables["dns"]),
         spool=SpoolConfig(**root.tables["spool"].fields()),
+        lanes=tuple(
+            LaneConfig(**lane.fields(), domains=lane.tables["match"].value("domain"))
+            for lane in root.arrays["lane"]
+        ),
         events=EventsConfig(**root.tables["events"].fields()),
         queues=_queues(queues),
         shaping=ShapingConfig(default=PathConfig(**shaping.tables["default"].fields())),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from penstock.config.hosts import DOMAIN_NAME
+from penstock.config.lanes import check_lanes
 from penstock.config.refusal import Refused, printable, quote
 from penstock.config.suggestion import suggest
 from penstock.config.tree import Place, Tree
@@ -26,6 +27,7 @@ def check(root: Tree, queues: Tree, shaping: Tree) -> Iterator[Problem]:
     yield from _header_names(queues)
     yield from _metadata(root)
     yield from _credentials(shaping.tables["default"])
+    yield from check_lanes(root)
 
 
 def overrides(listener: Tree) -> list[Tree]:

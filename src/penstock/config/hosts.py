@@ -131,6 +131,14 @@ def _mx(value: object) -> tuple[int, str]:
     return preference, ROOT if match["host"] == ROOT else _domain_name(match["host"])
 
 
+def _pattern(value: object) -> str:
+    if isinstance(value, str) and value.startswith("*."):
+        return f"*.{_domain_name(value[2:])}"
+    return _domain_name(value)
+
+
+#: A domain name, or ``*.`` in front of one for all names below it.
+DOMAIN_PATTERN = Kind("domain name, or `*.` and one", _pattern)
 #: A name of a host or domain, in lower-case A-labels; no address literal.
 DOMAIN_NAME = Kind("domain name", _domain_name)
 #: Where a listener listens; port 0 is any free one.

@@ -1,4 +1,4 @@
-"""``penstock.toml``: the node, its listeners, name servers, spool, event log, and the files beside it."""
+"""``penstock.toml``: the node, its listeners, name servers, spool, event log, lanes, and the files beside it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ from typing import Final
 
 import msgspec
 
-from penstock.config.hosts import DOMAIN_NAME, ENDPOINT, IPV4, IPV6, MX, NAMESERVER, NETWORK, NETWORK_NAME
+from penstock.config.hosts import (
+    DOMAIN_NAME,
+    DOMAIN_PATTERN,
+    ENDPOINT,
+    IPV4,
+    IPV6,
+    MX,
+    NAMESERVER,
+    NETWORK,
+    NETWORK_NAME,
+)
 from penstock.config.kinds import BOOLEAN, Kind, choice, either, list_of, one_or_more, set_of
-from penstock.config.numbers import MOST, RATE, duration, integer, reserve, size
-from penstock.config.refusal import refused
+from penstock.config.numbers import RATE, duration, integer, reserve, size
 from penstock.config.schema import Named, Option, Section, Sections, Table
-from penstock.config.texts import BANNER, DATA_FILE, KEYWORD, KEYWORDS, META, PATH
+from penstock.config.texts import BANNER, DATA_FILE, KEYWORD, KEYWORDS, LANE_NAME, META, PATH, USER
 from penstock.mail.configuration import LineEndings, TlsMode
 from penstock.mail.duration import Seconds
 
@@ -23,15 +32,8 @@ _TIB: Final = 1024 * _GIB
 _LISTEN: Final = 'listen = ["127.0.0.1:2525"]'
 _ANY_SIZE: Final = size(16 * _MIB, _TIB)
 _COUNT: Final = integer(1)
-
-
-def _one(value: object) -> int:
-    workers = integer(-MOST).parse(value)
-    if workers > 1:
-        raise refused("more than one worker is not yet supported in this version", "write 1")
-    if workers < 1:
-        raise refused(f"{workers} is out of range", "write 1")
-    return workers
+#: As many as the largest machines have processors; each takes some 40 MB.
+_WORKERS: Final = integer(1, 256)
 
 
 NODE: Final = Table(
@@ -40,8 +42,11 @@ NODE: Final = Table(
                example='"mta1.example.com"', otherwise="the host's name"),
         Option("data_dir", PATH, "Where the server keeps what it writes; made at start. Relative to this file.",
                example='"/srv/penstock"', default=f'"{DATA_DIR}"'),
-        Option("workers", either("auto", 1, Kind("1", _one)), "How many processes carry mail. More than one comes later.",
-               example="1", default='"auto"'),
+        Option("workers", either("auto", None, Kind(_WORKERS.name, _WORKERS.parse)),
+               'How many processes take mail and deliver it, besides those of `[[lane]]`; `"auto"` is one for each processor.',
+               example="4", default='"auto"'),
+        Option("user", USER, "Whom the server runs as, with that user's groups, once it has its addresses. Only root can become another user.",
+               example='"penstock"', otherwise="who starts it"),
         Option("memory_limit", either("auto", None, Kind(_ANY_SIZE.name, _ANY_SIZE.parse)),
                'How much memory the server may use before it refuses mail; `"auto"` is a share of the machine\'s.',
                example='"4GiB"', default='"auto"'),
@@ -213,6 +218,25 @@ EVENTS: Final = Table(
     }),
 )  # fmt: skip
 
+LANE_MATCH: Final = Table(
+    (
+        Option("domain", list_of(DOMAIN_PATTERN, '["example.com"]', at_least=1),
+               "Destination domains; `*.example.com` is every name below that one. Mail to others that have the same mail exchangers goes with them.",
+               example='["example.com", "*.example.net"]', required=True),
+    ),
+    later=frozenset({"pool", "provider"}),
+)  # fmt: skip
+
+LANE: Final = Table(
+    (
+        Option("name", LANE_NAME, "What it is called in `penstock status`, in the log, and in `data_dir`.",
+               example='"slow"', required=True),
+        Option("standalone", BOOLEAN, "Whether it is started by itself, with `penstock serve --lane NAME`, and not by the server.",
+               example="true", default="false"),
+        Section("match", LANE_MATCH),
+    )
+)  # fmt: skip
+
 ROOT_FILE: Final = Table(
     (
         Section("node", NODE),
@@ -221,6 +245,6 @@ ROOT_FILE: Final = Table(
         Section("dns", DNS),
         Section("spool", SPOOL),
         Section("events", EVENTS),
-    ),
-    later=frozenset({"lane"}),
+        Sections("lane", LANE),
+    )
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Kinds of text: paths of files, names of header fields, the banner, names of tenants, EHLO keywords, credentials, metadata."""
+"""Kinds of text: paths of files, names of header fields, the banner, names of tenants, lanes and users, EHLO keywords, credentials, metadata."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from penstock.config.kinds import Kind
 from penstock.config.refusal import Fault, Refused, describe, quote, refused, unexpected
 from penstock.config.suggestion import suggest
 from penstock.mail.configuration import Secret
+from penstock.mail.lanes import LANE_NAME_LIMIT, is_lane_name
 from penstock.mail.meta import NAME_EXPECTED, NAMES_LIMIT, SIZE_LIMIT, is_name
 from penstock.mail.queue_name import is_label
 from penstock.smtp import extension
@@ -26,6 +27,8 @@ _CREDENTIAL_LIMIT: Final = 1024
 KEYWORDS: Final = tuple(keyword for keyword in extension.ORDER if keyword != extension.XCLIENT)
 # RFC 5322 3.6.8: field-name = 1*ftext; ftext = %d33-57 / %d59-126
 _FIELD_NAME = re.compile(r"[!-9;-~]+", re.ASCII)
+# useradd(8), and names of other systems' directories: a backslash, a dot, an at sign
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.@\\-]{0,63}\$?", re.ASCII)
 _PRINTABLE = re.compile(r"[ -~]+", re.ASCII)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE | re.ASCII)
 
@@ -72,6 +75,23 @@ def _field_name(value: object) -> str:
     if not _FIELD_NAME.fullmatch(name) or len(name) > _FIELD_NAME_LIMIT:
         raise refused(f"{quote(name)} is no name of a header field", 'write "X-Tenant"')
     return name.lower()
+
+
+def _lane_name(value: object) -> str:
+    name = _text(value, "a name")
+    if not is_lane_name(name):
+        raise refused(
+            f"{quote(name)} is no name of a lane",
+            f"write a letter, then letters, digits and hyphens, all small, at most {LANE_NAME_LIMIT}",
+        )
+    return name
+
+
+def _user(value: object) -> str:
+    name = _text(value, "the name of a user")
+    if not _USER.fullmatch(name):
+        raise refused(f"{quote(name)} is no name of a user", 'write the name, such as "penstock"')
+    return name
 
 
 def _label(value: object) -> str:
@@ -138,6 +158,10 @@ BANNER = Kind(f"text, printable ASCII, at most {_BANNER_LIMIT}", _banner)
 FIELD_NAME = Kind("name of a header field", _field_name)
 #: The name of a tenant (``penstock.mail.queue_name``).
 LABEL = Kind("name", _label)
+#: The name of a dedicated lane (``penstock.mail.lanes``).
+LANE_NAME = Kind("name of a lane", _lane_name)
+#: The name of a user of this host.
+USER = Kind("name of a user", _user)
 #: An EHLO keyword that we offer, in capitals.
 KEYWORD = Kind("EHLO keyword", _keyword)
 #: A name or password, never shown.

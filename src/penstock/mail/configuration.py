@@ -102,7 +102,8 @@ class ListenerOverride(msgspec.Struct, frozen=True):
 
 
 class NodeConfig(msgspec.Struct, frozen=True):
-    """``[node]``. ``workers`` is 1 in this version; ``memory_limit`` None is a share of the machine's; ``policy`` a file's path or None.
+    """``[node]``. ``workers`` None is one for each processor; ``user`` None is who starts the server; ``memory_limit`` None is a share of the
+    machine's; ``policy`` a file's path or None.
 
     ``policy_threads`` run plain functions of the policy; ``policy_timeout`` is how long any hook may take. ``tls_ca_file`` holds the
     certificates that other hosts' certificates are verified by, None for the system's.
@@ -110,7 +111,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
 
     hostname: str
     data_dir: str
-    workers: int = 1
+    workers: int | None = None
+    user: str | None = None
     memory_limit: ByteCount | None = None
     policy: str | None = None
     policy_threads: int = 4
@@ -292,6 +294,14 @@ class ShapingConfig(msgspec.Struct, frozen=True):
     default: PathConfig = PathConfig()
 
 
+class LaneConfig(msgspec.Struct, frozen=True):
+    """``[[lane]]``: a lane of its own for destinations; a ``standalone`` one is not started by the server."""
+
+    name: str
+    domains: tuple[str, ...]
+    standalone: bool = False
+
+
 class Configuration(msgspec.Struct, frozen=True):
     """One checked configuration. ``epoch`` counts the configurations that this server has committed, from 1."""
 
@@ -303,4 +313,5 @@ class Configuration(msgspec.Struct, frozen=True):
     events: EventsConfig = EventsConfig()
     queues: QueuesConfig = QueuesConfig()
     shaping: ShapingConfig = ShapingConfig()
+    lanes: tuple[LaneConfig, ...] = ()
     epoch: int = 1
