@@ -121,7 +121,7 @@ def _latency(report: Report, messages: int) -> None:
         folder = Path(name)
         folder.chmod(0o755)
         with Sink(folder) as sink:
-            data = folder / "penstock" / "data" / "spool"
+            data = folder / "penstock" / "data" / "spool" / "0"
             data.mkdir(parents=True)
             backlog.write(data, messages, backlog.one_of(len(DOMAINS), 625), size=10_240, now=time.time())
             with Penstock(folder / "penstock", sink.port) as server:

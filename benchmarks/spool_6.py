@@ -94,7 +94,7 @@ def _start(messages: int, size: int, queues: int) -> Start:
     """Write a spool, start a server on it, and look."""
     with tempfile.TemporaryDirectory(prefix="penstock-spool-6-") as name:
         folder = Path(name) / "penstock"
-        spool = folder / "data" / "spool"
+        spool = folder / "data" / "spool" / "0"
         spool.mkdir(parents=True)
         now = time.time()
         queue = backlog.one_of(_DOMAINS, max(1, queues // _DOMAINS))
@@ -147,7 +147,7 @@ def _drain(report: Report, messages: int) -> None:
     )
     with Bench.open(Load()) as bench:
         folder = bench.folder / "cold"
-        spool = folder / "data" / "spool"
+        spool = folder / "data" / "spool" / "0"
         spool.mkdir(parents=True)
         backlog.write(spool, messages, backlog.one_of(8, 100), size=10_240, now=time.time())
         backlog.drop_from_memory(spool)

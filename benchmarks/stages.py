@@ -34,12 +34,15 @@ STAGES: Final = {
     "penstock.events": "events",
     "penstock.feedback": "send",
     "penstock.lane": "send",
+    "penstock.ipc": "between processes",
+    "penstock.scribe": "events",
     "penstock.smtp.client": "send",
     "penstock.smtp.reply_reader": "send",
     "penstock.smtp.transmission": "send",
     "penstock.api": "HTTP",
     "penstock.config": "process",
     "penstock.worker": "process",
+    "penstock.supervisor": "process",
     "penstock.cli": "process",
 }
 ORDER: Final = (
@@ -51,6 +54,7 @@ ORDER: Final = (
     "route",
     "send",
     "events",
+    "between processes",
     "HTTP",
     "process",
     WRITES,

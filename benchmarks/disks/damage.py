@@ -89,7 +89,7 @@ def left_behind(seed: int) -> Iterator[Left]:
 def spots(left: Left, seed: int) -> list[Spot]:
     """One bit in every 512 octets of all segments and body files, as far as they have something in them."""
     chance = random.Random(seed)
-    spool = left.data / "spool"
+    spool = left.data / "spool" / "0"
     found: list[Spot] = []
     for file in sorted(spool.glob("*/*")):
         size = file.stat().st_size
@@ -136,7 +136,7 @@ def start_on(left: Left, spot: Spot | None) -> Outcome:
         trial.data.rmdir()
         _copy(left.data, trial.data)
         if spot is not None:
-            _flip(trial.data / "spool" / spot.path, spot)
+            _flip(trial.data / "spool" / "0" / spot.path, spot)
         for file in left.folder.joinpath("penstock").glob("*.toml"):
             shutil.copy(file, trial.folder)
         checked = run_command(["spool", "check", "-c", "penstock.toml"], trial.folder).returncode

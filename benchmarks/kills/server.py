@@ -192,7 +192,7 @@ class Server:
 
     def quarantined(self) -> int:
         """Files in the spool's quarantine: a kill damages nothing."""
-        return sum(1 for _ in (self.data / "spool" / "quarantine").glob("*"))
+        return sum(1 for _ in (self.data / "spool" / "0" / "quarantine").glob("*"))
 
     def kill_sync_helper(self) -> bool:
         """End the process that syncs for it, and nobody else, with kill -9; whether there was one."""
@@ -205,7 +205,7 @@ class Server:
 
     def segments(self) -> list[Path]:
         """The files of the spool's log, oldest first."""
-        return sorted((self.data / "spool" / "segments").glob("*"))
+        return sorted((self.data / "spool" / "0" / "segments").glob("*"))
 
     def remove_newest_segment(self) -> str:
         """Take away the end of the log; the file's name, empty if there is none."""

@@ -29,11 +29,11 @@ class FakeServer:
         """See StatusSource."""
         return self.why
 
-    def status(self) -> Status:
+    async def status(self) -> Status:
         """See StatusSource."""
         return status(self.why)
 
-    def snapshot(self) -> Snapshot:
+    async def snapshot(self) -> Snapshot:
         """See MetricsSource."""
         return self.numbers
 

@@ -130,7 +130,7 @@ def test_error_of_ours_tells_nothing() -> None:
     """500 as JSON; the cause goes to our log, not to the client."""
 
     class Broken(FakeServer):
-        def snapshot(self) -> Snapshot:
+        async def snapshot(self) -> Snapshot:
             raise RuntimeError("secret")
 
     app = public_app(Broken(), Broken(), LOOPBACK)

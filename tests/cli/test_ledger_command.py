@@ -47,7 +47,7 @@ class Saying:
     def __init__(self, *answers: Status) -> None:
         self._answers = list(answers)
 
-    def status(self) -> Status:
+    async def status(self) -> Status:
         """See StatusSource."""
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 

@@ -70,7 +70,7 @@ class Fixed:
     def __init__(self, now: Status) -> None:
         self._now = now
 
-    def status(self) -> Status:
+    async def status(self) -> Status:
         """See StatusSource."""
         return self._now
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from penstock.mail.configuration import Endpoint
 from penstock.mail.problem import ConfigError, Problem
-from penstock.net.listening import bind_all, endpoint_of, explain
+from penstock.net.listening import bind_all, endpoint_of, explain, portions, replicate
 
 KEY = "listener.smtp[0].listen[0]"
 LOOPBACK = Endpoint("127.0.0.1", 0)
@@ -170,3 +171,46 @@ def test_each_error_is_told_in_words_of_an_operator(number: int) -> None:
     """What cannot be brought about here as root, from its number."""
     what, hint = explain(Endpoint("::1", 25), OSError(number, "No buffer space available"))
     assert (what, REASONS[number][1] in hint) == (REASONS[number][0], True)
+
+
+def test_several_sockets_at_one_address_share_its_connections() -> None:
+    """Each has its own queue; all of them listen where the first did, the port that the system chose included."""
+    (first,) = bind_all([(Endpoint("127.0.0.1", 0), "listen[0]")])
+    sockets = replicate(first, 3)
+    try:
+        assert len({endpoint_of(each) for each in sockets}) == 1
+        clients = [socket.create_connection(first.getsockname()) for _ in range(40)]
+        taken = 0
+        for each in sockets:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    each.accept()[0].close()
+                    taken += 1
+        assert taken == len(clients)
+        for client in clients:
+            client.close()
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def test_a_single_socket_is_shared_with_nobody() -> None:
+    """Without other workers the option that lets others join stays off."""
+    (first,) = bind_all([(Endpoint("127.0.0.1", 0), "listen[0]")])
+    with first:
+        assert replicate(first, 1) == [first]
+        assert first.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 0
+
+
+@pytest.mark.parametrize(("sockets", "parts"), [(1, 1), (2, 2), (5, 2), (1, 3), (2, 4)])
+def test_every_socket_is_somebodys_and_everybody_has_one(sockets: int, parts: int) -> None:
+    """Also when there are more of the one than of the other."""
+    opened = [socket.socket() for _ in range(sockets)]
+    try:
+        given = portions(opened, parts)
+        assert len(given) == parts
+        assert all(given)
+        assert {id(each) for part in given for each in part} == {id(each) for each in opened}
+    finally:
+        for each in opened:
+            each.close()

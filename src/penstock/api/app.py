@@ -36,12 +36,12 @@ def public_app(status: StatusSource, metrics: MetricsSource, trusted_hosts: Sequ
 
     async def text(request: Request) -> Response:
         _require_trusted(request, trusted_hosts)
-        content = to_text(metrics.snapshot(), request.query_params.get("prefix", ""))
+        content = to_text(await metrics.snapshot(), request.query_params.get("prefix", ""))
         return Response(content, headers={"Content-Type": TEXT_TYPE, **_HEADERS})
 
     async def json(request: Request) -> Response:
         _require_trusted(request, trusted_hosts)
-        return _json(to_json(metrics.snapshot(), request.query_params.get("prefix", "")))
+        return _json(to_json(await metrics.snapshot(), request.query_params.get("prefix", "")))
 
     return _app({"/api/check-liveness/v1": liveness, "/metrics": text, "/metrics.json": json})
 
@@ -50,7 +50,7 @@ def control_app(status: StatusSource) -> ASGIApp:
     """``GET /control/status/v1``: the whole ``Status``."""
 
     async def status_now(_: Request) -> Response:
-        return _json(status.status())
+        return _json(await status.status())
 
     return _app({"/control/status/v1": status_now})
 

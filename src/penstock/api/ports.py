@@ -10,7 +10,7 @@ from penstock.mail.status import Snapshot, Status
 class StatusSource(Protocol):
     """Tells how the server is."""
 
-    def status(self) -> Status:
+    async def status(self) -> Status:
         """The state for people, now."""
 
     def fault(self) -> str | None:
@@ -20,5 +20,5 @@ class StatusSource(Protocol):
 class MetricsSource(Protocol):
     """Gives the numbers behind the metrics."""
 
-    def snapshot(self) -> Snapshot:
+    async def snapshot(self) -> Snapshot:
         """The numbers, now."""

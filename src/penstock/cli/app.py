@@ -45,6 +45,11 @@ def program(arguments: Sequence[str]) -> App:
 
 def main() -> int:
     """Run a command; its exit code. 2 where the command line is wrong."""
+    if sys.argv[1:2] == ["worker"]:
+        # started by the supervisor, which waits for it
+        from penstock.cli.worker import worker
+
+        return worker(sys.argv[2:])
     result = program(sys.argv[1:])()
     return result if isinstance(result, int) else 0
 

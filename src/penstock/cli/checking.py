@@ -6,18 +6,23 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from cyclopts import Parameter
 
 from penstock import policy
-from penstock.config import Examined, check_data_dir, examine, find_config
+from penstock.config import Examined, Loaded, check_data_dir, examine, find_config
+from penstock.config.disk import read_file
+from penstock.config.refusal import Refused
 from penstock.mail.configuration import Configuration, Endpoint
 from penstock.mail.problem import ConfigError, Problem
 from penstock.net.addresses import check_addresses
 from penstock.net.clock import SystemClock
 from penstock.net.tls import check_authorities, check_certificates
+
+#: Below what fits into one frame of a bus.
+_EPOCH_LIMIT: Final = 15 * 1024 * 1024
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -36,6 +41,41 @@ def prepared(path: Path, epoch: int = 1) -> Prepared:
     """The configuration of a file, with everything in it that can be checked without taking anything; ConfigError otherwise."""
     loaded: policy.Policy | None = None
     examined = examine(path)
+    problems = _problems(path, examined)
+    if examined.outline.policy is not None:
+        try:
+            loaded = policy.load(examined.outline.policy, named_by="node.policy")
+        except ConfigError as error:
+            problems += error.problems
+    if problems or examined.loaded is None:
+        raise ConfigError(problems)
+    return Prepared(msgspec.structs.replace(examined.loaded.configuration, epoch=epoch), loaded)
+
+
+def read_epoch(path: Path) -> Loaded:
+    """As ``prepared``, with the octets of all files, those of the policy too, which is not run: whoever goes by the epoch does that."""
+    examined = examine(path)
+    problems = _problems(path, examined)
+    files = dict(examined.loaded.files) if examined.loaded is not None else {}
+    name = examined.outline.policy
+    if name is not None:
+        try:
+            files[name] = read_file(Path(name))
+        except Refused as error:
+            problems += [
+                Problem(name, "", fault.what, fault.hint or "node.policy names it") for fault in error.faults
+            ]
+    size = sum(map(len, files.values()))
+    if size > _EPOCH_LIMIT:
+        what = f"all files together have {size} octets"
+        problems.append(Problem(str(path), "", what, f"a configuration has at most {_EPOCH_LIMIT >> 20} MiB"))
+    if problems or examined.loaded is None:
+        raise ConfigError(problems)
+    return Loaded(examined.loaded.configuration, files)
+
+
+def _problems(path: Path, examined: Examined) -> list[Problem]:
+    """Those of the files, and of what they touch of this host, but for the policy."""
     outline = examined.outline
     problems: list[Problem] = list(examined.problems)
     if outline.data_dir is not None:
@@ -44,14 +84,7 @@ def prepared(path: Path, epoch: int = 1) -> Prepared:
     problems += check_certificates(outline.tls_files, str(path), SystemClock().wall())
     if outline.tls_ca_file is not None or _verifies(examined):
         problems += check_authorities(outline.tls_ca_file, str(path))
-    if outline.policy is not None:
-        try:
-            loaded = policy.load(outline.policy, named_by="node.policy")
-        except ConfigError as error:
-            problems += error.problems
-    if problems or examined.loaded is None:
-        raise ConfigError(problems)
-    return Prepared(msgspec.structs.replace(examined.loaded.configuration, epoch=epoch), loaded)
+    return problems
 
 
 def _verifies(examined: Examined) -> bool:

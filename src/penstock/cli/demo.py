@@ -30,6 +30,7 @@ from penstock.events.tail import Position, Reader
 from penstock.events.view import Filter, pieces
 from penstock.mail.configuration import Endpoint
 from penstock.mail.problem import ConfigError
+from penstock.mail.status import Snapshot, Status
 from penstock.net.clock import SystemClock
 from penstock.net.descriptors import raise_descriptor_limit
 from penstock.net.listening import bind_all, endpoint_of
@@ -88,6 +89,22 @@ def demo(
             shutil.rmtree(place, ignore_errors=True)
 
 
+class _Told:
+    """What a server in one process says of itself."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.fault = worker.fault
+
+    async def status(self) -> Status:
+        """See StatusSource."""
+        return self._worker.status()
+
+    async def snapshot(self) -> Snapshot:
+        """See MetricsSource."""
+        return self._worker.snapshot()
+
+
 class _Demo:
     """One demonstration."""
 
@@ -138,10 +155,11 @@ class _Demo:
         worker = Worker(configuration, [sockets[:1]], SystemClock(), raise_descriptor_limit())
         await worker.start()
         stack.push_async_callback(worker.stop, _GRACE)
+        told = _Told(worker)
         trusted = configuration.http_listeners[0].trusted_hosts
         for server in (
-            HttpServer(public_app(worker, worker, trusted), sockets[1:]),
-            HttpServer(control_app(worker), [control.socket]),
+            HttpServer(public_app(told, told, trusted), sockets[1:]),
+            HttpServer(control_app(told), [control.socket]),
         ):
             await server.start()
             stack.push_async_callback(server.stop, _GRACE)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,20 +13,27 @@ from typing import Annotated, Literal
 import uvloop
 from cyclopts import Parameter
 
+import penstock
 from penstock.api.app import control_app, public_app
 from penstock.api.control import ControlError, ControlSocket
 from penstock.api.server import HttpServer
-from penstock.cli.checking import Prepared, complain, endpoints, prepared
-from penstock.config import find_config
-from penstock.mail.configuration import Configuration, SmtpListenerConfig, TlsMode
-from penstock.mail.duration import QuantityError, parse_duration
-from penstock.mail.ports import SpoolError
+from penstock.cli.checking import complain, read_epoch
+from penstock.cli.doors import Doors, open_doors
+from penstock.cli.privileges import User
+from penstock.cli.worker import set_up_log
+from penstock.config import Loaded, find_config, load
+from penstock.mail.configuration import SmtpListenerConfig, TlsMode
+from penstock.mail.duration import QuantityError, Seconds, parse_duration
+from penstock.mail.lanes import general_lanes
 from penstock.mail.problem import ConfigError
 from penstock.net.clock import SystemClock
 from penstock.net.descriptors import raise_descriptor_limit
-from penstock.net.listening import bind_all
-from penstock.spool.files import FileError
-from penstock.worker.worker import Worker
+from penstock.net.listening import endpoint_of
+from penstock.spool.places import settle
+from penstock.supervisor.report import Report
+from penstock.supervisor.service_manager import ServiceManager, given_sockets
+from penstock.supervisor.state import State, StateError, StoredEpoch
+from penstock.supervisor.supervisor import Plan, Supervisor, SupervisorError
 
 LOG = logging.getLogger("penstock")
 
@@ -57,34 +62,58 @@ def serve(
     drain
         How long stopping may take, before connections are cut.
     """
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    set_up_log(log_level)
     try:
-        grace = float(parse_duration(drain))
+        grace = Seconds(float(parse_duration(drain)))
         path = find_config(config, os.environ)
-        ready = prepared(path)
-        configuration = ready.configuration
+        loaded, user = _read(path)
     except QuantityError as error:
         print(f"penstock serve: --drain: {error}", file=sys.stderr)
         return 2
     except ConfigError as error:
         complain(error)
         return 2
+    return _serve(path, loaded, user, log_level, grace)
+
+
+def _read(path: Path) -> tuple[Loaded, User]:
+    """The configuration, read as the user whom it names; ConfigError."""
+    user = User(load(path).node.user, path)
+    with user.acting():
+        return read_epoch(path), user
+
+
+def _serve(path: Path, loaded: Loaded, user: User, log_level: Level, grace: Seconds) -> int:
+    configuration = loaded.configuration
+    data_dir = Path(configuration.node.data_dir)
+    plan = Plan(
+        root=str(path),
+        general=general_lanes(configuration.node.workers or 1),
+        dedicated=tuple(lane.name for lane in configuration.lanes),
+        standalone=frozenset(lane.name for lane in configuration.lanes if lane.standalone),
+        options=("--log-level", log_level),
+    )
     try:
         # first the data directory, then the addresses: a second server is told so before it listens anywhere
-        control = ControlSocket(configuration.node.data_dir)
+        user.own(data_dir)
+        with user.acting():
+            control = ControlSocket(data_dir)
         try:
-            sockets = _bind(path, configuration)
-            return uvloop.run(_Server(path, ready, control, sockets, grace).run())
+            given = given_sockets(os.environ, os.getpid())
+            doors = open_doors(path, configuration, len(plan.general), given)
+            user.become()
+            raise_descriptor_limit()
+            if settle(data_dir):
+                LOG.info("the spool of an earlier version is now that of lane 0")
+            state = State(data_dir)
+            server = _Server(path, plan, loaded, state, doors, control, grace)
+            return uvloop.run(server.run())
         finally:
             control.remove()
     except ConfigError as error:
         complain(error)
         return 2
-    except (ControlError, FileError, SpoolError, OSError) as error:
+    except (ControlError, StateError, SupervisorError, OSError) as error:
         print(f"penstock serve: {error}", file=sys.stderr)
         return 1
 
@@ -97,20 +126,14 @@ def _encryption(config: SmtpListenerConfig) -> str:
     return f"{mode}, {'its own' if config.tls_certificate else 'a self-signed'} certificate"
 
 
-class _Sockets:
-    """What was bound: a group for each SMTP listener, and one for each HTTP listener."""
-
-    def __init__(self, smtp: list[list[socket.socket]], http: list[list[socket.socket]]) -> None:
-        self.smtp = smtp
-        self.http = http
-
-
-def _bind(path: Path, configuration: Configuration) -> _Sockets:
-    """Take every address, all or none."""
-    bound = iter(bind_all(endpoints(configuration), file=str(path)))
-    smtp = [[next(bound) for _ in listener.listen] for listener in configuration.smtp_listeners]
-    http = [[next(bound) for _ in listener.listen] for listener in configuration.http_listeners]
-    return _Sockets(smtp, http)
+def _kept(state: State, loaded: Loaded, clock: SystemClock) -> StoredEpoch:
+    """The epoch of the files as they are: the last one, if nothing has changed since, or a new one, which is kept. StateError."""
+    last = state.epoch()
+    if last is not None and last.files == loaded.files:
+        return last
+    epoch = StoredEpoch(last.number + 1 if last is not None else 1, loaded.files)
+    state.keep_epoch(epoch, clock.wall(), penstock.__version__)
+    return epoch
 
 
 class _Server:
@@ -119,16 +142,19 @@ class _Server:
     def __init__(
         self,
         path: Path,
-        ready: Prepared,
+        plan: Plan,
+        loaded: Loaded,
+        state: State,
+        doors: Doors,
         control: ControlSocket,
-        sockets: _Sockets,
-        grace: float,
+        grace: Seconds,
     ) -> None:
         self._path = path
+        self._plan = plan
+        self._loaded = loaded
+        self._state = state
+        self._doors = doors
         self._control = control
-        self._configuration = ready.configuration
-        self._policy = ready.policy
-        self._sockets = sockets
         self._grace = grace
         self._stopping = asyncio.Event()
         self._reload = asyncio.Event()
@@ -136,103 +162,128 @@ class _Server:
     async def run(self) -> int:
         """From start to stop; the exit code."""
         loop = asyncio.get_running_loop()
-        worker = Worker(
-            self._configuration, self._sockets.smtp, SystemClock(), raise_descriptor_limit(), self._policy
+        clock = SystemClock()
+        epoch = _kept(self._state, self._loaded, clock)
+        supervisor = Supervisor(
+            self._plan,
+            self._loaded,
+            epoch,
+            self._state,
+            self._doors.smtp,
+            clock,
+            lambda: read_epoch(self._path),
         )
-        http = [
-            HttpServer(public_app(worker, worker, config.trusted_hosts), group)
-            for config, group in zip(self._configuration.http_listeners, self._sockets.http, strict=True)
-        ]
-        http.append(HttpServer(control_app(worker), [self._control.socket]))
-        stopping = self._stopping
+        http = self._http(Report(supervisor))
+        manager = ServiceManager(os.environ)
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
+            loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
-        await worker.start()
         try:
-            for server in http:
-                await server.start()
-        except BaseException:
-            await worker.stop(0.0)
-            raise
-        self._announce(worker)
-        await self._serve(worker)
-        if worker.failed.is_set():
-            self._grace = 0.0
-        LOG.info("stopping: no more mail is taken; what is under way has %g s", self._grace)
-        return await self._stop(worker, http)
+            await self._start(supervisor, http)
+            self._announce()
+            manager.ready()
+            watchdog = loop.create_task(_watchdog(manager), name="watchdog")
+            await self._serve(supervisor, manager)
+            watchdog.cancel()
+            LOG.info("stopping: no more mail is taken; what is under way has %g s", self._grace)
+            manager.stopping()
+            await self._stop(supervisor, http)
+        finally:
+            self._state.close()
+        return 0
 
-    def _announce(self, worker: Worker) -> None:
-        for listener in worker.listeners:
-            for address in listener.addresses:
-                LOG.info("smtp: listening on %s, %s", address, _encryption(listener.config))
-        for group in self._sockets.http:
-            for sock in group:
-                LOG.info("http: listening on %s:%s", *sock.getsockname()[:2])
-        if self._configuration.spool.durability == "os":
+    def _http(self, report: Report) -> list[HttpServer]:
+        servers = [
+            HttpServer(
+                public_app(report, report, config.trusted_hosts), [each for door in group for each in door]
+            )
+            for config, group in zip(self._loaded.configuration.http_listeners, self._doors.http, strict=True)
+        ]
+        return [*servers, HttpServer(control_app(report), [self._control.socket])]
+
+    async def _start(self, supervisor: Supervisor, http: list[HttpServer]) -> None:
+        """Start everything, or nothing; a signal to stop cuts it short."""
+        for server in http:
+            await server.start()
+        starting = asyncio.create_task(supervisor.start(), name="start")
+        stopping = asyncio.create_task(self._stopping.wait(), name="stop signal")
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if starting.done():
+            await starting
+
+    def _announce(self) -> None:
+        configuration = self._loaded.configuration
+        for listener, group in zip(configuration.smtp_listeners, self._doors.smtp, strict=True):
+            for door in group:
+                LOG.info("smtp: listening on %s, %s", endpoint_of(door[0]), _encryption(listener))
+        for group in self._doors.http:
+            for door in group:
+                LOG.info("http: listening on %s", endpoint_of(door[0]))
+        if configuration.spool.durability == "os":
             LOG.warning(
                 'SPOOL.DURABILITY IS "os": accepted mail is not put on stable storage; what a power cut or a crash of the system '
                 "finds in memory is LOST."
             )
 
-    async def _serve(self, worker: Worker) -> None:
+    async def _serve(self, supervisor: Supervisor, manager: ServiceManager) -> None:
         """Until a signal says stop; a reload at each SIGHUP."""
         stopping = asyncio.create_task(self._stopping.wait(), name="stop signal")
-        failing = asyncio.create_task(worker.failed.wait(), name="failure")
         try:
-            while not stopping.done() and not failing.done():
+            while not stopping.done():
                 reloading = asyncio.create_task(self._reload.wait(), name="reload signal")
-                await asyncio.wait({stopping, failing, reloading}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({stopping, reloading}, return_when=asyncio.FIRST_COMPLETED)
                 if reloading.done():
                     self._reload.clear()
-                    await self._reconfigure(worker)
+                    manager.reloading()
+                    await _reconfigure(supervisor)
+                    manager.ready()
                 else:
                     reloading.cancel()
         finally:
             stopping.cancel()
-            failing.cancel()
 
-    async def _reconfigure(self, worker: Worker) -> None:
-        """Another epoch, if the whole of the new configuration is right and can take effect."""
-        try:
-            ready = await asyncio.to_thread(prepared, self._path, worker.configuration.epoch + 1)
-            new = ready.configuration
-            if problems := worker.unchangeable(new):
-                raise ConfigError(problems)
-        except ConfigError as error:
-            for problem in error.problems:
-                LOG.error("not reloaded: %s", problem)
-            return
-        except Exception:
-            # the server and its mail outlive whatever is wrong with a new configuration
-            LOG.exception("not reloaded: internal error")
-            return
-        await worker.reconfigure(new, ready.policy)
-        LOG.info("reloaded: configuration epoch %d", new.epoch)
-
-    async def _stop(self, worker: Worker, http: list[HttpServer]) -> int:
+    async def _stop(self, supervisor: Supervisor, http: list[HttpServer]) -> None:
         loop = asyncio.get_running_loop()
         hurry = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
             loop.add_signal_handler(number, hurry.set)
-        stopping = asyncio.create_task(worker.stop(self._grace), name="stop")
+        stopping = asyncio.create_task(supervisor.stop(self._grace), name="stop")
         hurried = asyncio.create_task(hurry.wait(), name="hurry")
         await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done():
             LOG.warning("stopping at once")
-            stopping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await stopping
-            stopping = asyncio.create_task(worker.stop(0.0), name="stop at once")
+            await supervisor.stop(Seconds(0.0))
         hurried.cancel()
         left = await stopping
         for server in http:
             await server.stop(_HTTP_GRACE)
-        if worker.spool.counts.is_recovering:
+        if left is None:
             LOG.info(
                 "stopped: mail from before the start was still being read, and is in the spool as it was"
             )
         else:
             LOG.info("stopped: %d messages are in the spool", left)
-        return 1 if worker.failed.is_set() else 0
+
+
+async def _reconfigure(supervisor: Supervisor) -> None:
+    """Another epoch, if the whole of the new configuration is right and can take effect."""
+    try:
+        problems = await supervisor.reload()
+    except Exception:
+        # the server and its mail outlive whatever is wrong with a new configuration
+        LOG.exception("not reloaded: internal error")
+        return
+    for problem in problems:
+        LOG.error("not reloaded: %s", problem)
+    if not problems:
+        LOG.info("reloaded: configuration epoch %d", supervisor.agreement.kept)
+
+
+async def _watchdog(manager: ServiceManager) -> None:
+    """Tell the service manager that the loop goes round, as often as it wants to hear."""
+    if manager.watchdog is not None:
+        while True:
+            manager.alive()
+            await asyncio.sleep(manager.watchdog)

@@ -27,6 +27,7 @@ from penstock.spool.inspection.examination import examine
 from penstock.spool.inspection.read_only import ReadOnlyFiles
 from penstock.spool.inspection.view import look
 from penstock.spool.names import SEGMENTS
+from penstock.spool.places import spools
 
 app = App(name="spool", help="Look into the spool: what is queued, a message, damage, figures.")
 
@@ -40,6 +41,7 @@ def ls(
     *,
     config: _Config = None,
     spool: Path | None = None,
+    lane: str | None = None,
     queue: tuple[str, ...] = (),
     tenant: tuple[str, ...] = (),
     campaign: tuple[str, ...] = (),
@@ -58,6 +60,8 @@ def ls(
         The configuration that names the data directory; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     spool
         Look into the spool, or the copy of one, in this directory, whatever the configuration says.
+    lane
+        Look into this lane's spool alone. Without it, into one after the other.
     queue
         Messages of this queue, campaign:tenant@domain!routing_domain.
     tenant
@@ -83,7 +87,7 @@ def ls(
             list_messages(files, wanted, limit or None, time.time(), progress, json=json)
         return 0
 
-    return _run("ls", config, spool, run)
+    return _run("ls", _Spools(config, spool, lane), run, is_plain=not json)
 
 
 @app.command(name="cat")
@@ -93,6 +97,7 @@ def cat(
     *,
     config: _Config = None,
     spool: Path | None = None,
+    lane: str | None = None,
     place: str | None = None,
     envelope: _Flag = False,
 ) -> int:
@@ -109,6 +114,8 @@ def cat(
         The configuration that names the data directory; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     spool
         Look into the spool, or the copy of one, in this directory, whatever the configuration says.
+    lane
+        Look into this lane's spool alone. Without it, into one after the other.
     place
         Where it lies instead of its id, SEGMENT:OFFSET:PART, as ls --json and check have it.
     envelope
@@ -127,11 +134,13 @@ def cat(
             show_message(files, message or "", named, progress, envelope=envelope)
         return 0
 
-    return _run("cat", config, spool, run)
+    return _run("cat", _Spools(config, spool, lane), run, first_will_do=True)
 
 
 @app.command(name="check")
-def check(*, config: _Config = None, spool: Path | None = None, json: _Flag = False) -> int:
+def check(
+    *, config: _Config = None, spool: Path | None = None, lane: str | None = None, json: _Flag = False
+) -> int:
     """Read everything in the spool, and say what is damaged, what that means for mail, and what to do. Changes nothing.
 
     Exit status: 0 nothing is damaged, 1 something is, 2 the spool could not be read, or not all of it, or the command line is wrong.
@@ -142,6 +151,8 @@ def check(*, config: _Config = None, spool: Path | None = None, json: _Flag = Fa
         The configuration that names the data directory; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     spool
         Look into the spool, or the copy of one, in this directory, whatever the configuration says.
+    lane
+        Look into this lane's spool alone. Without it, into one after the other.
     json
         Show everything as JSON.
     """
@@ -152,11 +163,18 @@ def check(*, config: _Config = None, spool: Path | None = None, json: _Flag = Fa
         report(found, sys.stdout, json=json)
         return verdict(found)
 
-    return _run("check", config, spool, run, unreadable=2)
+    return _run("check", _Spools(config, spool, lane), run, unreadable=2, is_plain=not json)
 
 
 @app.command(name="stats")
-def stats(*, config: _Config = None, spool: Path | None = None, limit: int = 20, json: _Flag = False) -> int:
+def stats(
+    *,
+    config: _Config = None,
+    spool: Path | None = None,
+    lane: str | None = None,
+    limit: int = 20,
+    json: _Flag = False,
+) -> int:
     """Show what is queued by tenant, campaign and domain, and what it takes on the disk.
 
     Exit status: 0 done, 1 the spool cannot be read, 2 the command line or the configuration is wrong.
@@ -167,6 +185,8 @@ def stats(*, config: _Config = None, spool: Path | None = None, limit: int = 20,
         The configuration that names the data directory; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     spool
         Look into the spool, or the copy of one, in this directory, whatever the configuration says.
+    lane
+        Look into this lane's spool alone. Without it, into one after the other.
     limit
         Show so many names of each kind, those with the most messages; 0 for all.
     json
@@ -185,34 +205,74 @@ def stats(*, config: _Config = None, spool: Path | None = None, limit: int = 20,
             render(found, time.time(), sys.stdout)
         return 0
 
-    return _run("stats", config, spool, run)
+    return _run("stats", _Spools(config, spool, lane), run, is_plain=not json)
+
+
+class _Spools(msgspec.Struct):
+    """Which spools a command is about. ``spool`` is one by its directory; else those of the configuration's data directory, or one ``lane``'s."""
+
+    config: str | None
+    spool: Path | None
+    lane: str | None
+
+    def found(self) -> dict[str, Path]:
+        """Directories by lane. ConfigError; SpoolError if there is none."""
+        if self.spool is not None:
+            return {"": self.spool}
+        data_dir = data_dir_of(find_config(self.config, os.environ))
+        try:
+            there = spools(data_dir)
+        except OSError as error:
+            raise SpoolError(f"{data_dir}: {error.strerror or error}") from error
+        if self.lane is not None:
+            if self.lane not in there:
+                known = f"; there are {', '.join(there)}" if there else ""
+                raise SpoolError(f"{data_dir} holds no spool of lane {self.lane}{known}")
+            return {self.lane: there[self.lane]}
+        return there or {"": data_dir / "spool"}
 
 
 def _run(
     name: str,
-    config: str | None,
-    spool: Path | None,
+    which: _Spools,
     command: Callable[[ReadOnlyFiles], int],
+    *,
     unreadable: int = 1,
+    is_plain: bool = False,
+    first_will_do: bool = False,
 ) -> int:
-    """Open the spool and do something with it; ``unreadable`` is the exit status if it cannot be read."""
+    """Do something with each spool; the exit status is the worst, ``unreadable`` if one cannot be read.
+
+    ``is_plain``: people read it, so several lanes have headings. ``first_will_do``: the command looks for something, and one spool has it.
+    """
+    worst, faults = 0, []
     try:
-        root = spool if spool is not None else data_dir_of(find_config(config, os.environ)) / "spool"
+        there = which.found()
+        for lane, root in there.items():
+            if is_plain and len(there) > 1:
+                sys.stdout.write(f"lane {lane}:\n")
+            try:
+                with _opened(root) as files:
+                    worst = max(worst, command(files))
+                    sys.stdout.flush()
+            except (FileError, SpoolError) as error:
+                faults.append(str(error) if not lane or len(there) == 1 else f"lane {lane}: {error}")
+            else:
+                if first_will_do:
+                    return worst
     except ConfigError as error:
         return _complain(name, str(error), 2)
-    try:
-        with _opened(root) as files:
-            status = command(files)
-            sys.stdout.flush()
-            return status
     except BrokenPipeError:
         # what reads us has seen enough; nothing may be flushed into the pipe at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (FileError, SpoolError) as error:
+    except SpoolError as error:
         return _complain(name, str(error), unreadable)
+    for fault in faults:
+        worst = _complain(name, fault, unreadable)
+    return worst
 
 
 @contextmanager

@@ -296,29 +296,62 @@ class TenantStatus(msgspec.Struct, frozen=True):
 
 
 class QueueStatus(msgspec.Struct, frozen=True):
-    """One scheduled queue: messages in it, when the oldest was received, what holds it (None: nothing), and until when, where known."""
+    """One scheduled queue: messages in it, when the oldest was received, what holds it (None: nothing), and until when, where known.
+
+    ``lane`` is where it is; "" where there is one lane.
+    """
 
     queue: str
     messages: int
     oldest: WallTime | None = None
     held_by: str | None = None
     until: WallTime | None = None
+    lane: str = ""
 
 
 class PathStatus(msgspec.Struct, frozen=True):
-    """One path, ``source->site_name``: messages ready for it, its connections, what holds it back (None: nothing), and until when."""
+    """One path, ``source->site_name``: messages ready for it, its connections, what holds it back (None: nothing), and until when.
+
+    ``lane`` is where it is; "" where there is one lane.
+    """
 
     path: str
     ready: int
     connections: int
     held_by: str | None = None
     until: WallTime | None = None
+    lane: str = ""
+
+
+class LaneStatus(msgspec.Struct, frozen=True):
+    """One lane, and the process that is it. ``pid`` is None while there is none; ``phase`` is absent, starting, ready, ending or silent.
+
+    What a process says of itself is from its last answer, None before the first: ``epoch``, ``fault`` (why it takes no mail), ``messages`` and the
+    rest. ``starts`` counts its processes, ``sync`` is the mean seconds of a sync since its start. ``domains`` are those of a dedicated lane.
+    """
+
+    lane: str
+    phase: str
+    pid: int | None = None
+    starts: int = 0
+    epoch: int | None = None
+    fault: str | None = None
+    messages: int | None = None
+    rates: Rates | None = None
+    sync: Seconds | None = None
+    loop_lag: Seconds | None = None
+    memory: ByteCount | None = None
+    connections_in: int | None = None
+    connections_out: int | None = None
+    domains: tuple[str, ...] = ()
 
 
 class Status(msgspec.Struct, frozen=True):
     """The server at one instant, for people. ``tenants``, ``queues`` and ``paths`` are the largest few, largest first.
 
-    ``fault`` is why the server is not live, None when it is. ``spool`` says also how sure a 250 is.
+    ``fault`` is why the server is not live, None when it is. ``spool`` says also how sure a 250 is. All counts are sums over the lanes;
+    ``silent`` are lanes that did not answer, so that theirs are missing. ``homes`` are lanes by site, where they are settled otherwise than by
+    the hash.
     """
 
     version: str
@@ -343,3 +376,6 @@ class Status(msgspec.Struct, frozen=True):
     tenants: tuple[TenantStatus, ...] = ()
     queues: tuple[QueueStatus, ...] = ()
     paths: tuple[PathStatus, ...] = ()
+    lanes: tuple[LaneStatus, ...] = ()
+    silent: tuple[str, ...] = ()
+    homes: Mapping[str, str] = {}

@@ -1,8 +1,8 @@
 """Opens the listening sockets: all of them, or none and a list of what was in the way.
 
-SO_REUSEPORT is left out on purpose: with it, a port that another process serves with SO_REUSEPORT too would be bound without a word, and
-connections would go to either. SO_REUSEADDR stays, or a restart would wait for old connections' TIME_WAIT (socket(7)); on Linux it never
-takes a port that anybody listens on.
+SO_REUSEPORT is left out at first, on purpose: with it, a port that another process serves with SO_REUSEPORT too would be bound without a word,
+and connections would go to either. Once an address is ours alone, ``replicate`` makes further sockets of ours at it. SO_REUSEADDR stays, or a
+restart would wait for old connections' TIME_WAIT (socket(7)); on Linux it never takes a port that anybody listens on.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Final
 
@@ -56,6 +56,35 @@ def bind_all(
     return [opened for opened, _, _ in bound]
 
 
+def replicate(first: socket.socket, count: int, backlog: int = BACKLOG) -> list[socket.socket]:
+    """``first`` and others at its address, ``count`` in all, each with a queue of connections of its own; the kernel spreads clients over them.
+
+    ``first`` listens, and was bound when nobody else had the address. From now on a process of our user could join (socket(7), SO_REUSEPORT).
+    OSError; ``first`` is as it was then, but for the option.
+    """
+    if count == 1:
+        return [first]
+    first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    with contextlib.ExitStack() as on_failure:
+        others = []
+        for _ in range(count - 1):
+            other = on_failure.enter_context(socket.socket(first.family, first.type, first.proto))
+            _prepare(other)
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            other.bind(first.getsockname())
+            other.listen(backlog)
+            others.append(other)
+        on_failure.pop_all()
+    return [first, *others]
+
+
+def portions(sockets: Sequence[socket.socket], parts: int) -> list[list[socket.socket]]:
+    """The sockets at one address, spread over so many processes: each socket is somebody's, and everybody has one at least."""
+    if len(sockets) >= parts:
+        return [list(sockets[part::parts]) for part in range(parts)]
+    return [[sockets[part % len(sockets)]] for part in range(parts)]
+
+
 def endpoint_of(listening: socket.socket) -> Endpoint:
     """Where ``listening`` is bound, the port that the system chose for port 0 included."""
     name = listening.getsockname()
@@ -70,15 +99,19 @@ def _bind(endpoint: Endpoint) -> socket.socket:
     family, kind, protocol, _, where = found[0]
     opened = socket.socket(family, kind, protocol)
     try:
-        opened.setblocking(False)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _prepare(opened)
         opened.bind(where)
     except BaseException:
         opened.close()
         raise
     return opened
+
+
+def _prepare(opened: socket.socket) -> None:
+    opened.setblocking(False)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if opened.family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
 
 
 def _overlaps(one: Endpoint, other: Endpoint) -> bool:

@@ -53,14 +53,18 @@ class _Loader(importlib.abc.InspectLoader):
         return self.source_to_code(self.get_source(fullname), self._path)
 
 
-def load(path: str | Path, *, named_by: str = "", deadline: Seconds = DEADLINE) -> Policy:
+def load(
+    path: str | Path, *, named_by: str = "", deadline: Seconds = DEADLINE, source: bytes | None = None
+) -> Policy:
     """Run the policy file at ``path``; ConfigError says why it cannot be used. KeyboardInterrupt passes, whatever else it raises is reported.
 
-    ``named_by`` is the option that names the file, "" if it was given by hand. A file that runs longer than ``deadline`` is ended.
+    ``named_by`` is the option that names the file, "" if it was given by hand; ``source`` its octets, if they were read already.
+    A file that runs longer than ``deadline`` is ended.
     On an error the module of an earlier ``load`` stays the registered one.
     """
     file = str(path)
-    source = _read(file, f"{named_by} names it" if named_by else "give the right path")
+    if source is None:
+        source = _read(file, f"{named_by} names it" if named_by else "give the right path")
     loader = _Loader(file, source)
     code = _compile(file, loader)
     before = sys.modules.get(MODULE_NAME)

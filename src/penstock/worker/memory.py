@@ -15,10 +15,10 @@ _CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 _OWN: Final = Path("/proc/self/statm")
 
 
-def limit(configured: ByteCount | None) -> ByteCount:
-    """The configured limit, or half of what the machine or the control group has."""
+def limit(configured: ByteCount | None, processes: int = 1) -> ByteCount:
+    """The share of one of so many processes in the configured limit, or in half of what the machine or the control group has."""
     if configured is not None:
-        return configured
+        return ByteCount(configured // processes)
     available = os.sysconf("SC_PHYS_PAGES") * _PAGE
     try:
         text = _CGROUP_LIMIT.read_text(encoding="ascii").strip()
@@ -26,7 +26,7 @@ def limit(configured: ByteCount | None) -> ByteCount:
         text = "max"
     if text.isdecimal():
         available = min(available, int(text))
-    return ByteCount(int(available * _SHARE))
+    return ByteCount(int(available * _SHARE) // processes)
 
 
 def resident() -> ByteCount:

@@ -22,7 +22,6 @@ from penstock.mail.configuration import Configuration, DnsConfig, PathConfig, Qu
 from penstock.mail.duration import ByteCount, Seconds
 from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock, SpoolError
-from penstock.mail.problem import Problem
 from penstock.mail.queue_name import QueueName
 from penstock.mail.records import QueuedMessage
 from penstock.mail.status import PolicyCounts, Rates, RateWindow, Snapshot, Status
@@ -37,6 +36,7 @@ from penstock.routing.placement import ALONE, Placement
 from penstock.spool.durable import DurableSpool
 from penstock.spool.files import FileError
 from penstock.spool.log import SpoolOptions
+from penstock.spool.places import spool_of
 from penstock.worker import memory, report
 from penstock.worker.crossing import Crossing
 from penstock.worker.journal import Journal
@@ -59,7 +59,7 @@ class Worker:
     """A process with both roles. Made on a running loop with sockets that are bound: one sequence for each SMTP listener.
 
     ``descriptors`` is how many files and sockets the process may have open; ``policy`` is the configuration's, loaded.
-    ``lane_name`` is its lane, ``placement`` where that and others are the home of paths.
+    ``lane_name`` is its lane, ``placement`` where that and others are the home of paths; they share the memory for mail.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Worker:
         self.configuration = configuration
         self.clock = clock
         self.started = clock.wall()
-        self.memory_limit: ByteCount = memory.limit(configuration.node.memory_limit)
+        self.memory_limit: ByteCount = memory.limit(configuration.node.memory_limit, _lanes(placement))
         self._loop = asyncio.get_running_loop()
         self._own = [endpoint_of(sock) for group in sockets for sock in group]
         self.event_log = EventLog(
-            Path(configuration.node.data_dir) / "events",
+            _events_folder(configuration, lane_name, placement),
             clock=clock,
             max_file_size=configuration.events.max_file_size,
             max_segment_duration=configuration.events.max_segment_duration,
@@ -87,7 +87,7 @@ class Worker:
         self.journal = Journal(self.event_log, configuration.node.hostname, configuration.epoch)
         ids = IdSource(secrets.randbits(42))
         self._durable = DurableSpool(
-            Path(configuration.node.data_dir) / "spool",
+            spool_of(configuration.node.data_dir, lane_name),
             clock,
             ids,
             self.journal.on_stored,
@@ -149,7 +149,10 @@ class Worker:
         self._sampler: asyncio.TimerHandle | None = None
         self._fault: str | None = "starting"
         self._recovering: asyncio.Task[None] | None = None
-        self._restored_messages = 0
+        #: messages from before the start
+        self.recovered_messages = 0
+        #: set when mail from before the start is queued again
+        self.recovered = asyncio.Event()
         #: set when the server cannot go on
         self.failed = asyncio.Event()
 
@@ -200,16 +203,18 @@ class Worker:
             return
         finally:
             gc.enable()
-        LOG.info("recovered: %d messages from before the start are queued", self._restored_messages)
+        LOG.info("recovered: %d messages from before the start are queued", self.recovered_messages)
         try:
             self.journal.start(self.spool)
         except OSError as error:
             LOG.critical("the event log cannot be used: %s", error)
             self._fault = f"the event log cannot be used: {error}"
             self.failed.set()
+            return
+        self.recovered.set()
 
     def _restored(self, messages: Sequence[QueuedMessage]) -> None:
-        self._restored_messages += len(messages)
+        self.recovered_messages += len(messages)
         for message in messages:
             if not message.is_held:
                 self.journal.tally.restore(message.queue.tenant, message.recipients)
@@ -248,36 +253,8 @@ class Worker:
 
     # -- change
 
-    def unchangeable(self, new: Configuration) -> list[Problem]:
-        """What of a new configuration cannot take effect without a restart."""
-        old = self.configuration
-        hint = "restart the server for this change"
-        problems = [
-            Problem("penstock.toml", key, "cannot change while the server runs", hint)
-            for key, before, after in (
-                ("node.hostname", old.node.hostname, new.node.hostname),
-                ("node.data_dir", old.node.data_dir, new.node.data_dir),
-                ("node.workers", old.node.workers, new.node.workers),
-                ("node.memory_limit", old.node.memory_limit, new.node.memory_limit),
-                ("listener.http", old.http_listeners, new.http_listeners),
-                ("spool.durability", old.spool.durability, new.spool.durability),
-                ("events", old.events, new.events),
-            )
-            if before != after
-        ]
-        if [item.listen for item in old.smtp_listeners] != [item.listen for item in new.smtp_listeners]:
-            problems.append(
-                Problem(
-                    "penstock.toml",
-                    "listener.smtp.listen",
-                    "addresses cannot change while the server runs",
-                    hint,
-                )
-            )
-        return problems
-
     async def reconfigure(self, new: Configuration, policy: Policy | None = None) -> None:
-        """Go on with a configuration in which nothing is ``unchangeable``, and its policy, loaded."""
+        """Go on with a configuration in which nothing differs that cannot change (``config.changes``), and its policy, loaded."""
         old, self.configuration = self.configuration, new
         self.journal.use_epoch(new.epoch)
         self.desk.queues = new.queues
@@ -320,6 +297,16 @@ class Worker:
         await self._durable.close(Seconds(max(_LAST_SYNC, deadline - self._loop.time())))
         await self.journal.close()
         return left
+
+
+def _lanes(placement: Placement) -> int:
+    return len(placement.general) + len(placement.dedicated)
+
+
+def _events_folder(configuration: Configuration, lane_name: str, placement: Placement) -> Path:
+    """An event log has one writer: with several lanes each has its own."""
+    folder = Path(configuration.node.data_dir) / "events"
+    return folder if _lanes(placement) == 1 else folder / lane_name
 
 
 def _own_names(configuration: Configuration) -> set[str]:

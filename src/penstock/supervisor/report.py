@@ -1,0 +1,144 @@
+"""How the whole server is: every lane is asked, and those that do not answer are named."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Final, TypeVar
+
+import msgspec
+
+import penstock
+from penstock.ipc.bus import BusEnded, BusFault
+from penstock.ipc.words import WorkerTellSnapshot, WorkerTellStatus
+from penstock.mail.duration import Seconds
+from penstock.mail.status import (
+    EventLogCounts,
+    LaneStatus,
+    MailCounts,
+    Rates,
+    Snapshot,
+    SpoolCounts,
+    Status,
+)
+from penstock.supervisor.merging import merge_snapshots, merge_statuses
+from penstock.supervisor.supervisor import Member, Supervisor
+
+#: A lane that has not answered within so many seconds is silent.
+PATIENCE: Final = 2.0
+Answer = TypeVar("Answer", Status, Snapshot)
+
+
+class Report:
+    """Speaks for a supervisor's lanes."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._last: dict[str, Snapshot] = {}
+
+    def fault(self) -> str | None:
+        """Why the server takes no mail; None while it does."""
+        return self._supervisor.fault()
+
+    async def status(self) -> Status:
+        """The state now, within 2 s."""
+        supervisor = self._supervisor
+        parts = await self._ask(WorkerTellStatus(), Status)
+        for lane, part in parts.items():
+            supervisor.members[lane].status = part
+        merged = merge_statuses(parts) if parts else self._empty()
+        return msgspec.structs.replace(
+            merged,
+            pid=os.getpid(),
+            started=supervisor.started,
+            now=supervisor.clock.wall(),
+            epoch=supervisor.agreement.kept,
+            fault=supervisor.fault(),
+            lanes=tuple(self._lane(member, member.lane in parts) for member in supervisor.members.values()),
+            silent=tuple(lane for lane in supervisor.members if lane not in parts),
+        )
+
+    async def snapshot(self) -> Snapshot:
+        """The numbers now, within 2 s. Those of a lane that is silent, or not there, are the last it has told: counters do not go back."""
+        parts = await self._ask(WorkerTellSnapshot(), Snapshot)
+        self._last.update(parts)
+        supervisor = self._supervisor
+        if not self._last:
+            return Snapshot(
+                supervisor.started,
+                supervisor.agreement.kept,
+                MailCounts(),
+                {},
+                EventLogCounts(),
+                SpoolCounts(),
+            )
+        return msgspec.structs.replace(
+            merge_snapshots(list(self._last.values())),
+            started=supervisor.started,
+            epoch=supervisor.agreement.kept,
+        )
+
+    async def _ask(self, question: msgspec.Struct, kind: type[Answer]) -> dict[str, Answer]:
+        """The answers by lane, in the order of the lanes."""
+
+        async def one(member: Member) -> Answer | None:
+            if member.bus is None:
+                return None
+            try:
+                answer = await member.bus.ask(question, PATIENCE)
+            except (BusEnded, BusFault, TimeoutError):
+                return None
+            return answer if isinstance(answer, kind) else None
+
+        members = self._supervisor.members
+        answers = await asyncio.gather(*map(one, members.values()))
+        return {lane: answer for lane, answer in zip(members, answers, strict=True) if answer is not None}
+
+    def _empty(self) -> Status:
+        supervisor = self._supervisor
+        return Status(
+            version=penstock.__version__,
+            pid=os.getpid(),
+            node=supervisor.configuration.node.hostname,
+            started=supervisor.started,
+            now=supervisor.clock.wall(),
+            epoch=supervisor.agreement.kept,
+            spool=SpoolCounts(durability=supervisor.configuration.spool.durability),
+            mail=MailCounts(),
+            rates=Rates(),
+            event_log=EventLogCounts(),
+        )
+
+    def _lane(self, member: Member, has_answered: bool) -> LaneStatus:
+        supervisor = self._supervisor
+        child = supervisor.roster.children.get(member.lane)
+        phase = (
+            child.phase.value if child is not None else "ready" if member.bus is not None else "not running"
+        )
+        told = member.status
+        is_silent = member.has_begun and member.bus is not None and not has_answered
+        domains = next(
+            (lane.domains for lane in supervisor.configuration.lanes if lane.name == member.lane), ()
+        )
+        known = LaneStatus(
+            member.lane,
+            "silent" if is_silent else phase,
+            member.pid,
+            child.starts if child is not None else 0,
+            fault=member.reason or member.fault,
+            domains=domains,
+        )
+        if told is None:
+            return known
+        syncs = sum(told.spool.syncs.counts)
+        return msgspec.structs.replace(
+            known,
+            epoch=told.epoch,
+            messages=told.messages,
+            rates=told.rates,
+            sync=Seconds(told.spool.syncs.sum / syncs) if syncs else None,
+            loop_lag=told.loop_lag,
+            memory=told.memory,
+            connections_in=told.connections_in,
+            connections_out=told.connections_out,
+        )

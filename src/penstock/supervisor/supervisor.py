@@ -1,0 +1,434 @@
+"""Carries out what ``roster`` and ``agreement`` decide: processes, their buses, sockets, timers, and words to the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, cast
+
+import msgspec
+
+import penstock
+from penstock.config import Loaded
+from penstock.config.changes import unchangeable
+from penstock.ipc.bus import Bus, BusEnded, BusFault
+from penstock.ipc.channel import over
+from penstock.ipc.words import (
+    BUS,
+    SupervisorEnded,
+    SupervisorEnding,
+    SupervisorFailed,
+    SupervisorReady,
+    SupervisorTick,
+    WorkerAssign,
+    WorkerCommitEpoch,
+    WorkerDrain,
+    WorkerPreparedEpoch,
+    WorkerPrepareEpoch,
+)
+from penstock.mail.duration import Seconds
+from penstock.mail.lanes import Assignment
+from penstock.mail.ports import Clock
+from penstock.mail.problem import ConfigError, Problem
+from penstock.mail.status import Status
+from penstock.net.listening import portions
+from penstock.supervisor import agreement as epochs
+from penstock.supervisor import roster as children
+from penstock.supervisor.agreement import Agreement
+from penstock.supervisor.process import CHILD, ChildProcess
+from penstock.supervisor.roster import Phase, Roster
+from penstock.supervisor.state import State, StateError, StoredEpoch
+
+LOG = logging.getLogger(__name__)
+
+#: A worker that has begun is asked this long; the machine that decides has given up before.
+_ANSWER: Final = epochs.PATIENCE + 5.0
+
+
+class SupervisorError(Exception):
+    """The server cannot start; ``str()`` of it says which lane cannot, and why."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What is run: the configuration's root file, the lanes, and what a child is told on its command line besides."""
+
+    root: str
+    general: tuple[str, ...]
+    dedicated: tuple[str, ...] = ()
+    #: dedicated lanes that come by themselves
+    standalone: frozenset[str] = frozenset()
+    options: tuple[str, ...] = ()
+
+    @property
+    def started(self) -> tuple[str, ...]:
+        """The lanes whose processes are started here."""
+        return tuple(lane for lane in self.general + self.dedicated if lane not in self.standalone)
+
+
+class Member:
+    """The process of one lane, as far as it is known here."""
+
+    __slots__ = (
+        "bus",
+        "fault",
+        "has_begun",
+        "lane",
+        "left",
+        "pid",
+        "process",
+        "reason",
+        "recovered",
+        "status",
+    )
+
+    def __init__(self, lane: str) -> None:
+        self.lane = lane
+        self.process: ChildProcess | None = None
+        self.pid: int | None = None
+        self.bus: Bus | None = None
+        self.has_begun = False
+        #: why it takes no mail
+        self.fault: str | None = "not running"
+        #: what it has said that keeps it from going on
+        self.reason: str | None = None
+        #: messages from before its start, once it knows
+        self.recovered: int | None = None
+        #: messages in its spool, once it has ended in order
+        self.left: int | None = None
+        self.status: Status | None = None
+
+
+class Supervisor:
+    """One server's processes. Made on a running loop.
+
+    ``loaded`` is the configuration that ``epoch`` was made of; ``doors`` has for each SMTP listener and each of its addresses the sockets;
+    ``read`` reads the configuration again, or raises ConfigError.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        loaded: Loaded,
+        epoch: StoredEpoch,
+        state: State,
+        doors: Sequence[Sequence[Sequence[socket.socket]]],
+        clock: Clock,
+        read: Callable[[], Loaded],
+    ) -> None:
+        self.plan = plan
+        self.configuration = loaded.configuration
+        self.clock = clock
+        self.started = clock.wall()
+        self.members = {lane: Member(lane) for lane in plan.general + plan.dedicated}
+        self.roster = Roster(plan.started, clock.monotonic())
+        self.agreement = Agreement(epoch.number)
+        self._loop = asyncio.get_running_loop()
+        self._state = state
+        self._disk = ThreadPoolExecutor(1, "state")
+        self._doors = [[list(group) for group in listener] for listener in doors]
+        self._read = read
+        self._files = {epoch.number: epoch.files}
+        self._last_number = epoch.number
+        self._fault: str | None = "starting"
+        self._begun: asyncio.Future[None] = self._loop.create_future()
+        self._over = asyncio.Event()
+        self._change: asyncio.Future[tuple[Problem, ...]] | None = None
+        self._changing = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._has_told_recovery = False
+
+    # -- the life of the server
+
+    async def start(self) -> None:
+        """Start every lane; returns when all of them take mail, or deliver. ConfigError, SupervisorError if one of them cannot."""
+        self._look()
+        try:
+            await self._begun
+        except BaseException:
+            await self.stop(Seconds(0.0))
+            raise
+        self._fault = None
+
+    async def stop(self, grace: Seconds) -> int | None:
+        """Take no more mail, let what is under way end within ``grace`` seconds; how many messages are in the spools, None if some have not
+        been read to the end. Called again meanwhile, it shortens the grace.
+        """
+        self._fault = "shutting down"
+        for each in self._sockets():
+            each.close()
+        self._doors = []
+        self._carry_out(self.roster.stop(self.clock.monotonic(), grace))
+        self._look()
+        await self._over.wait()
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        self._disk.shutdown()
+        left = [self.members[lane].left for lane in self.plan.started]
+        return None if None in left else sum(cast("list[int]", left))
+
+    async def reload(self) -> tuple[Problem, ...]:
+        """Go over to another epoch, of the files as they are now; what is wrong with it, and then nothing has changed."""
+        async with self._changing:
+            try:
+                loaded = await asyncio.to_thread(self._read)
+            except ConfigError as error:
+                return error.problems
+            if problems := unchangeable(self.configuration, loaded.configuration, self.plan.root):
+                return tuple(problems)
+            self._last_number += 1
+            number = self._last_number
+            self._files[number] = loaded.files
+            self._change = self._loop.create_future()
+            self._agree(self.agreement.propose(number, self.clock.monotonic()))
+            refused = await self._change
+            if not refused:
+                self.configuration = msgspec.structs.replace(loaded.configuration, epoch=number)
+            self._files = {self.agreement.kept: self._files[self.agreement.kept]}
+            return refused
+
+    def replace(self, grace: Seconds) -> None:
+        """Replace every process that was started here by a new one, one after the other."""
+        self.roster.replace(grace)
+        self._look()
+
+    def fault(self) -> str | None:
+        """Why the server takes no mail; None while any lane does."""
+        if self._fault is not None:
+            return self._fault
+        faults = [self.members[lane].fault for lane in self.plan.general]
+        return None if None in faults else next(filter(None, faults), "no lane is there")
+
+    def _sockets(self) -> Iterable[socket.socket]:
+        return (each for listener in self._doors for group in listener for each in group)
+
+    # -- what is to be done, by the clock
+
+    def _look(self) -> None:
+        now = self.clock.monotonic()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._carry_out(self.roster.due(now))
+        self._agree(self.agreement.due(now))
+        if self.roster.is_over:
+            self._over.set()
+            return
+        self._timer = self._loop.call_later(max(0.0, self.roster.next_wake() - now), self._look)
+
+    def _carry_out(self, effects: Iterable[children.Effect]) -> None:
+        for effect in effects:
+            member = self.members[effect.name]
+            match effect:
+                case children.Start():
+                    self._start(member)
+                case children.Drain(grace=grace):
+                    if member.bus is not None and member.bus.is_open:
+                        member.bus.tell(WorkerDrain(grace))
+                    elif member.process is not None:
+                        member.process.kill()
+                case children.Kill(reason=reason):
+                    self._kill(member, reason)
+
+    def _kill(self, member: Member, reason: str) -> None:
+        if member.process is not None:
+            LOG.error("lane %s: killed, for %s", member.lane, reason)
+            member.process.kill()
+        elif member.bus is not None:
+            # a lane of its own service: it ends with its bus, and is started again by that
+            LOG.error("lane %s: sent away, for %s", member.lane, reason)
+            member.bus.channel.abort()
+
+    # -- children
+
+    def _start(self, member: Member) -> None:
+        lane = member.lane
+        member.fault, member.reason, member.recovered, member.left = "starting", None, None, None
+        ours, theirs = socket.socketpair()
+        try:
+            listeners = self._listeners(lane)
+            passed = [theirs.fileno(), *(each for group in listeners for each in group)]
+            command = [*CHILD, "worker", *self.plan.options, "--fd", str(theirs.fileno())]
+            member.process = ChildProcess.start(command, passed, lambda how: self._ended(member, how))
+        except OSError as error:
+            ours.close()
+            LOG.error("lane %s: cannot be started: %s", lane, error)
+            self._loop.call_soon(self._gone, member)
+            return
+        finally:
+            theirs.close()
+        member.pid = member.process.pid
+        bus = member.bus = self.new_bus(member)
+        assignment = Assignment(lane, self.plan.general, self.plan.dedicated)
+        self.keep(self._introduce(member, bus, ours, WorkerAssign(assignment, self.plan.root, listeners)))
+
+    def _listeners(self, lane: str) -> tuple[tuple[int, ...], ...]:
+        """The descriptors that a lane has of each listener: general lanes share them, dedicated ones have none."""
+        if lane not in self.plan.general:
+            return tuple(() for _ in self._doors)
+        place, count = self.plan.general.index(lane), len(self.plan.general)
+        return tuple(
+            tuple(each.fileno() for group in listener for each in portions(group, count)[place])
+            for listener in self._doors
+        )
+
+    async def _introduce(self, member: Member, bus: Bus, ours: socket.socket, word: WorkerAssign) -> None:
+        await over(ours, bus.channel)
+        bus.tell(word)
+        self._agree(self.agreement.joined(member.lane, self.clock.monotonic()))
+
+    def new_bus(self, member: Member) -> Bus:
+        """The end of a bus to this lane's process."""
+        bus = Bus(
+            BUS,
+            {
+                SupervisorTick: lambda word: self._ticked(member, word),
+                SupervisorReady: lambda word: self._ready(member, word),
+                SupervisorEnding: lambda word: self._ending(member, word),
+                SupervisorEnded: lambda word: setattr(member, "left", word.left),
+                SupervisorFailed: lambda word: self._failed(member, word.reason),
+            },
+            lambda reason: self._bus_ended(member, bus, reason),
+        )
+        return bus
+
+    def _ticked(self, member: Member, word: SupervisorTick) -> None:
+        member.fault = word.fault
+        if member.lane in self.roster.children:
+            self.roster.heard(member.lane, self.clock.monotonic())
+
+    def _ready(self, member: Member, word: SupervisorReady) -> None:
+        member.recovered = word.recovered
+        member.fault = None
+        if member.lane in self.roster.children:
+            self.roster.ready(member.lane, self.clock.monotonic())
+            self._look()
+        counts = [self.members[lane].recovered for lane in self.plan.started]
+        if not self._has_told_recovery and None not in counts:
+            self._has_told_recovery = True
+            if len(counts) > 1:
+                total = sum(cast("list[int]", counts))
+                LOG.info("recovered: %d messages from before the start are queued", total)
+
+    def _ending(self, member: Member, word: SupervisorEnding) -> None:
+        LOG.info("lane %s: ends, for a signal has told it to", member.lane)
+        if member.lane in self.roster.children:
+            self.roster.ends(member.lane, self.clock.monotonic(), word.grace)
+
+    def _failed(self, member: Member, reason: str) -> None:
+        member.reason = reason
+        if not self._begun.done():
+            self._begun.set_exception(SupervisorError(self._told(member, reason)))
+
+    def _told(self, member: Member, reason: str) -> str:
+        return reason if len(self.members) == 1 else f"lane {member.lane}: {reason}"
+
+    def _bus_ended(self, member: Member, bus: Bus, reason: str | None) -> None:
+        if member.bus is not bus:
+            return
+        member.bus = None
+        if reason is not None:
+            LOG.error("lane %s: its bus broke: %s", member.lane, reason)
+        if member.process is None:
+            self._gone(member)
+        elif self.roster.children[member.lane].phase is not Phase.ENDING and member.reason is None:
+            # it would end by itself; this is for one that cannot
+            member.process.kill()
+
+    def _ended(self, member: Member, how: str) -> None:
+        is_expected = self.roster.children[member.lane].phase is Phase.ENDING
+        if not is_expected or member.reason is not None:
+            LOG.error("lane %s: process %s has ended: %s", member.lane, member.pid, member.reason or how)
+        # what it has said last may still be on its way
+        self._loop.call_soon(self._gone, member)
+
+    def _gone(self, member: Member) -> None:
+        if member.bus is not None:
+            bus, member.bus = member.bus, None
+            bus.channel.abort()
+        member.process = member.pid = None
+        member.has_begun = False
+        member.fault = "not running"
+        self._agree(self.agreement.left(member.lane))
+        if member.lane in self.roster.children:
+            self.roster.ended(member.lane, self.clock.monotonic())
+            self._look()
+
+    # -- epochs
+
+    def _agree(self, effects: Iterable[epochs.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case epochs.Prepare(worker=worker, number=number):
+                    self.keep(self._prepare(self.members[worker], number))
+                case epochs.Commit(worker=worker, number=number):
+                    self.keep(self._commit(self.members[worker], number))
+                case epochs.Keep(number=number):
+                    self.keep(self._store(number))
+                case epochs.Expel(worker=worker, reason=reason):
+                    self._kill(self.members[worker], reason)
+                case epochs.Committed():
+                    self._settle(())
+                case epochs.Refused(problems=problems):
+                    self._settle(problems)
+
+    def _settle(self, problems: tuple[Problem, ...]) -> None:
+        if self._change is not None and not self._change.done():
+            self._change.set_result(problems)
+
+    async def _prepare(self, member: Member, number: int) -> None:
+        bus = member.bus
+        if bus is None:
+            return
+        try:
+            answer = await bus.ask(WorkerPrepareEpoch(number, self._files[number]), _ANSWER)
+        except (BusEnded, TimeoutError):
+            return
+        except BusFault as fault:
+            problems: tuple[Problem, ...] = (Problem(self.plan.root, "", str(fault), ""),)
+        else:
+            problems = answer.problems if isinstance(answer, WorkerPreparedEpoch) else ()
+        if problems and not self._begun.done():
+            self._begun.set_exception(ConfigError(problems))
+        if member.bus is bus:
+            self._agree(self.agreement.prepared(member.lane, number, problems))
+
+    async def _commit(self, member: Member, number: int) -> None:
+        bus = member.bus
+        if bus is None:
+            return
+        try:
+            await bus.ask(WorkerCommitEpoch(number), _ANSWER)
+        except (BusEnded, TimeoutError):
+            return
+        except BusFault as fault:
+            self._failed(member, str(fault))
+            self._kill(member, str(fault))
+            return
+        if member.bus is not bus:
+            return
+        member.has_begun = True
+        self._agree(self.agreement.committed(member.lane, number, self.clock.monotonic()))
+        if not self._begun.done() and all(self.members[lane].has_begun for lane in self.plan.started):
+            self._begun.set_result(None)
+
+    async def _store(self, number: int) -> None:
+        epoch = StoredEpoch(number, self._files[number])
+        try:
+            await self._loop.run_in_executor(
+                self._disk, self._state.keep_epoch, epoch, self.clock.wall(), penstock.__version__
+            )
+        except StateError as error:
+            self._agree(self.agreement.not_kept(Problem(str(self._state.path), "", str(error), "")))
+        else:
+            self._agree(self.agreement.kept_it(self.clock.monotonic()))
+
+    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let this be done; it is cancelled at the end."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

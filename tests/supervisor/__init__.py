@@ -1,0 +1,1 @@
+"""Tests of the supervisor's decisions, under time that the test makes."""
