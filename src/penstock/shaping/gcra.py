@@ -16,11 +16,17 @@ def is_open(arrival: float, now: float, rate: Rate) -> bool:
     return arrival - now <= (rate.burst - 1) * interval + interval * 1e-6
 
 
-def charged(arrival: float, now: float, rate: Rate) -> float:
-    """The next theoretical arrival time, after an event now."""
-    return max(arrival, now) + rate.period / rate.count
+def room(arrival: float, now: float, rate: Rate) -> int:
+    """How many events may happen now; what a changed rate would owe is none, not less."""
+    ahead = max(0.0, arrival - now) / (rate.period / rate.count)
+    return max(0, int(rate.burst - ahead + 1e-6))
 
 
-def opens_at(arrival: float, rate: Rate) -> float:
-    """From when on an event may happen; in the past if it may now."""
-    return arrival - (rate.burst - 1) * (rate.period / rate.count)
+def charged(arrival: float, now: float, rate: Rate, count: int = 1) -> float:
+    """The next theoretical arrival time, after ``count`` events now."""
+    return max(arrival, now) + count * (rate.period / rate.count)
+
+
+def opens_at(arrival: float, rate: Rate, count: int = 1) -> float:
+    """From when on ``count`` events may happen, at most ``burst`` of them; in the past if they may now."""
+    return arrival - (rate.burst - count) * (rate.period / rate.count)
