@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 
 from penstock.mail.ids import MessageId
 from penstock.queueing.moving import (
-    Accept,
     Confirmed,
     Discard,
-    Drop,
     Forget,
     Free,
     GiveBack,
+    GiverOfferAccept,
+    GiverOfferRefuse,
+    GiverPartsAsk,
+    GiverPartsConfirm,
     Giving,
-    Held,
     Part,
-    Refuse,
-    Release,
-    Released,
+    TakerPartsDrop,
+    TakerPartsRelease,
     Taking,
 )
 
@@ -121,7 +121,7 @@ class Lane:
                         Entry("forgotten", message, part, other),
                         lambda part=part: self.act(other, self.giving[other].has_forgotten(part)),
                     )
-                case GiveBack(message, _):
+                case GiveBack(_, message):
                     self.deliverable.add(message)
                 case Confirmed(part):
                     self.write(Entry("confirmed", 0, part, other))
@@ -147,17 +147,17 @@ class Lane:
                         Entry("held", message, Part(offer, number), other),
                         (lambda: self.act(other, taking.has_stored(offer, messages))) if is_last else None,
                     )
-            case Accept(offer):
+            case GiverOfferAccept(offer):
                 self.act(other, giving.accepted(offer))
-            case Refuse(offer, reason):
-                self.act(other, giving.refused(offer, reason))
-            case Held(parts):
+            case GiverOfferRefuse(offer, _):
+                self.act(other, giving.refused(offer))
+            case GiverPartsAsk(parts):
                 self.act(other, giving.asked(parts))
-            case Release(parts):
+            case TakerPartsRelease(parts):
                 self.act(other, taking.released(parts))
-            case Drop(parts):
+            case TakerPartsDrop(parts):
                 self.act(other, taking.dropped(parts))
-            case Released(parts):
+            case GiverPartsConfirm(parts):
                 self.act(other, giving.confirmed(parts))
 
 

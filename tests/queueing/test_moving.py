@@ -12,21 +12,21 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from penstock.mail.ids import MessageId
 from penstock.queueing.moving import (
-    Accept,
     Coming,
     Confirmed,
     Discard,
-    Drop,
     Forget,
     Free,
     GiveBack,
+    GiverOfferAccept,
+    GiverOfferRefuse,
+    GiverPartsAsk,
+    GiverPartsConfirm,
     Giving,
     Going,
-    Held,
     Part,
-    Refuse,
-    Release,
-    Released,
+    TakerPartsDrop,
+    TakerPartsRelease,
     Taking,
     Violation,
 )
@@ -57,8 +57,8 @@ def test_a_message_goes() -> None:
     """Offered, accepted, forgotten, released, confirmed."""
     giving = offered()
     assert giving.accepted(ONE) == [Forget(PARTS[0], "a"), Forget(PARTS[1], "b")]
-    assert giving.has_forgotten(PARTS[1]) == [Release((PARTS[1],))]
-    assert giving.has_forgotten(PARTS[0]) == [Release((PARTS[0],))]
+    assert giving.has_forgotten(PARTS[1]) == [TakerPartsRelease((PARTS[1],))]
+    assert giving.has_forgotten(PARTS[0]) == [TakerPartsRelease((PARTS[0],))]
     assert giving.confirmed(PARTS) == [Confirmed(part) for part in PARTS]
     assert len(giving) == 0
 
@@ -68,9 +68,9 @@ def test_a_message_comes() -> None:
     taking: Taking[str] = Taking()
     taking.opened()
     taking.offered(ONE)
-    assert taking.has_stored(ONE, ["a", "b"]) == [Accept(ONE)]
+    assert taking.has_stored(ONE, ["a", "b"]) == [GiverOfferAccept(ONE)]
     assert taking.released(PARTS[:1]) == [Free(PARTS[0], "a")]
-    assert taking.has_freed(PARTS[0]) == [Released(PARTS[:1])]
+    assert taking.has_freed(PARTS[0]) == [GiverPartsConfirm(PARTS[:1])]
     assert taking.dropped(PARTS[1:]) == [Discard(PARTS[1], "b")]
     assert len(taking) == 0
 
@@ -80,7 +80,7 @@ def test_an_offer_that_is_not_answered_is_taken_back_when_the_connection_ends() 
     giving = offered()
     assert [(back.item, type(back)) for back in giving.closed()] == [("a", GiveBack), ("b", GiveBack)]
     assert giving.opened() == []
-    assert giving.asked(PARTS) == [Drop(PARTS)]
+    assert giving.asked(PARTS) == [TakerPartsDrop(PARTS)]
 
 
 def test_what_is_being_forgotten_goes_on_without_a_connection() -> None:
@@ -90,24 +90,24 @@ def test_what_is_being_forgotten_goes_on_without_a_connection() -> None:
     assert giving.closed() == []
     assert giving.asked(PARTS) == []
     assert giving.has_forgotten(PARTS[0]) == []
-    assert giving.opened() == [Release(PARTS[:1])]
-    assert giving.asked(PARTS) == [Release(PARTS[:1])]
+    assert giving.opened() == [TakerPartsRelease(PARTS[:1])]
+    assert giving.asked(PARTS) == [TakerPartsRelease(PARTS[:1])]
 
 
 def test_what_was_forgotten_before_a_restart_is_released() -> None:
     """It is told at once, and to whoever asks."""
     giving: Giving[str] = Giving()
     giving.restore(PARTS[:1])
-    assert giving.opened() == [Release(PARTS[:1])]
-    assert giving.asked(PARTS) == [Release(PARTS[:1]), Drop(PARTS[1:])]
+    assert giving.opened() == [TakerPartsRelease(PARTS[:1])]
+    assert giving.asked(PARTS) == [TakerPartsRelease(PARTS[:1]), TakerPartsDrop(PARTS[1:])]
 
 
 def test_what_is_not_there_to_be_forgotten_is_kept() -> None:
     """The other lane drops what it holds."""
     giving = offered()
     giving.accepted(ONE)
-    assert giving.has_kept(PARTS[0]) == [Drop(PARTS[:1])]
-    assert giving.asked(PARTS) == [Drop(PARTS[:1])]
+    assert giving.has_kept(PARTS[0]) == [TakerPartsDrop(PARTS[:1])]
+    assert giving.asked(PARTS) == [TakerPartsDrop(PARTS[:1])]
 
 
 def test_what_is_held_is_asked_for_with_each_connection() -> None:
@@ -117,14 +117,14 @@ def test_what_is_held_is_asked_for_with_each_connection() -> None:
     taking.offered(ONE)
     taking.closed()
     taking.opened()
-    assert taking.has_stored(ONE, ["a", "b"]) == [Held(PARTS)]
+    assert taking.has_stored(ONE, ["a", "b"]) == [GiverPartsAsk(PARTS)]
     taking.closed()
-    assert taking.opened() == [Held(PARTS)]
+    assert taking.opened() == [GiverPartsAsk(PARTS)]
 
 
 def test_what_cannot_be_stored_is_refused() -> None:
     """Whoever offered it takes it back; on another connection it has done so."""
-    for is_same, said in ((True, [Refuse(ONE, "full")]), (False, [])):
+    for is_same, said in ((True, [GiverOfferRefuse(ONE, "full")]), (False, [])):
         taking: Taking[str] = Taking()
         taking.opened()
         taking.offered(ONE)
@@ -133,7 +133,7 @@ def test_what_cannot_be_stored_is_refused() -> None:
             taking.opened()
         assert taking.has_not_stored(ONE, "full") == said
     giving = offered()
-    assert [back.item for back in giving.refused(ONE, "full")] == ["a", "b"]
+    assert [back.item for back in giving.refused(ONE)] == ["a", "b"]
 
 
 def test_a_release_is_confirmed_however_often_it_is_told() -> None:
@@ -141,15 +141,15 @@ def test_a_release_is_confirmed_however_often_it_is_told() -> None:
     taking = held()
     assert taking.released(PARTS) == [Free(PARTS[0], "a"), Free(PARTS[1], "b")]
     assert taking.released(PARTS) == []
-    assert taking.has_freed(PARTS[0]) == [Released(PARTS[:1])]
-    assert taking.released(PARTS) == [Released(PARTS[:1])]
+    assert taking.has_freed(PARTS[0]) == [GiverPartsConfirm(PARTS[:1])]
+    assert taking.released(PARTS) == [GiverPartsConfirm(PARTS[:1])]
 
 
 @pytest.mark.parametrize(
     "say",
     [
         lambda: offered().accepted(MessageId("2")),
-        lambda: offered().refused(MessageId("2"), "no"),
+        lambda: offered().refused(MessageId("2")),
         lambda: offered().asked(PARTS),
         lambda: offered().confirmed(PARTS),
         lambda: held().offered(ONE),
@@ -207,7 +207,10 @@ class ReleasesWhatItDoesNotKnow(Giving[int]):
     """What is not known must have gone."""
 
     def asked(self, parts: Sequence[Part]) -> list[Any]:
-        return [Release(word.parts) if isinstance(word, Drop) else word for word in super().asked(parts)]
+        return [
+            TakerPartsRelease(word.parts) if isinstance(word, TakerPartsDrop) else word
+            for word in super().asked(parts)
+        ]
 
 
 class DropsWhatItIsForgetting(Giving[int]):
@@ -215,7 +218,7 @@ class DropsWhatItIsForgetting(Giving[int]):
 
     def asked(self, parts: Sequence[Part]) -> list[Any]:
         forgetting = tuple([part for part in parts if self._going.get(part) is Going.FORGETTING])
-        return [*super().asked(parts), *([Drop(forgetting)] if forgetting else [])]
+        return [*super().asked(parts), *([TakerPartsDrop(forgetting)] if forgetting else [])]
 
 
 class ReleasesBeforeItIsForgotten(Giving[int]):
@@ -223,7 +226,7 @@ class ReleasesBeforeItIsForgotten(Giving[int]):
 
     def accepted(self, offer: MessageId) -> list[Any]:
         forget = super().accepted(offer)
-        return [*forget, Release(tuple([item.part for item in forget]))]
+        return [*forget, TakerPartsRelease(tuple([item.part for item in forget]))]
 
 
 class ForgetsItsPast(Giving[int]):
@@ -239,7 +242,7 @@ class TakesBackWhatWasAccepted(Giving[int]):
     def closed(self) -> list[Any]:
         back: list[Any] = list(super().closed())
         forgetting = [part for part, going in self._going.items() if going is Going.FORGETTING]
-        return [*back, *[GiveBack(self._items[part], "") for part in forgetting]]
+        return [*back, *[GiveBack(part.offer, self._items[part]) for part in forgetting]]
 
 
 class NeverTakesBack(Giving[int]):
@@ -266,7 +269,7 @@ class SaysNothingAgain(Giving[int]):
         return []
 
     def asked(self, parts: Sequence[Part]) -> list[Any]:
-        return [word for word in super().asked(parts) if isinstance(word, Drop)]
+        return [word for word in super().asked(parts) if isinstance(word, TakerPartsDrop)]
 
 
 class FreesTwice(Taking[int]):
@@ -282,7 +285,7 @@ class ConfirmsAtOnce(Taking[int]):
 
     def released(self, parts: Sequence[Part]) -> list[Any]:
         freed = [action for action in super().released(parts) if isinstance(action, Free)]
-        return [*freed, Released(tuple(parts))]
+        return [*freed, GiverPartsConfirm(tuple(parts))]
 
     def has_freed(self, part: Part) -> list[Any]:
         super().has_freed(part)

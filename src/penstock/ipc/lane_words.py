@@ -12,10 +12,21 @@ from typing import Final
 import msgspec
 
 from penstock.ipc.vocabulary import Vocabulary
+from penstock.mail.ids import MessageId
 from penstock.queueing.handover import Fate
+from penstock.queueing.moving import (
+    GiverOfferAccept,
+    GiverOfferRefuse,
+    GiverPartsAsk,
+    GiverPartsConfirm,
+    TakerPartsDrop,
+    TakerPartsRelease,
+)
 
 #: What a connection is for.
 HAND_OVER: Final = "hand over"
+#: From the lane that gives; what is said then is of ``queueing.moving``.
+MOVE: Final = "move"
 
 
 class LaneSessionOpen(msgspec.Struct, frozen=True):
@@ -69,6 +80,18 @@ class SenderTransactionSettle(msgspec.Struct, frozen=True, array_like=True):
     reason: str = ""
 
 
+class TakerOfferHold(msgspec.Struct, frozen=True, array_like=True):
+    """Hold the messages in the frame's tail, and say so: an offer of ``queueing.moving``.
+
+    The tail is a spool's payload of this ``version``, a MOVED, with so many ``messages``. ``body_octets`` as of ``LaneTransactionStore``.
+    """
+
+    offer: MessageId
+    messages: int
+    version: int
+    body_octets: int = 0
+
+
 LANE: Final = Vocabulary(
     LaneSessionOpen,
     SenderCreditGrant,
@@ -77,6 +100,13 @@ LANE: Final = Vocabulary(
     SenderTransactionsConfirm,
     SenderTransactionSettle,
     SenderLeave,
+    TakerOfferHold,
+    GiverOfferAccept,
+    GiverOfferRefuse,
+    GiverPartsAsk,
+    TakerPartsRelease,
+    TakerPartsDrop,
+    GiverPartsConfirm,
 )
 
 

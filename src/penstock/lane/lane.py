@@ -30,7 +30,7 @@ from penstock.mail.records import INTERNAL, MessageRecord, QueuedMessage
 from penstock.mail.reply import reply
 from penstock.net.router import Router
 from penstock.net.tls import ClientContexts
-from penstock.queueing.effects import Connect, Effect, Offer
+from penstock.queueing.effects import Connect, Effect, Move, Offer
 from penstock.queueing.queues import Hop, Path
 from penstock.queueing.scheduler import Scheduler
 from penstock.routing.plan import Route, Unroutable
@@ -90,6 +90,7 @@ class Lane:
         self._is_scheduled = False
         self._is_arming = False
         self._is_draining = False
+        self._move: Callable[[Path], None] = _nowhere
         spool.watch(self._watch)
         self._watch()
 
@@ -138,6 +139,12 @@ class Lane:
         """Go on with another configuration."""
         self._opener.own_names = frozenset(own_names)
         self.scheduler.reconfigure(queue_config, path_config, self._clock.wall())
+        self.work_done()
+
+    def use_homes(self, home: Callable[[str, str], str | None], move: Callable[[Path], None]) -> None:
+        """Go by these homes of sites (``Scheduler``) from now on; ``move`` is told the paths whose mail is to be moved to another lane."""
+        self._move = move
+        self.scheduler.rehome(home, self._clock.wall())
         self.work_done()
 
     def use_router(self, router: Router) -> None:
@@ -201,6 +208,8 @@ class Lane:
             self._offer(effect.path)
         elif isinstance(effect, Connect):
             self._slots.take(effect.path)
+        elif isinstance(effect, Move):
+            self._move(effect.path)
         else:
             self._resolve(effect.hop)
 
@@ -384,6 +393,10 @@ class Lane:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._empty.wait()
+
+
+def _nowhere(path: Path) -> None:
+    raise RuntimeError(f"{path.name} has its home in a lane that nobody is told of")
 
 
 def _was_due(message: QueuedMessage) -> float:

@@ -94,8 +94,9 @@ class Backlog:
         del self._unseen[-size:]
         for path in due:
             if not path.is_dropped:
+                places.supply.use_lane(path, places.home("", path.site), now)
                 before, path.config = path.config, places.path_config(path.site)
-                if path.hold is not None and _connects_otherwise(before, path.config):
+                if path.lane is None and path.hold is not None and _connects_otherwise(before, path.config):
                     places.supply.try_again(path, now)
                 places.supply.serve(path, now)
         return len(due)

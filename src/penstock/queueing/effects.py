@@ -51,5 +51,11 @@ class Fail(msgspec.Struct, frozen=True):
     reply: Reply
 
 
-Effect = Resolve | Connect | Offer
+class Move(msgspec.Struct, frozen=True):
+    """Ready mail of a path whose home is another lane: move it there, by ``move_next`` until there is no more."""
+
+    path: Path
+
+
+Effect = Resolve | Connect | Offer | Move
 End = Expire | Fail

@@ -12,7 +12,7 @@ A message is deliverable in one lane at any time, whatever ends when:
 
 What the giving lane has on stable storage decides, and nothing else: a message that it has forgotten to the other is the other's, any other is its
 own. So when a connection ends before the answer it takes the offer back, and may do with the message what it likes. A taking lane never decides: it
-asks what is to become of what it holds, by ``Held``, whenever it is connected, and is told to release what was forgotten, and to drop what was not.
+asks what is to become of what it holds, by ``Ask``, whenever it is connected, and is told to release what was forgotten, and to drop what was not.
 The giving lane remembers what it has forgotten until that is confirmed, over its own restarts too.
 
 Each offer has an id of its own, also of a message that was offered before: what an old one has left behind is not taken for a new one. The messages
@@ -39,45 +39,52 @@ class Part(NamedTuple):
     part: int
 
 
-class Accept(msgspec.Struct, frozen=True):
+class GiverOfferAccept(msgspec.Struct, frozen=True):
     """What was offered is held, on stable storage."""
 
     offer: MessageId
 
 
-class Refuse(msgspec.Struct, frozen=True):
+class GiverOfferRefuse(msgspec.Struct, frozen=True):
     """What was offered is not taken, and why."""
 
     offer: MessageId
     reason: str
 
 
-class Held(msgspec.Struct, frozen=True):
+class GiverPartsAsk(msgspec.Struct, frozen=True):
     """These are held; what is to become of them is asked."""
 
     parts: tuple[Part, ...]
 
 
-class Release(msgspec.Struct, frozen=True):
+class TakerPartsRelease(msgspec.Struct, frozen=True):
     """These are forgotten: they are yours."""
 
     parts: tuple[Part, ...]
 
 
-class Drop(msgspec.Struct, frozen=True):
+class TakerPartsDrop(msgspec.Struct, frozen=True):
     """These are kept: they are not yours."""
 
     parts: tuple[Part, ...]
 
 
-class Released(msgspec.Struct, frozen=True):
+class GiverPartsConfirm(msgspec.Struct, frozen=True):
     """These are not held any more, for good: nobody will ask for them again."""
 
     parts: tuple[Part, ...]
 
 
 #: What is said of moves, but for the offer itself, with which the messages go.
-Word = Accept | Refuse | Held | Release | Drop | Released
+Word = (
+    GiverOfferAccept
+    | GiverOfferRefuse
+    | GiverPartsAsk
+    | TakerPartsRelease
+    | TakerPartsDrop
+    | GiverPartsConfirm
+)
 
 
 class Violation(Exception):
@@ -103,10 +110,10 @@ class Forget(NamedTuple, Generic[T]):
 
 
 class GiveBack(NamedTuple, Generic[T]):
-    """This message is not going: it is deliverable here again, or may be offered again."""
+    """This message of an offer is not going: it is deliverable here again, or may be offered again."""
 
+    offer: MessageId
     item: T
-    reason: str
 
 
 class Confirmed(NamedTuple):
@@ -145,13 +152,19 @@ class Giving(Generic[T]):
         """There is a connection; what is to be said first."""
         self.is_open = True
         forgotten = tuple([part for part, going in self._going.items() if going is Going.FORGOTTEN])
-        return [Release(forgotten)] if forgotten else []
+        return [TakerPartsRelease(forgotten)] if forgotten else []
 
     def closed(self) -> list[GiveBack[T]]:
         """The connection has ended: what was not answered is ours."""
         self.is_open = False
-        reason = "the connection to the lane has ended"
-        return [back for offer in list(self._offers) for back in self._take_back(offer, reason)]
+        return [back for offer in list(self._offers) for back in self._take_back(offer)]
+
+    def abandon(self) -> list[Part]:
+        """There is nobody who could ask: what was forgotten is as good as confirmed."""
+        forgotten = [part for part, going in self._going.items() if going is Going.FORGOTTEN]
+        for part in forgotten:
+            del self._going[part]
+        return forgotten
 
     def offer(self, offer: MessageId, items: Sequence[T]) -> None:
         """These are offered, by this id, while there is a connection."""
@@ -163,12 +176,12 @@ class Giving(Generic[T]):
             self._going[part] = Going.OFFERED
             self._items[part] = item
 
-    def _take_back(self, offer: MessageId, reason: str) -> list[GiveBack[T]]:
+    def _take_back(self, offer: MessageId) -> list[GiveBack[T]]:
         back: list[GiveBack[T]] = []
         for number in range(self._offers.pop(offer)):
             part = Part(offer, number)
             del self._going[part]
-            back.append(GiveBack(self._items.pop(part), reason))
+            back.append(GiveBack(offer, self._items.pop(part)))
         return back
 
     def accepted(self, offer: MessageId) -> list[Forget[T]]:
@@ -179,11 +192,11 @@ class Giving(Generic[T]):
         self._going.update(dict.fromkeys(parts, Going.FORGETTING))
         return [Forget(part, self._items[part]) for part in parts]
 
-    def refused(self, offer: MessageId, reason: str) -> list[GiveBack[T]]:
+    def refused(self, offer: MessageId) -> list[GiveBack[T]]:
         """The other lane does not take it."""
         if offer not in self._offers:
             raise Violation("the lane refused what it was not offered")
-        return self._take_back(offer, reason)
+        return self._take_back(offer)
 
     def has_forgotten(self, part: Part) -> list[Word]:
         """That it has gone is on stable storage."""
@@ -191,14 +204,14 @@ class Giving(Generic[T]):
             raise ValueError(f"{part} was not being forgotten")
         del self._items[part]
         self._going[part] = Going.FORGOTTEN
-        return [Release((part,))] if self.is_open else []
+        return [TakerPartsRelease((part,))] if self.is_open else []
 
     def has_kept(self, part: Part) -> list[Word]:
         """It is not there to be forgotten, and nothing of that kind was written."""
         if self._going.get(part) is not Going.FORGETTING:
             raise ValueError(f"{part} was not being forgotten")
         del self._items[part], self._going[part]
-        return [Drop((part,))] if self.is_open else []
+        return [TakerPartsDrop((part,))] if self.is_open else []
 
     def asked(self, parts: Sequence[Part]) -> list[Word]:
         """The other lane holds these. Of what is being forgotten it will hear."""
@@ -208,7 +221,10 @@ class Giving(Generic[T]):
         pairs = list(zip(parts, going, strict=True))
         released = tuple([part for part, stage in pairs if stage is Going.FORGOTTEN])
         dropped = tuple([part for part, stage in pairs if stage is None])
-        return [*([Release(released)] if released else []), *([Drop(dropped)] if dropped else [])]
+        return [
+            *([TakerPartsRelease(released)] if released else []),
+            *([TakerPartsDrop(dropped)] if dropped else []),
+        ]
 
     def confirmed(self, parts: Sequence[Part]) -> list[Confirmed]:
         """The other lane will not ask for these again. What is not known was confirmed before."""
@@ -271,7 +287,7 @@ class Taking(Generic[T]):
         self.is_open = True
         self._connection += 1
         held = tuple([part for part, coming in self._coming.items() if coming is Coming.HELD])
-        return [Held(held)] if held else []
+        return [GiverPartsAsk(held)] if held else []
 
     def closed(self) -> None:
         """The connection has ended."""
@@ -292,13 +308,13 @@ class Taking(Generic[T]):
         if not self.is_open:
             return []
         # whoever offered it on a connection that has ended has taken it back
-        return [Accept(offer) if connection == self._connection else Held(parts)]
+        return [GiverOfferAccept(offer) if connection == self._connection else GiverPartsAsk(parts)]
 
     def has_not_stored(self, offer: MessageId, reason: str) -> list[Word]:
         """Nothing of an offer is held, or nobody knows: it is not taken."""
         connection = self._holding.pop(offer)
         is_asked = self.is_open and connection == self._connection
-        return [Refuse(offer, reason)] if is_asked else []
+        return [GiverOfferRefuse(offer, reason)] if is_asked else []
 
     def released(self, parts: Sequence[Part]) -> list[Free[T] | Word]:
         """These are ours. What is not known was released before."""
@@ -313,7 +329,7 @@ class Taking(Generic[T]):
             elif coming is Coming.HELD:
                 self._coming[part] = Coming.RELEASING
                 free.append(Free(part, self._items[part]))
-        return [*free, Released(tuple(unknown))] if unknown else free
+        return [*free, GiverPartsConfirm(tuple(unknown))] if unknown else free
 
     def dropped(self, parts: Sequence[Part]) -> list[Discard[T]]:
         """These are the other lane's. What is not known was dropped before."""
@@ -326,7 +342,12 @@ class Taking(Generic[T]):
             del self._coming[part]
         return [Discard(part, self._items.pop(part)) for part in known]
 
+    def abandon(self) -> list[Discard[T]]:
+        """There is nobody who could say: what is held was not forgotten, or it would have been released."""
+        held = [part for part, coming in self._coming.items() if coming is Coming.HELD]
+        return self.dropped(held)
+
     def has_freed(self, part: Part) -> list[Word]:
         """That it is not held any more is on stable storage."""
         del self._coming[part], self._items[part]
-        return [Released((part,))] if self.is_open else []
+        return [GiverPartsConfirm((part,))] if self.is_open else []

@@ -29,6 +29,8 @@ from penstock.queueing.timers import Timers
 
 #: An empty scheduled queue is forgotten after this (formats: ``reap_interval``).
 _REAP_AFTER: Final = 600 * SECOND
+#: Expired rows that are stepped over; those behind them are left to the next pull.
+_EXPIRED_AT_ONCE: Final = 16
 #: What the column has room for.
 ATTEMPTS_LIMIT: Final = 65_535
 
@@ -44,6 +46,7 @@ class Places:
         "calendar",
         "ends",
         "epoch",
+        "home",
         "hops",
         "path_config",
         "paths",
@@ -61,9 +64,11 @@ class Places:
         path_config: Callable[[str], PathConfig],
         source: str,
         ends_limit: int,
+        home: Callable[[str, str], str | None],
     ) -> None:
         self.queue_config = queue_config
         self.path_config = path_config
+        self.home = home
         #: counts configurations; a queue takes up the latest when it is next asked for its own
         self.epoch = 0
         self.source = source
@@ -150,13 +155,16 @@ class Places:
             path = self.paths.get(route.site)
             if path is None:
                 config = self.path_config(route.site)
-                path = self.paths[route.site] = Path(self.rows, self._by_index, self.source, route, config)
+                lane = self.home(hop.name, route.site)
+                path = self.paths[route.site] = Path(
+                    self.rows, self._by_index, self.source, route, config, lane
+                )
             hop.path = path
         return path
 
     def drop_if_unused(self, path: Path) -> None:
         """Forget a path that nothing keeps."""
-        if not (path.ready or path.connections or path.timer or path.is_dropped):
+        if not (path.ready or path.connections or path.timer or path.in_flight or path.is_dropped):
             path.is_dropped = True
             del self.paths[path.site]
 
@@ -222,6 +230,20 @@ class Places:
             self.calendar.remove(row)
             self.rows.state[row] = IN_FLIGHT
         return row
+
+    def take_next(self, path: Path, now: int) -> int:  # hot: micro_queueing
+        """The next row of a path whose time is not over, IN_FLIGHT and counted so; NONE if there is none, or too many were stepped over."""
+        for _ in range(_EXPIRED_AT_ONCE):
+            row = self.take_off(path)
+            if row == NONE:
+                break
+            queue = self.queue_of(row)
+            if self.rows.expires[row] > now:
+                queue.in_flight += 1
+                path.in_flight += 1
+                return row
+            self.expire(queue, row, path.site)
+        return NONE
 
     def take_out(self, queue: ScheduledQueue, row: int) -> str:
         """Take a READY row, which is in the calendar no more, out of its place; the site that it waited for, "" if none was known."""

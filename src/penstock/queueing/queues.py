@@ -39,6 +39,9 @@ class Hold(msgspec.Struct, frozen=True):
 class Path:
     """One source to one site: the queues with ready mail for it, its connections, and what holds new ones back.
 
+    ``lane`` is where the site has its home, None for here: mail for it is moved there, and no connection is asked for. ``is_moving``: that was asked
+    for, and has not come to its end.
+
     ``connections`` are all that were asked for and have not ended: ``opening``, ``idle`` (``offered`` of them have been offered mail and have not
     come for it yet), ``closing`` (no longer idle, never to pull again), and those at work. ``failures`` counts the attempts to connect that failed
     since one did not.
@@ -58,6 +61,8 @@ class Path:
         "in_flight",
         "is_behind",
         "is_dropped",
+        "is_moving",
+        "lane",
         "offered",
         "opening",
         "queues",
@@ -76,6 +81,7 @@ class Path:
         source: str,
         route: Route,
         config: PathConfig,
+        lane: str | None = None,
     ) -> None:
         self._rows = rows
         self._queues = queues
@@ -84,6 +90,8 @@ class Path:
         #: the latest of the site's routes; its connections go by it
         self.route = route
         self.config = config
+        self.lane = lane
+        self.is_moving = False
         #: forgotten by the scheduler; a hop that still points here has it taken up again
         self.is_dropped = False
         #: stands in the scheduler's backlog
@@ -174,6 +182,8 @@ class Hop:
     """A next-hop domain and what is known of its route. Its listed queues are chained by ``after`` and ``before``."""
 
     __slots__ = (
+        "candidate",
+        "confirm_at",
         "cursor",
         "doom",
         "first",
@@ -194,6 +204,9 @@ class Hop:
         self.route: Route | None = None
         #: the route is good up to this instant
         self.until = 0
+        #: a site in another lane that was answered since, and from when on that counts if it is answered again; "" for none
+        self.candidate = ""
+        self.confirm_at = 0
         #: the route's path, when a queue was last put on it
         self.path: Path | None = None
         self.is_resolving = False

@@ -26,6 +26,7 @@ from penstock.mail.reply import Reply
 from penstock.queueing.backlog import Backlog
 from penstock.queueing.effects import Effect, End
 from penstock.queueing.instants import SECOND, instant_of, time_of
+from penstock.queueing.leaving import Leaving
 from penstock.queueing.places import ATTEMPTS_LIMIT, Places
 from penstock.queueing.queues import Hold, Hop, Path, ScheduledQueue
 from penstock.queueing.retry import retry_delay
@@ -34,19 +35,22 @@ from penstock.routing.plan import Route
 
 #: Rows or queues that are done in one turn: for one of the backlog's, and for time.
 _TURN: Final = 64
-#: Expired rows that one pull steps over; those behind them are the next pull's.
-_EXPIRED_IN_A_PULL: Final = 16
 #: Messages that have ended and are not taken: what a lane records within some turns of the loop.
 ENDS_LIMIT: Final = 1000
 #: Queues of a dead path whose routes are asked for again at each attempt to connect.
 _REVIEWED: Final = 64
 
 
+def _here(_domain: str, _site: str) -> None:
+    """Every site has its home here."""
+
+
 class Scheduler:
     """The mail of one lane.
 
     ``queue_config`` gives the configuration of a queue by its name, ``path_config`` that of a path by its site; both are asked once for each
-    queue or path, and again after ``reconfigure``. ``ends_limit`` bounds the ends that wait to be taken.
+    queue or path, and again after ``reconfigure``. ``ends_limit`` bounds the ends that wait to be taken. ``home`` gives the other lane that a site
+    has its home in, None for this one, by a domain that is routed to it ("": none is at hand) and the site; it may answer otherwise after ``rehome``.
     """
 
     def __init__(
@@ -56,10 +60,13 @@ class Scheduler:
         source: str = "unspecified",
         *,
         ends_limit: int = ENDS_LIMIT,
+        home: Callable[[str, str], str | None] = _here,
     ) -> None:
-        places = self._places = Places(queue_config, path_config, source, ends_limit)
+        places = self._places = Places(queue_config, path_config, source, ends_limit, home)
         self._supply = places.supply
         self._backlog = Backlog(places)
+        #: mail that goes to other lanes
+        self.leaving = Leaving(places)
         self.source = source
         self.rows = places.rows
         #: what exists, by site, next-hop domain and name; not to be changed
@@ -117,6 +124,11 @@ class Scheduler:
         places.epoch += 1
         self._backlog.look_at(list(self.paths.values()), instant_of(now), _TURN)
 
+    def rehome(self, home: Callable[[str, str], str | None], now: WallTime) -> None:
+        """Sites have their homes as this says from now on; many paths, as ``tick`` comes to them."""
+        self._places.home = home
+        self._backlog.look_at(list(self.paths.values()), instant_of(now), _TURN)
+
     # -- mail in
 
     def add(
@@ -151,18 +163,43 @@ class Scheduler:
     # -- routes
 
     def route_found(self, hop: Hop, route: Route, until: WallTime, now: WallTime) -> None:
-        """The hop's mail goes by ``route``; that is known until ``until``. ``tick`` puts its queues on the path."""
+        """The hop's mail goes by ``route``; that is known until ``until``. ``tick`` puts its queues on the path.
+
+        Another site whose home is another lane counts when it is answered a second time, when the first answer is not believed any more: mail would
+        go to and fro with a domain whose MX hosts change with every answer.
+        """
+        instant = instant_of(now)
         hop.is_resolving = False
         hop.hold = None
         self._places.timers.cancel(hop)
-        hop.route = route
-        hop.until = max(instant_of(until), instant_of(now) + 1)
+        hop.until = max(instant_of(until), instant + 1)
+        lane = self._places.home(hop.name, route.site)
         path = self.paths.get(route.site)
         if path is not None:
             path.route = route
+            self._supply.use_lane(path, lane, instant)
+        if self._is_doubtful(hop, route, lane, instant):
+            return
+        hop.route = route
         hop.cursor = hop.first
         if hop.cursor is not None:
             self._backlog.add(hop)
+
+    def _is_doubtful(self, hop: Hop, route: Route, lane: str | None, now: int) -> bool:
+        """Whether the hop's mail stays on its old route until the new one is answered again."""
+        old = hop.route
+        if (
+            old is None
+            or old.site == route.site
+            or lane == self._places.home(hop.name, old.site)
+            or (hop.candidate == route.site and now >= hop.confirm_at)
+        ):
+            hop.candidate = ""
+            return False
+        if hop.candidate != route.site:
+            hop.candidate = route.site
+            hop.confirm_at = hop.until
+        return True
 
     def route_failed(
         self, hop: Hop, reply: Reply, until: WallTime, now: WallTime, *, is_permanent: bool
@@ -225,18 +262,10 @@ class Scheduler:
         """The next message of a path, now IN_FLIGHT: the one that became ready first. -1 if there is none for this connection."""
         if path.connections - path.idle > path.config.connection_limit or self._supply.hold is not None:
             return -1
-        places, instant = self._places, instant_of(now)
-        for _ in range(_EXPIRED_IN_A_PULL):
-            row = places.take_off(path)
-            if row == NONE:
-                break
-            queue = places.queue_of(row)
-            if self.rows.expires[row] > instant:
-                queue.in_flight += 1
-                path.in_flight += 1
-                return row
-            places.expire(queue, row, path.site)
-        return -1
+        if path.lane is not None:
+            return -1
+        row = self._places.take_next(path, instant_of(now))
+        return row if row != NONE else -1
 
     def put_back(self, path: Path, row: int, now: WallTime) -> None:
         """A pulled message whose transaction never began: it is ready again, in its old place, and has spent nothing."""

@@ -7,12 +7,14 @@ After a failed attempt the path is held, for a second at first, twice as long ea
 connection lifts the hold, and others are asked for by need again. While connections of the path live, its site is not dead: when the last of
 them ends during a hold, the hold is cut to a second.
 
+A path whose home is another lane gets no connection: its mail is to be moved, which is asked for once while there is any, and not while it is held.
+
 Everything may be held at once (``Supply.hold``): then nothing is offered or asked for on any path, and whoever lifts the hold serves them all.
 """
 
 from __future__ import annotations
 
-from penstock.queueing.effects import Connect, Effect, Offer
+from penstock.queueing.effects import Connect, Effect, Move, Offer
 from penstock.queueing.instants import instant_of
 from penstock.queueing.queues import Hold, Hop, Path, ScheduledQueue
 from penstock.queueing.timers import Timers
@@ -33,8 +35,13 @@ class Supply:
         self.effects: list[Effect] = []
 
     def serve(self, path: Path, now: int) -> None:  # hot: micro_queueing
-        """See that connections come to the mail that is ready."""
+        """See that connections come to the mail that is ready, or that it goes to its home."""
         if self.hold is not None:
+            return
+        if path.lane is not None:
+            if path.ready and not path.is_moving and path.hold is None:
+                path.is_moving = True
+                self.effects.append(Move(path))
             return
         if path.offered < path.idle:
             self._offer(path)
@@ -55,7 +62,7 @@ class Supply:
 
     def _offer(self, path: Path) -> None:  # hot: micro_queueing
         """Offer mail to idle connections, as far as there is mail and the limit lets so many work."""
-        if self.hold is not None:
+        if self.hold is not None or path.lane is not None:
             return
         count = min(
             path.idle - path.offered,
@@ -88,6 +95,28 @@ class Supply:
             self._hold(path, reason, now, now + instant_of(reconnect_delay(path.failures, draw)))
         if path.offered < path.idle:
             self._offer(path)
+
+    def use_lane(self, path: Path, lane: str | None, now: int) -> None:
+        """The path has its home in this lane from now on; None is here. What held it back does not any more."""
+        if lane != path.lane:
+            path.lane = lane
+            path.is_moving = False
+            self._lift(path)
+            self.serve(path, now)
+
+    def hold_moving(self, path: Path, reason: str, now: int, until: int) -> None:
+        """Its mail cannot be moved; until then, or until it is told that it can (0)."""
+        since = path.hold.since if path.hold is not None else now
+        path.hold = Hold("lane", reason, since, until)
+        if until:
+            self._timers.set(path, until)
+        else:
+            self._timers.cancel(path)
+
+    def go_on_moving(self, path: Path) -> None:
+        """Its mail can be moved again."""
+        path.hold = None
+        self._timers.cancel(path)
 
     def try_again(self, path: Path, now: int) -> None:
         """What the path is held for may be mended: one attempt is made, now."""
@@ -138,6 +167,8 @@ class Supply:
 
     def released(self, path: Path, now: int) -> None:
         """The hold is over: one attempt, if mail waits for it."""
+        if path.lane is not None:
+            path.hold = None
         self.serve(path, now)
         if not path.opening:
             path.hold = None

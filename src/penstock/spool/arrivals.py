@@ -141,6 +141,10 @@ class Arrivals:
             message.is_held,
         )
 
+    def is_held(self, position: int) -> bool:
+        """Whether it is still to be released or dropped."""
+        return position in self._queued.held
+
     def held(self) -> list[tuple[int, Move]]:
         """The positions of those that are held, each with the move by which it came."""
         return [(row, move) for row, move in self._queued.held.items() if move is not None]

@@ -16,8 +16,9 @@ from typing import Any, Final, Protocol
 
 from penstock.mail.ports import Clock, LogPosition, SpoolError
 from penstock.mail.queue_name import QueueName
-from penstock.mail.records import Move, MovedRecord, SpoolRecord
+from penstock.mail.records import Move, MovedRecord, SpoolRecord, StoredMessage
 from penstock.spool.appender import Appender
+from penstock.spool.arrivals import Arrival
 from penstock.spool.codec import Payload, encode_forget
 from penstock.spool.decoding import Forget, decode
 from penstock.spool.entry import Entry
@@ -83,6 +84,16 @@ class Departures:
     def __len__(self) -> int:
         """How many are not confirmed."""
         return len(self._unconfirmed)
+
+    def frame_of(self, position: int) -> tuple[int, int]:
+        """Where a message lies: those of one frame have one content, and go together."""
+        return self._queued.place(position)[:2]
+
+    def offered(self, position: int, stored: StoredMessage, move: Move) -> Arrival:
+        """A message as it is offered to another lane; ``move`` is by which it comes there."""
+        message = self._queued.message(position)
+        shift = message.created - stored.record.created
+        return Arrival(stored.record, move, stored.waiting, stored.attempts, message.due, shift)
 
     def forget(self, position: int, move: Move, done: Callable[[], None]) -> None:
         """A message has gone by ``move``, whose lane is the one that has it. It is out of this spool; ``done`` once that is on stable storage.
