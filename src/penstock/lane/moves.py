@@ -7,8 +7,9 @@ what is to become of what it holds. Nothing is said before the spool is recovere
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol
 
 from penstock.ipc.channel import Channel
 from penstock.ipc.frames import Frame
@@ -21,8 +22,18 @@ from penstock.mail.records import Move
 from penstock.queueing.moving import Part
 
 
+class Stay(Protocol):
+    """Keeps up a connection (``lane.staying``)."""
+
+    def start(self) -> None:
+        """Connect, and again whenever the connection ends, until ``close``."""
+
+    async def close(self) -> None:
+        """End it, and try no more."""
+
+
 class Moves:
-    """See the module. ``run`` is the folder of the lanes' sockets; ``source`` makes what gives messages to a lane."""
+    """See the module. ``run`` is the folder of the lanes' sockets; ``source`` makes what gives messages to a lane, ``stay`` the connections."""
 
     def __init__(
         self,
@@ -30,16 +41,16 @@ class Moves:
         run: Path,
         source: Callable[[str], Source],
         deliver: Deliver,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        stay: Callable[[Path, Giver], Stay] = Staying,
     ) -> None:
         self._place = place
         self._run = run
         self._source = source
         self._deliver = deliver
-        self._pause = pause
+        self._stay = stay
         self._givers: dict[str, Giver] = {}
         self._takers: dict[str, Taker] = {}
-        self._staying: dict[str, Staying] = {}
+        self._staying: dict[str, Stay] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._lanes: frozenset[str] = frozenset()
         self._is_started = False
@@ -121,7 +132,7 @@ class Moves:
     # -- connections that we make, to give
 
     def _go_to(self, lane: str) -> None:
-        staying = Staying(socket_of(self._run, lane), self.giver(lane), self._pause)
+        staying = self._stay(socket_of(self._run, lane), self.giver(lane))
         self._staying[lane] = staying
         staying.start()
 

@@ -29,6 +29,8 @@ from penstock.spool.shelf import Shelf
 
 LOG = logging.getLogger(__name__)
 
+#: Octets of a frame, about.
+_FRAME: Final = 128
 #: What is said again has no queue.
 _NO_QUEUE: Final = QueueName("")
 
@@ -70,12 +72,22 @@ class Owner(Protocol):
 class Departures:
     """See the module. Moves are known by their ids, for their messages are gone."""
 
-    def __init__(self, owner: Owner, queued: Queued, shelf: Shelf, appender: Appender, clock: Clock) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        queued: Queued,
+        shelf: Shelf,
+        appender: Appender,
+        clock: Clock,
+        segment_size: int,
+    ) -> None:
         self._owner = owner
         self._queued = queued
         self._shelf = shelf
         self._appender = appender
         self._clock = clock
+        #: with more than these, a segment would be filled by saying again what the one before it was filled with
+        self._most_said_again = segment_size // (4 * _FRAME)
         #: what is not confirmed, and where its FORGET is: in the order of the log, at the end what is said again
         self._unconfirmed: dict[Move, LogPosition] = {}
         #: segments that are to go, with how many of theirs are on their way to the end of the log
@@ -131,10 +143,14 @@ class Departures:
         return min(first, LogPosition(min(self._leaving), 0)) if self._leaving else first
 
     def may_go(self, segment: int) -> bool:
-        """Whether nobody needs the FORGET frames of the oldest segment. If somebody does they are said again, and it may go once that is stored."""
+        """Whether nobody needs the FORGET frames of the oldest segment. If somebody does they are said again, and it may go once that is stored; if
+        they are very many it waits.
+        """
         if segment in self._leaving:
             return False
         left = [move for move, position in self._unconfirmed.items() if position.segment == segment]
+        if len(left) > self._most_said_again:
+            return False
         if left:
             self._leaving[segment] = len(left)
         for move in left:

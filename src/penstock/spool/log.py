@@ -145,7 +145,7 @@ class SpoolLog:
         self._reading = Reading(files, self._shelf, background)
         #: messages that come from other lanes, and go there
         self.arrivals = Arrivals(self, self._queued, self._shelf, clock, loop)
-        self.departures = Departures(self, self._queued, self._shelf, self._appender, clock)
+        self.departures = Departures(self, self._queued, self._shelf, self._appender, clock, size)
         self._reclaim = Reclaim(
             files, loop, self._queued, self._shelf, self._appender, self._reading, self._bodies, size, self
         )
