@@ -21,7 +21,7 @@ _RECORDS = 2_000
 _ROUNDS = 15
 
 
-def _messages(recipients: int) -> list[MessageRecord]:
+def messages_of(recipients: int) -> list[MessageRecord]:
     ids = IdSource(0x123456789AB)
     reception = Reception(
         protocol="ESMTP",
@@ -50,7 +50,7 @@ def _messages(recipients: int) -> list[MessageRecord]:
     return messages
 
 
-def _attempts(messages: list[MessageRecord], verdict: Verdict) -> list[AttemptRecord]:
+def attempts_of(messages: list[MessageRecord], verdict: Verdict) -> list[AttemptRecord]:
     replies = {
         Verdict.ACCEPTED: reply(250, "2.0.0", "OK 1763668800 a1b2c3d4e5f6-1234567890abcdef.123 - gsmtp"),
         Verdict.DEFERRED: reply(451, "4.7.1", "Try again later, your messages arrive too quickly"),
@@ -86,14 +86,14 @@ def _best(work: Callable[[SpoolRecord], object], records: list[SpoolRecord]) -> 
 
 def main() -> None:
     """Print a table: for each kind of record, microseconds per event to derive, and to derive and encode."""
-    single, many = _messages(1), _messages(50)
+    single, many = messages_of(1), messages_of(50)
     cases: list[tuple[str, int, list[SpoolRecord]]] = [
         ("Reception, 1 recipient", 1, list(single)),
         ("Reception, 50 recipients", 1, list(many)),
-        ("Delivery", 1, list(_attempts(single, Verdict.ACCEPTED))),
-        ("TransientFailure", 1, list(_attempts(single, Verdict.DEFERRED))),
-        ("Bounce", 1, list(_attempts(single, Verdict.FAILED))),
-        ("Delivery, 50 recipients", 50, list(_attempts(many, Verdict.ACCEPTED))),
+        ("Delivery", 1, list(attempts_of(single, Verdict.ACCEPTED))),
+        ("TransientFailure", 1, list(attempts_of(single, Verdict.DEFERRED))),
+        ("Bounce", 1, list(attempts_of(single, Verdict.FAILED))),
+        ("Delivery, 50 recipients", 50, list(attempts_of(many, Verdict.ACCEPTED))),
     ]
     print(f"{'record':<26}{'events':>7}{'derive µs':>11}{'both µs':>9}{'octets':>8}   (per event)")
     for name, events, records in cases:

@@ -66,6 +66,7 @@ def path_of(address: Address | None) -> str:
     return "" if address is None else clean(f"{address.local_part}@{address.domain}", PATH_LIMIT)
 
 
+@lru_cache(maxsize=4096)
 def site_of(source: str, name: str) -> str:
     """The ready queue's name; "" where there was none."""
     return clean(f"{source}->{name}@smtp_client", SITE_LIMIT) if name else ""
@@ -73,8 +74,9 @@ def site_of(source: str, name: str) -> str:
 
 def moment_of(moment: float) -> tuple[int, str]:
     """A time as unix seconds, and as RFC 3339 in UTC with microseconds."""
-    second, fraction = divmod(int(moment * 1_000_000), 1_000_000)
-    return second, f"{_second(second)}.{fraction:06d}Z"
+    microseconds = int(moment * 1_000_000)
+    second = microseconds // 1_000_000
+    return second, f"{_second(second)}.{microseconds % 1_000_000:06d}Z"
 
 
 @lru_cache(maxsize=512)

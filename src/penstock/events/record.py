@@ -22,7 +22,7 @@ Everything that a peer had a say in is made printable and cut to a length: see `
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -104,13 +104,8 @@ class Connection(msgspec.Struct, frozen=True, gc=False):
 NO_CONNECTION: Final = Connection()
 
 
-class Result(NamedTuple):
-    """What became of one recipient, by its place in the message."""
-
-    recipient: int
-    verdict: Verdict
-    response: Response
-    is_uncertain: bool
+#: What became of one recipient, by its place in the message: the verdict, the reply, and whether the peer may have taken it all the same.
+Result = tuple[int, Verdict, Response, bool]
 
 
 def derive(record: SpoolRecord, *, node: str, epoch: int) -> list[Event]:
@@ -123,7 +118,7 @@ def derive(record: SpoolRecord, *, node: str, epoch: int) -> list[Event]:
         envelope = envelope_of(record.message, record.message.size)
         connection = connection_of(record.peer) if record.peer is not None else NO_CONNECTION
         results = [
-            Result(item.recipient, item.verdict, response_of(item.reply, item.command), item.is_uncertain)
+            (item.recipient, item.verdict, response_of(item.reply, item.command), item.is_uncertain)
             for item in record.outcomes
         ]
         about = (record.time, record.attempts, record.site, record.source)

@@ -6,7 +6,6 @@ straight through is never read back; others are read from the log.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -27,26 +26,31 @@ from penstock.events.record import (
 )
 from penstock.events.text import clean
 from penstock.mail.queue_name import QueueName
-from penstock.mail.records import MetaValue
+from penstock.mail.records import MetaValue, Verdict
 from penstock.mail.reply import EnhancedCode
 from penstock.spool import outline
 from penstock.spool.codec import VERDICTS
-from penstock.spool.forms import AddressForm, ExpirationForm, MessageForm, QueueForm, ReplyForm
+from penstock.spool.forms import AddressForm, ExpirationForm, ReplyForm
 from penstock.spool.frame import Damaged
 from penstock.spool.head import Head
-from penstock.spool.outline import Attempt, Messages
+from penstock.spool.outline import Attempt, MessageOutline, Messages
 
-#: How much of envelopes is remembered, of all lanes, as ``_weight`` has it: 20,000 messages of one recipient, about 16 MB.
+#: How much of envelopes is remembered, of all lanes, in recipients: 20,000 messages of one recipient, about 16 MB.
 #: Those that are settled go at once.
 REMEMBERED: Final = 100_000
+#: A message takes about as much as four recipients.
+_MESSAGE: Final = 4
 #: Sessions, in and out, and queues that are kept ready.
 _SESSIONS: Final = 1024
 _QUEUES: Final = 4096
+#: Enhanced codes and commands.
+_KNOWN: Final = 1024
 
 #: Of a frame: lane, segment, offset.
 Key = tuple[str, int, int]
 
-_enhanced: Final = lru_cache(maxsize=256)(EnhancedCode)
+#: Of an outcome, as frames have it.
+_DEFERRED: Final = VERDICTS.index(Verdict.DEFERRED)
 
 
 class Frames(Protocol):
@@ -56,60 +60,67 @@ class Frames(Protocol):
         """The head of the frame at a place. Damaged, FileError; KeyError if there is no such segment."""
 
 
-class _Remembered:
-    """The messages of a frame, and how many recipients of theirs wait."""
-
-    __slots__ = ("envelopes", "waiting", "weight")
-
-    def __init__(self, envelopes: tuple[Envelope, ...]) -> None:
-        self.envelopes = envelopes
-        self.waiting = sum([len(envelope.recipients) for envelope in envelopes])
-        #: a message takes about as much as four recipients
-        self.weight = 4 * len(envelopes) + self.waiting
-
-
 class Envelopes:
-    """Envelopes of messages that are not settled, by lane, segment and offset of their frames; the newest, up to a weight of ``limit``."""
+    """Envelopes of messages that are not settled, by lane, segment and offset of their frames; the newest, up to a weight of ``limit``.
 
-    __slots__ = ("_frames", "_limit", "weight")
+    They are in two halves: when the newer one is full, the older one goes. So what is settled soon, which is nearly all, costs no more than to
+    be put in and taken out.
+    """
+
+    __slots__ = ("_half", "_newer", "_older", "_waiting", "_weight")
 
     def __init__(self, limit: int = REMEMBERED) -> None:
-        self._limit = limit
-        self._frames: OrderedDict[Key, _Remembered] = OrderedDict()
-        self.weight = 0
+        self._half = limit // 2
+        self._newer: dict[Key, tuple[Envelope, ...]] = {}
+        self._older: dict[Key, tuple[Envelope, ...]] = {}
+        #: of the newer half; what is taken out of it is taken off
+        self._weight = 0
+        #: how many recipients wait, of frames that have more than one
+        self._waiting: dict[Key, int] = {}
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._newer) + len(self._older)
 
-    def add(self, key: Key, envelopes: tuple[Envelope, ...]) -> None:
+    def add(self, key: Key, envelopes: tuple[Envelope, ...]) -> None:  # hot: benchmarks/events_feed.py
         """Remember the messages of a frame, and forget older ones for them."""
-        self._forget(self._frames.pop(key, None))
-        found = self._frames[key] = _Remembered(envelopes)
-        self.weight += found.weight
-        while self.weight > self._limit:
-            self._forget(self._frames.popitem(last=False)[1])
+        recipients = 0
+        for envelope in envelopes:
+            recipients += len(envelope.recipients)
+        if recipients > 1:
+            self._waiting[key] = recipients
+        self._weight += _MESSAGE * len(envelopes) + recipients
+        if self._weight > self._half:
+            for old in self._older:
+                self._waiting.pop(old, None)
+            self._older, self._newer = self._newer, {}
+            self._weight = _MESSAGE * len(envelopes) + recipients
+        self._newer[key] = envelopes
 
     def get(self, key: Key) -> tuple[Envelope, ...] | None:
         """The messages of a frame, None if they are not remembered."""
-        found = self._frames.get(key)
-        return found.envelopes if found is not None else None
+        return self._newer.get(key) or self._older.get(key)
 
-    def settle(self, key: Key, recipients: int) -> None:
+    def settle(self, key: Key, recipients: int) -> None:  # hot: benchmarks/events_feed.py
         """So many recipients of a frame are settled: with the last the frame goes."""
-        found = self._frames.get(key)
-        if found is not None:
-            found.waiting -= recipients
-            if found.waiting <= 0:
-                self._forget(self._frames.pop(key))
+        if self._waiting and key in self._waiting:
+            self._waiting[key] -= recipients
+            if self._waiting[key] > 0:
+                return
+            del self._waiting[key]
+        elif not recipients:
+            return
+        found = self._newer.pop(key, None)
+        if found is None:
+            self._older.pop(key, None)
+        else:
+            self._weight -= sum([_MESSAGE + len(envelope.recipients) for envelope in found])
 
     def forget_lane(self, lane: str) -> None:
         """Another log has the name of this lane from now on."""
-        for key in [key for key in self._frames if key[0] == lane]:
-            self._forget(self._frames.pop(key))
-
-    def _forget(self, found: _Remembered | None) -> None:
-        if found is not None:
-            self.weight -= found.weight
+        for half in (self._newer, self._older):
+            for key in [key for key in half if key[0] == lane]:
+                del half[key]
+                self._waiting.pop(key, None)
 
 
 class Deriver:
@@ -123,7 +134,9 @@ class Deriver:
         self._clients: dict[bytes, Client] = {}
         self._connections: dict[bytes, Connection] = {}
 
-    def events(self, lane: str, head: Head, epoch: int, frames: Frames) -> list[Event]:  # hot: throughput
+    def events(
+        self, lane: str, head: Head, epoch: int, frames: Frames
+    ) -> list[Event]:  # hot: benchmarks/events_feed.py
         """The events of a frame. Damaged, FileError, KeyError if it, or the message that it is about, cannot be read."""
         told = outline.outline(head)
         if isinstance(told, Attempt):
@@ -146,12 +159,13 @@ class Deriver:
     def _attempt(self, lane: str, told: Attempt, epoch: int, frames: Frames) -> list[Event]:
         _, time, attempts, site, source, peer, outcomes = told
         key, envelope = self._envelope(lane, told.place, frames)
-        results = [
-            Result(
-                item.recipient, VERDICTS[item.verdict], _response(item.reply, item.command), item.is_uncertain
-            )
-            for item in outcomes
-        ]
+        settled = 0
+        results: list[Result] = []
+        for item in outcomes:
+            verdict = item.verdict
+            settled += verdict != _DEFERRED
+            response = _response(item.reply, item.command)
+            results.append((item.recipient, VERDICTS[verdict], response, item.is_uncertain))
         connection = self._connection(peer) if peer else NO_CONNECTION
         try:
             events = attempt_events(
@@ -159,7 +173,7 @@ class Deriver:
             )
         except IndexError as error:
             raise Damaged("an attempt of a recipient that its message does not have") from error
-        self.envelopes.settle(key, sum([item.verdict != 1 for item in outcomes]))
+        self.envelopes.settle(key, settled)
         return events
 
     def _expiration(self, lane: str, told: ExpirationForm, epoch: int, frames: Frames) -> list[Event]:
@@ -206,7 +220,7 @@ class Deriver:
         return connection
 
 
-def _envelopes(told: Messages, protocol: str) -> tuple[Envelope, ...]:  # hot: throughput
+def _envelopes(told: Messages, protocol: str) -> tuple[Envelope, ...]:
     meta, size = told.meta, told.size
     return tuple(
         [
@@ -217,18 +231,18 @@ def _envelopes(told: Messages, protocol: str) -> tuple[Envelope, ...]:  # hot: t
 
 
 def _envelope(
-    form: MessageForm, meta: dict[str, MetaValue], size: int, protocol: str
-) -> Envelope:  # hot: throughput
-    created, created_time = moment_of(form.created)
-    queue = form.queue
+    message: MessageOutline, meta: dict[str, MetaValue], size: int, protocol: str
+) -> Envelope:  # hot: benchmarks/events_feed.py
+    created, created_time = moment_of(message.created)
+    name, tenant, campaign = _queue(bytes(message.queue))
     return Envelope(
-        form.id,
-        _path(form.reverse_path) if form.reverse_path is not None else "",
-        tuple([_path(address) for address in form.recipients]),
-        _queue_name(queue),
-        queue.tenant,
-        queue.campaign,
-        len(form.added_header) + size,
+        message.id,
+        _path(message.reverse_path) if message.reverse_path is not None else "",
+        tuple([_path(address) for address in message.recipients]),
+        name,
+        tenant,
+        campaign,
+        len(message.added_header) + size,
         created,
         created_time,
         meta,
@@ -241,15 +255,31 @@ def _path(address: AddressForm) -> str:
 
 
 @lru_cache(maxsize=_QUEUES)
-def _queue_name(form: QueueForm) -> str:
-    return str(QueueName(form.domain, form.tenant, form.campaign, form.routing_domain))
+def _queue(octets: bytes) -> tuple[str, str | None, str | None]:
+    """Name, tenant and campaign."""
+    form = outline.queue(octets)
+    return (
+        str(QueueName(form.domain, form.tenant, form.campaign, form.routing_domain)),
+        form.tenant,
+        form.campaign,
+    )
 
 
 def _response(reply: ReplyForm, command: str | None) -> Response:
     code, enhanced, text = reply
     return Response(
         code,
-        _enhanced(*enhanced) if enhanced is not None else None,
+        _enhanced(enhanced) if enhanced is not None else None,
         clean(text, CONTENT_LIMIT),
-        command and clean(command, COMMAND_LIMIT),
+        _command(command) if command else command,
     )
+
+
+@lru_cache(maxsize=_KNOWN)
+def _enhanced(code: tuple[int, int, int]) -> EnhancedCode:
+    return EnhancedCode(*code)
+
+
+@lru_cache(maxsize=_KNOWN)
+def _command(command: str) -> str:
+    return clean(command, COMMAND_LIMIT)

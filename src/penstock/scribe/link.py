@@ -66,7 +66,7 @@ class LaneLink:
         elif lane.is_behind:
             self._scribe.on_behind()
         else:
-            heads = [Head(*told) for told in told_frames(tail, word.count)]
+            heads = list(map(Head._make, told_frames(tail, word.count)))
             self._scribe.on_frames(lane, Batch(LogPosition(*word.first), LogPosition(*word.last), heads))
 
     def _begin(self, word: ScribeLaneBegin) -> None:

@@ -19,14 +19,28 @@ from penstock.spool.head import MESSAGES, Head
 _Form = TypeVar("_Form")
 
 
+class MessageOutline(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """forms.MessageForm; what no event tells is left as it is."""
+
+    id: str
+    queue: msgspec.Raw
+    reverse_path: forms.AddressForm | None
+    recipients: tuple[forms.AddressForm, ...]
+    added_header: bytes
+    created: float
+    flags: int
+    dsn: msgspec.Raw
+    meta: dict[str, MetaValue] | None
+
+
 class _TransactionForm(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """forms.TransactionForm."""
 
     reception: msgspec.Raw
-    messages: tuple[forms.MessageForm, ...]
+    messages: tuple[MessageOutline, ...]
     meta: dict[str, MetaValue]
     body: forms.BodyForm | None
-    states: tuple[msgspec.Raw, ...] = ()
+    states: msgspec.Raw = msgspec.Raw(b"\x90")
 
 
 class _AttemptForm(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -39,14 +53,13 @@ class _AttemptForm(msgspec.Struct, frozen=True, array_like=True, gc=False):
     source: str
     peer: msgspec.Raw
     outcomes: tuple[forms.OutcomeForm, ...]
-    due: float | None
 
 
 class Messages(NamedTuple):
     """A transaction: its ``size`` is that of the content. ``is_copy``: the messages are known already, from another place or another lane."""
 
     reception: bytes
-    messages: tuple[forms.MessageForm, ...]
+    messages: tuple[MessageOutline, ...]
     meta: dict[str, MetaValue]
     size: int
     is_copy: bool
@@ -68,26 +81,36 @@ _TRANSACTION: Final = msgspec.msgpack.Decoder(_TransactionForm)
 _ATTEMPT: Final = msgspec.msgpack.Decoder(_AttemptForm)
 _EXPIRATION: Final = msgspec.msgpack.Decoder(forms.ExpirationForm)
 _RECEPTION: Final = msgspec.msgpack.Decoder(forms.ReceptionForm)
+_QUEUE: Final = msgspec.msgpack.Decoder(forms.QueueForm)
 _PEER: Final = msgspec.msgpack.Decoder(forms.PeerForm)
 _NIL: Final = b"\xc0"
+# members of an enumeration take much longer to find and to compare
+_IS_ATTEMPT: Final = int(FrameType.ATTEMPT)
+_IS_TRANSACTION: Final = int(FrameType.TRANSACTION)
+_HOLDS_MESSAGES: Final = frozenset(map(int, MESSAGES))
 
 Outline = Messages | Attempt | forms.ExpirationForm | QuarantineRecord | NoteRecord
 
 
-def outline(head: Head) -> Outline | None:  # hot: throughput
+def outline(head: Head) -> Outline | None:  # hot: benchmarks/events_feed.py
     """What a frame of a known type and version tells; None if that is nothing of which events are made. Damaged."""
     kind = head.type
-    if kind == FrameType.ATTEMPT:
+    if kind == _IS_ATTEMPT:
         attempt = _read(_ATTEMPT, head.octets)
         peer = bytes(attempt.peer)
         return Attempt(
             attempt.place, attempt.time, attempt.attempts, attempt.site, attempt.source,
             peer if peer != _NIL else b"", attempt.outcomes,
         )  # fmt: skip
-    if kind in MESSAGES:
+    if kind in _HOLDS_MESSAGES:
         form = _read(_TRANSACTION, memoryview(head.octets)[HEAD_LENGTH.size :])
         size = form.body.size if form.body is not None else head.content_size
-        return Messages(bytes(form.reception), form.messages, form.meta, size, kind != FrameType.TRANSACTION)
+        return Messages(bytes(form.reception), form.messages, form.meta, size, kind != _IS_TRANSACTION)
+    return _rare(head)
+
+
+def _rare(head: Head) -> Outline | None:
+    kind = head.type
     if kind == FrameType.EXPIRATION:
         return _read(_EXPIRATION, head.octets)
     if kind in (FrameType.NOTE, FrameType.QUARANTINE):
@@ -97,6 +120,11 @@ def outline(head: Head) -> Outline | None:  # hot: throughput
         if isinstance(decoded, Quarantine):
             return decoded.record()
     return None
+
+
+def queue(octets: bytes) -> forms.QueueForm:
+    """The queue of a message. Damaged."""
+    return _read(_QUEUE, octets)
 
 
 def reception(octets: bytes) -> Reception:
