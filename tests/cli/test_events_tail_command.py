@@ -1,4 +1,4 @@
-"""``penstock events tail`` as it is typed."""
+"""``penstock events tail`` and ``query`` as they are typed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from penstock.cli.events import app, lines_of
-from penstock.events.files import file_name
+from penstock.events.files import SystemFiles, file_name, log_files
+from penstock.events.packing import pack
 
 Tail = Callable[..., int]
 
@@ -27,6 +28,8 @@ def event(number: int, kind: str = "Delivery", tenant: str | None = "acme", seco
         "event_time": f"2025-11-20T20:00:{second:02d}.000000Z",
         "tenant": tenant,
         "campaign": None,
+        "queue": f"{tenant or ''}@d{number % 2}.example",
+        "site": f"ip-{number % 3}->mx.d{number % 2}.example@smtp_client",
     }
     return json.dumps(fields).encode()
 
@@ -84,6 +87,13 @@ def shown(capfdbinary: pytest.CaptureFixture[bytes]) -> list[int]:
         (["--since", "2025-11-20T21:00:28+01:00"], [28, 29]),
         (["--since", "2025-11-20T20:00:14"], [*range(14, 30)]),
         (["--since", "36500 days"], [*range(30)]),
+        (["--since", "2025-11-20T20:00:14", "--until", "2025-11-20T20:00:17"], [14, 15, 16]),
+        (["--all", "--recipient", "R3@d1.example", "--recipient", "r4@d0.example"], [3, 4]),
+        (["-n", "1", "--sender", "A@send.example"], [29]),
+        (["--all", "--sender", ""], []),
+        (["--all", "--queue", "acme@d1.example", "--until", "2025-11-20T20:00:09Z"], [1, 3, 7]),
+        (["-n", "2", "--site", "mx.d0.example"], [26, 28]),
+        (["-n", "2", "--site", "ip-1->mx.d0.example@smtp_client"], [22, 28]),
     ],
     ids=str,
 )
@@ -93,6 +103,53 @@ def test_options_select_events(
     """Each option does what docs/events.md says."""
     assert tail("--json", *arguments) == 0
     assert shown(capfdbinary) == numbers
+
+
+@pytest.mark.parametrize("is_packed", [False, True], ids=["plain", "packed"])
+@pytest.mark.parametrize(
+    ("arguments", "numbers"),
+    [
+        ([], [*range(30)]),
+        (["--limit", "3"], [0, 1, 2]),
+        (["--limit", "0"], []),
+        (["--type", "Bounce", "--since", "2025-11-20T20:00:12", "--limit", "2"], [12, 15]),
+        (["--id", f"{16:032x}"], [16]),
+        (["--recipient", "r16@d0.example", "--until", "2025-11-20T20:00:16"], []),
+    ],
+    ids=str,
+)
+def test_query_shows_all_that_agree(
+    data_dir: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    arguments: list[str],
+    numbers: list[int],
+    is_packed: bool,
+) -> None:
+    """Oldest first, from packed files too."""
+    if is_packed:
+        pack(SystemFiles(), log_files(data_dir / "events")[0], 3)
+    command = ["query", "-c", str(data_dir.parent / "penstock.toml"), "--json", *arguments]
+    assert app(command, result_action="return_value") == 0
+    assert shown(capfdbinary) == numbers
+
+
+@pytest.mark.parametrize("command", ["tail", "query"])
+def test_damaged_file_is_status_1(data_dir: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """It is named."""
+    first, second = log_files(data_dir / "events")
+    pack(SystemFiles(), first, 3)
+    second.unlink()
+    [path] = log_files(data_dir / "events")
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:40] + b"nonsense")
+    assert app([command, "--directory", str(path.parent)], result_action="return_value") == 1
+    assert f"{path} is damaged" in capsys.readouterr().err
+
+
+def test_query_of_no_log_is_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is no empty answer."""
+    assert app(["query", "--directory", str(tmp_path / "none")], result_action="return_value") == 1
+    assert "has the server run" in capsys.readouterr().err
 
 
 def test_lines_for_a_person(tail: Tail, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from penstock.events.files import log_files
 from penstock.events.ledger import Ledger
 from penstock.events.log import EventLog
 from penstock.events.record import derive
 from penstock.events.survey import ID_LIMIT
+from penstock.events.tail import Position, Reader
 from penstock.mail.duration import ByteCount, Seconds
 from penstock.mail.ids import MessageId
 from penstock.mail.ports import LogPosition
@@ -322,7 +322,12 @@ class World:
 
     def lines(self) -> list[dict[str, Any]]:
         """The events that a reader of the log gets, without what is none."""
-        lines = [line for path in log_files(self.directory) for line in path.read_bytes().split(b"\n")[:-1]]
+        lines: list[bytes] = []
+        with Reader(self.directory, Position()) as reader:
+            for found in reader.batches():
+                if not found:
+                    break
+                lines += found
         return [event for line in lines if (event := _event(line)) is not None]
 
     def ids(self) -> list[str]:

@@ -212,9 +212,15 @@ EVENTS: Final = Table(
                example='"1GiB"', default='"256MiB"'),
         Option("max_segment_duration", duration(Seconds(1.0)), "So is a file that is as old as this, when the next event comes.",
                example='"15m"', default='"1h"'),
+        Option("retention", duration(Seconds(60.0)), "A finished file goes when its youngest event is as old as this.",
+               example='"90d"', default='"30d"'),
+        Option("max_total_size", size(_MIB, 1024 * _TIB), "With more on the disk than this, the oldest finished files go.",
+               example='"100GiB"', default='"10GiB"'),
+        Option("compression_level", integer(1, 19), "How well finished files are packed, by Zstandard's levels: more takes longer.",
+               example="6", default="3"),
     ),
     later=frozenset({
-        "log_dir", "compression_level", "back_pressure", "meta", "headers", "min_free_space", "min_free_inodes", "filter_event", "per_record",
+        "log_dir", "back_pressure", "meta", "headers", "min_free_space", "min_free_inodes", "filter_event", "per_record",
     }),
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """The files of the event log: how they are called, and everything that is done to the disk for them.
 
-A file is named for the moment it was begun, ``YYYYMMDD-HHMMSS.<fraction>`` in UTC, so names sort in the order of time. The one being
-written has mode 0600, finished ones 0440, their directory 0700: what customers mail to whom is nobody else's business.
+A file is named for the moment it was begun, ``YYYYMMDD-HHMMSS.<fraction>`` in UTC, so names sort in the order of time; one that is packed ends in
+``.zst``. The one being written has mode 0600, finished ones 0440, their directory 0700: what customers mail to whom is nobody else's business.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import stat
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 _NAME = re.compile(r"([0-9]{8}-[0-9]{6})\.([0-9]{6,9})", re.ASCII)
 _FORMAT = "%Y%m%d-%H%M%S"
+#: What the name of a packed file ends in.
+PACKED: Final = ".zst"
 
 
 def file_name(microseconds: int) -> str:
@@ -26,8 +28,8 @@ def file_name(microseconds: int) -> str:
 
 
 def file_time(name: str) -> int | None:
-    """When the file called ``name`` was begun, in microseconds since 1970; None if it is no file of an event log."""
-    match = _NAME.fullmatch(name)
+    """When the file called ``name``, packed or not, was begun, in microseconds since 1970; None if it is no file of an event log."""
+    match = _NAME.fullmatch(plain_name(name))
     if match is None:
         return None
     try:
@@ -37,9 +39,21 @@ def file_time(name: str) -> int | None:
     return second * 1_000_000 + int(match[2][:6])
 
 
+def plain_name(name: str) -> str:
+    """What a file is called while it is not packed. These names sort in the order of time."""
+    return name.removesuffix(PACKED)
+
+
 def log_files(directory: Path) -> list[Path]:
-    """The files of the event log in ``directory``, oldest first. OSError if it cannot be listed."""
-    return sorted(path for path in directory.iterdir() if file_time(path.name) is not None)
+    """The files of the event log in ``directory``, oldest first. Of one that is being packed the plain one. OSError if it cannot be listed."""
+    found: dict[str, Path] = {}
+    for path in directory.iterdir():
+        if file_time(path.name) is None:
+            continue
+        name = plain_name(path.name)
+        if name not in found or path.name == name:
+            found[name] = path
+    return [found[name] for name in sorted(found)]
 
 
 class LogFiles(Protocol):

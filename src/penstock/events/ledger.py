@@ -21,6 +21,7 @@ import msgspec
 
 from penstock.events.event import Counts, TenantCounts
 from penstock.events.files import log_files
+from penstock.events.packing import opened_with_progress
 from penstock.events.tail import LINE_LIMIT
 from penstock.events.totals import INCOMING, OUTGOING, Totals, recipients_of
 
@@ -135,20 +136,20 @@ class Ledger:
     # -- reading
 
     def _lines(self) -> Iterator[bytes]:
-        sizes = [path.stat().st_size for path in self._files]
-        size, done = sum(sizes), 0
-        for path in self._files:
+        sizes = [_size(path) for path in self._files]
+        size, before = sum(sizes), 0
+        for path, own_size in zip(self._files, sizes, strict=True):
             self._file = path.name
             rest = b""
-            with path.open("rb") as file:
-                while chunk := file.read(_CHUNK):
-                    done += len(chunk)
+            with opened_with_progress(path) as (source, done):
+                while chunk := source.read(_CHUNK):
                     *lines, rest = (rest + chunk).split(b"\n")
                     yield from lines
                     if len(rest) > LINE_LIMIT:  # no line of ours: it counts as one that is no event
                         yield b""
                         rest = b""
-                    self._progress(done, size)
+                    self._progress(before + done(), size)
+            before += own_size
 
     def _add(self, entry: _Entry) -> None:
         kind = entry.type
@@ -276,6 +277,14 @@ class Ledger:
             found = self._findings.setdefault(key, Finding(key[0], tenant=key[1]))
         found.count += count
         found.examples += examples[: EXAMPLES - len(found.examples)]
+
+
+def _size(path: Path) -> int:
+    """Octets on the disk, about; of a file that is gone, or packed, by now, 0."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _entry(line: bytes) -> _Entry | None:

@@ -8,6 +8,7 @@ newest file the reader waits for the rest of it, in a file that has a successor 
 from __future__ import annotations
 
 import mmap
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from penstock.events.files import file_time, log_files
+from penstock.events.files import PACKED, file_time, log_files, plain_name
+from penstock.events.packing import Source, opened
 
 #: Longer lines are none of ours (an event with 1,024 recipients has under 400 KB), and are skipped.
 LINE_LIMIT: Final = 1024 * 1024
@@ -50,14 +52,39 @@ def last_lines(
         if position.file is not None and len(found) >= count:
             break
         try:
-            with path.open("rb") as file:
-                end = _lines_backwards(file, count, is_wanted, found)
+            end = _last_of(path, count, is_wanted, found)
         except FileNotFoundError:  # removed meanwhile, as old files are
             continue
         if position.file is None:
             position = Position(path, end)
     found.reverse()
     return found, position
+
+
+def _last_of(path: Path, count: int, is_wanted: Callable[[bytes], bool], found: list[bytes]) -> int:
+    """Add wanted lines to ``found``, youngest first, until it has ``count``; return the offset behind the last complete line."""
+    if path.suffix != PACKED:
+        with path.open("rb") as file:
+            return _lines_backwards(file, count, is_wanted, found)
+    last: deque[bytes] = deque(maxlen=max(0, count - len(found)))
+    end = 0
+    source = opened(path)
+    try:
+        for line in _lines_of(source):
+            end += len(line) + 1
+            if len(line) <= LINE_LIMIT and is_wanted(line):
+                last.append(line)
+    finally:
+        source.close()
+    found += reversed(last)
+    return end
+
+
+def _lines_of(source: Source) -> Iterator[bytes]:
+    rest = b""
+    while chunk := source.read(_CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
 
 
 def _lines_backwards(
@@ -85,7 +112,7 @@ class Reader:
         self._directory = directory
         self._path = position.file
         self._offset = position.offset
-        self._file: BinaryIO | None = None
+        self._file: Source | None = None
         self._rest = b""
         self._is_skipping = False
 
@@ -129,18 +156,17 @@ class Reader:
             if path != self._path:
                 self._path, self._offset = path, 0
             try:
-                self._file = path.open("rb")
+                self._file = opened(path, self._offset)
             except FileNotFoundError:
                 path = self._successor()
                 continue
-            self._file.seek(self._offset)
             return True
         return False
 
     def _successor(self) -> Path | None:
         """The file after the current one, if there is any yet."""
         for path in log_files(self._directory):
-            if self._path is None or path.name > self._path.name:
+            if self._path is None or plain_name(path.name) > plain_name(self._path.name):
                 return path
         return None
 

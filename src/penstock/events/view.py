@@ -77,7 +77,8 @@ def decode_line(line: bytes) -> Line | None:
 class Filter(msgspec.Struct, frozen=True):
     """Which events are wanted. Criteria are ANDed, the values of one are ORed, one without values lets everything pass but Totals.
 
-    ``domains`` are of recipients, lower case; ``since`` is an RFC 3339 time as events have it, or "". The tenant ``""`` is mail without one.
+    ``domains`` are of recipients, ``recipients`` and ``senders`` are addresses, all three lower case; ``since`` and ``until`` are RFC 3339 times as
+    events have them, or "". The tenant ``""`` is mail without one, the sender ``""`` the null reverse-path.
     """
 
     types: frozenset[str] = frozenset()
@@ -85,7 +86,12 @@ class Filter(msgspec.Struct, frozen=True):
     campaigns: frozenset[str] = frozenset()
     domains: frozenset[str] = frozenset()
     ids: frozenset[str] = frozenset()
+    recipients: frozenset[str] = frozenset()
+    senders: frozenset[str] = frozenset()
+    queues: frozenset[str] = frozenset()
+    sites: frozenset[str] = frozenset()
     since: str = ""
+    until: str = ""
 
     def is_wanted(self, line: bytes) -> bool:
         """Whether the event on this line is wanted. What is no event is wanted only if nothing was asked for."""
@@ -93,14 +99,23 @@ class Filter(msgspec.Struct, frozen=True):
             return False
         if self == _EVERYTHING:
             return True
+        if self.ids and not any(found.encode() in line for found in self.ids):
+            return False  # most are not, and need not be decoded for it
         event = decode_line(line)
+        return event is not None and self._is_wanted(event)
+
+    def _is_wanted(self, event: Line) -> bool:
         return (
-            event is not None
-            and (not self.types or event.type in self.types)
+            (not self.types or event.type in self.types)
             and (not self.tenants or (event.tenant or "") in self.tenants)
             and (not self.campaigns or (event.campaign or "") in self.campaigns)
             and (not self.ids or event.id in self.ids)
+            and (not self.queues or event.queue in self.queues)
+            and (not self.sites or _site(event.site) in self.sites or event.site in self.sites)
             and event.event_time >= self.since
+            and (not self.until or event.event_time < self.until)
+            and (not self.senders or event.sender.lower() in self.senders)
+            and (not self.recipients or not self.recipients.isdisjoint(to.lower() for to in event.recipients))
             and (not self.domains or not self.domains.isdisjoint(_domain(to) for to in event.recipients))
         )
 
@@ -110,6 +125,11 @@ _EVERYTHING: Final = Filter()
 
 def _domain(address: str) -> str:
     return address.rpartition("@")[2].lower()
+
+
+def _site(name: str) -> str:
+    """The site in a ready queue's name, ``source->site@smtp_client``."""
+    return name.partition("->")[2].rpartition("@")[0] or name
 
 
 def pieces(line: bytes) -> list[tuple[str, str]]:

@@ -211,10 +211,13 @@ class DnsConfig(msgspec.Struct, frozen=True):
 
 
 class EventsConfig(msgspec.Struct, frozen=True):
-    """``[events]``: when a file of the event log is full."""
+    """``[events]``: when a file of the event log is full, how long files are kept, how much they may take, and how well they are packed (1 to 19)."""
 
     max_file_size: ByteCount = ByteCount(256 * 1024 * 1024)
     max_segment_duration: Seconds = Seconds(3600.0)
+    retention: Seconds = Seconds(30 * 86400.0)
+    max_total_size: ByteCount = ByteCount(10 * 1024 * 1024 * 1024)
+    compression_level: int = 3
 
 
 class Reserve(msgspec.Struct, frozen=True):

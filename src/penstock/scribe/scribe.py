@@ -82,6 +82,8 @@ class Scribe:
         self._is_open = False
         #: how far the lanes are on stable storage
         self._saved: dict[str, LanePlace] = {}
+        #: the event file at whose end, or before, a start would begin to read: what is in older ones is on stable storage
+        self.saved_file: str | None = None
         self._is_closed = False
         self._flush_timer: Timer | None = None
         self._write_timer: Timer | None = None
@@ -115,6 +117,7 @@ class Scribe:
             self._writing.epoch = max(self._writing.epoch, place.epoch)
         self._saved = places
         mark = found.mark if found is not None else None
+        self.saved_file = mark.file if mark is not None else None
         known = found.known if found is not None else b""
         survey = Survey(self.log.directory, mark, self._id_limit)
         self._plan = lambda: self._look(Survey(self.log.directory, mark, self._id_limit), known)
@@ -134,6 +137,7 @@ class Scribe:
             LOG.warning("the event files of an earlier run cannot be synced: %s", error)
             # nor is it sure then that the checkpoint is there to stay
             self._saved = {}
+            self.saved_file = None
         self._read_on()
 
     def _look(self, survey: Survey, known: bytes) -> Iterator[None]:
@@ -384,6 +388,7 @@ class Scribe:
 
     def _on_saved(self, state: State) -> None:
         self._saved = state.lanes
+        self.saved_file = state.end.file.name if state.end.file is not None else None
         for name, place in state.lanes.items():
             lane = self.lanes.get(name)
             if lane is None:
