@@ -22,6 +22,7 @@ _ROUNDS = 15
 
 
 def messages_of(recipients: int) -> list[MessageRecord]:
+    """Messages of 10 KB to so many recipients."""
     ids = IdSource(0x123456789AB)
     reception = Reception(
         protocol="ESMTP",
@@ -51,6 +52,7 @@ def messages_of(recipients: int) -> list[MessageRecord]:
 
 
 def attempts_of(messages: list[MessageRecord], verdict: Verdict) -> list[AttemptRecord]:
+    """One attempt of each, with the same verdict for all recipients."""
     replies = {
         Verdict.ACCEPTED: reply(250, "2.0.0", "OK 1763668800 a1b2c3d4e5f6-1234567890abcdef.123 - gsmtp"),
         Verdict.DEFERRED: reply(451, "4.7.1", "Try again later, your messages arrive too quickly"),

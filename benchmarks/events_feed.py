@@ -18,6 +18,7 @@ import uvloop
 from benchmarks.events_encode import attempts_of, messages_of
 from penstock.events.log import EventLog
 from penstock.ipc.channel import Channel, over
+from penstock.ipc.feed_words import FEED, ScribeLaneBegin, ScribeLaneFrames
 from penstock.ipc.frames import Frame
 from penstock.mail.duration import ByteCount, Seconds
 from penstock.mail.ports import LogPosition
@@ -28,17 +29,12 @@ from penstock.scribe.link import LaneLink
 from penstock.scribe.scribe import Scribe
 from penstock.spool.codec import encode_attempt, encode_transaction
 from penstock.spool.entry import Entry
-from penstock.spool.files import FileError
 from penstock.spool.frame import Place
 from penstock.spool.shelf import Shelved
 from penstock.worker.feed import Feed
 
 _GROUP = 20
 _ROUNDS = 10
-
-
-class Measured(asyncio.SelectorEventLoop):
-    """Only a name for the annotations."""
 
 
 class _Log:
@@ -153,7 +149,8 @@ async def written(told: Sequence[Frame], root: Path, count: int) -> float:
         (root / "spool").mkdir(exist_ok=True)
         link = LaneLink(scribe)
         await asyncio.sleep(0.05)
-        link._received(Frame(*BEGIN, b""))
+        kind, head = FEED.encode(ScribeLaneBegin("0", str(root / "spool"), (), (1, 64), ()))
+        link._received(Frame(kind, 0, head, b""))
         while log.counts.is_behind:
             await asyncio.sleep(0.005)
         begin = time.process_time()
@@ -170,19 +167,11 @@ async def written(told: Sequence[Frame], root: Path, count: int) -> float:
     return found / count * 1e6
 
 
-BEGIN: tuple[int, int, bytes]
-
-
 async def measure() -> None:
     """Print the figures."""
-    global BEGIN
     work = groups()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        from penstock.ipc.feed_words import FEED, ScribeLaneBegin, ScribeLaneFrames
-
-        kind, head = FEED.encode(ScribeLaneBegin("0", str(root / "spool"), (), (1, 64), ()))
-        BEGIN = (kind, 0, head)
         tally = await tallied(work)
         feed, told = await fed(work, root)
         frames_kind = FEED.encode(ScribeLaneFrames((0, 0), (0, 0), 0))[0]
