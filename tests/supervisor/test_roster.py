@@ -138,15 +138,19 @@ def test_replacing_takes_one_after_the_other_and_waits_for_each_new_one() -> Non
 def test_children_of_an_earlier_program_are_taken_over_and_replaced() -> None:
     """One that dies before its turn is replaced by that."""
     made = Roster(["0", "1", "2"], NOW)
-    made.adopted("0", NOW, is_ready=True)
-    made.adopted("1", NOW, is_ready=True)
+    made.adopted("0", Seconds(5.0))
+    made.adopted("1", Seconds(5.0))
     assert made.due(NOW) == [Start("2")]
     made.ended("1", at(0.5))
     assert made.due(at(0.5)) == [Start("1")]
     made.ready("1", at(1))
     assert made.due(at(1)) == []
-    made.ready("2", at(2))
-    assert made.due(at(2)) == [Drain("0", Seconds(0.0))]
+    # nobody hears the first, and nobody holds that against it
+    made.heard("2", at(200))
+    made.heard("1", at(200))
+    assert made.due(at(200)) == []
+    made.ready("2", at(200))
+    assert made.due(at(200)) == [Drain("0", Seconds(5.0))]
 
 
 class Model(RuleBasedStateMachine):

@@ -35,11 +35,18 @@ def control_path(data_dir: str | Path) -> Path:
 
 
 class ControlSocket:
-    """The listening socket of a data directory. ControlError if a server answers there already, or the directory cannot be used."""
+    """The listening socket of a data directory. ControlError if a server answers there already, or the directory cannot be used.
 
-    def __init__(self, data_dir: str | Path) -> None:
+    ``descriptor`` is the socket if an earlier program of this process has opened it.
+    """
+
+    def __init__(self, data_dir: str | Path, descriptor: int | None = None) -> None:
         self.path = control_path(data_dir)
         try:
+            if descriptor is not None:
+                self.socket = socket.socket(fileno=descriptor)
+                self._identity = _identity(self.path)
+                return
             with _locked(self.path.parent):
                 self._remove_stale()
                 self.socket = self._listen()

@@ -14,6 +14,11 @@ import penstock
 COMMANDS: Final = (
     ("serve", "penstock.cli.serve:serve", "Run the server in the foreground."),
     ("check", "penstock.cli.checking:check", "Say everything that is wrong with a configuration."),
+    (
+        "upgrade",
+        "penstock.cli.upgrade:upgrade",
+        "Let the running server go over to a new version of the program.",
+    ),
     ("status", "penstock.cli.status:status", "Show how the running server is."),
     ("events", "penstock.cli.events:app", "Show what happened to messages: events tail."),
     ("spool", "penstock.cli.spool:app", "Look into the spool: spool ls, cat, check, stats."),

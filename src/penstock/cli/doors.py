@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -23,26 +24,36 @@ Door = list[socket.socket]
 
 
 class Doors(msgspec.Struct):
-    """For each SMTP listener, and each HTTP listener, a door for each of its addresses."""
+    """For each SMTP listener, and each HTTP listener, a door for each of its addresses; and all of them by address as configured."""
 
     smtp: list[list[Door]]
     http: list[list[Door]]
-
-    def close(self) -> None:
-        """Close everything: nobody is waited for any more."""
-        for listener in (*self.smtp, *self.http):
-            for door in listener:
-                for each in door:
-                    each.close()
+    by_address: dict[str, Door]
 
 
 def open_doors(
-    path: Path, configuration: Configuration, workers: int, given: Iterable[socket.socket] = ()
+    path: Path,
+    configuration: Configuration,
+    workers: int,
+    given: Iterable[socket.socket] = (),
+    inherited: Mapping[str, Door] = MappingProxyType({}),
 ) -> Doors:
-    """Take every address, all or none; ConfigError. ``given`` are sockets that a service manager has opened, and are used where they fit."""
-    handed = _by_address(given)
+    """Take every address, all or none; ConfigError.
+
+    ``given`` are sockets that a service manager has opened, and are used where they fit; so are those ``inherited`` of an earlier program,
+    which are by address as configured.
+    """
+    handed, kept = _by_address(given), dict(inherited)
     wanted = list(endpoints(configuration))
-    found = {key: handed.pop(_address(endpoint)) for endpoint, key in wanted if _address(endpoint) in handed}
+    found = {
+        key: _widened(kept.pop(_name(endpoint, key)), workers, key)
+        for endpoint, key in wanted
+        if _name(endpoint, key) in kept
+    }
+    found |= {key: handed.pop(_address(endpoint)) for endpoint, key in wanted if _address(endpoint) in handed}
+    for door in kept.values():
+        for each in door:
+            each.close()
     for door in handed.values():
         LOG.warning(
             "no listener is configured for %s, which the service manager has opened", endpoint_of(door[0])
@@ -60,7 +71,23 @@ def open_doors(
     doors = iter(found[key] for _, key in wanted)
     smtp = [[next(doors) for _ in listener.listen] for listener in configuration.smtp_listeners]
     http = [[next(doors) for _ in listener.listen] for listener in configuration.http_listeners]
-    return Doors(smtp, http)
+    return Doors(smtp, http, {_name(endpoint, key): found[key] for endpoint, key in wanted})
+
+
+def _name(endpoint: Endpoint, key: str) -> str:
+    """What an address is called from one program to the next; of those with a port of the system's choice there may be several."""
+    return str(endpoint) if endpoint.port else f"{endpoint} of {key}"
+
+
+def _widened(door: Door, workers: int, key: str) -> Door:
+    """As many sockets as workers, if there are more of these now; what cannot be opened is shared."""
+    if len(door) >= workers or not key.startswith("listener.smtp"):
+        return door
+    try:
+        return [*door, *replicate(door[0], workers - len(door) + 1)[1:]]
+    except OSError as error:
+        LOG.warning("%s is shared by workers: %s", endpoint_of(door[0]), error.strerror or error)
+        return door
 
 
 def _by_address(given: Iterable[socket.socket]) -> dict[tuple[IPv4Address | IPv6Address, int], Door]:

@@ -20,8 +20,11 @@ from penstock.api.server import HttpServer
 from penstock.cli.checking import complain, read_epoch
 from penstock.cli.doors import Doors, open_doors
 from penstock.cli.privileges import User
+from penstock.cli.standalone import serve_standalone
+from penstock.cli.succession import Succession, inherited, objection, succeed
 from penstock.cli.worker import set_up_log
 from penstock.config import Loaded, find_config, load
+from penstock.ipc.channel import ChannelError
 from penstock.mail.configuration import SmtpListenerConfig, TlsMode
 from penstock.mail.duration import QuantityError, Seconds, parse_duration
 from penstock.mail.lanes import general_lanes
@@ -30,15 +33,19 @@ from penstock.net.clock import SystemClock
 from penstock.net.descriptors import raise_descriptor_limit
 from penstock.net.listening import endpoint_of
 from penstock.spool.places import settle
+from penstock.supervisor.members import Plan, SupervisorError
 from penstock.supervisor.report import Report
 from penstock.supervisor.service_manager import ServiceManager, given_sockets
 from penstock.supervisor.state import State, StateError, StoredEpoch
-from penstock.supervisor.supervisor import Plan, Supervisor, SupervisorError
+from penstock.supervisor.supervisor import Supervisor
+from penstock.supervisor.visitors import receive
 
 LOG = logging.getLogger("penstock")
 
 Level = Literal["debug", "info", "warning", "error"]
 _HTTP_GRACE = 2.0
+#: What a worker that is replaced may take for transactions under way; new clients wait for the next one meanwhile.
+REPLACE_GRACE = Seconds(10.0)
 
 
 def serve(
@@ -46,11 +53,12 @@ def serve(
     config: Annotated[str | None, Parameter(name=["--config", "-c"])] = None,
     log_level: Level = "info",
     drain: str = "30s",
+    lane: str | None = None,
 ) -> int:
     """Run the server in the foreground.
 
     SIGTERM and SIGINT stop it: no more mail is taken, what is under way is finished (a second signal cuts that short). SIGHUP reads the
-    configuration again; if it has a mistake, the mistake is logged and everything goes on as before.
+    configuration again; if it has a mistake, the mistake is logged and everything goes on as before. SIGUSR2 upgrades the program.
     Exit codes: 0 stopped; 1 it could not start, or failed; 2 the command or the configuration is wrong.
 
     Parameters
@@ -61,11 +69,15 @@ def serve(
         How much the diagnostic log on stderr tells.
     drain
         How long stopping may take, before connections are cut.
+    lane
+        Run this lane alone, a [[lane]] with standalone = true, beside the server that runs already.
     """
     set_up_log(log_level)
     try:
         grace = Seconds(float(parse_duration(drain)))
         path = find_config(config, os.environ)
+        if lane is not None:
+            return serve_standalone(path, lane)
         loaded, user = _read(path)
     except QuantityError as error:
         print(f"penstock serve: --drain: {error}", file=sys.stderr)
@@ -95,25 +107,27 @@ def _serve(path: Path, loaded: Loaded, user: User, log_level: Level, grace: Seco
     )
     try:
         # first the data directory, then the addresses: a second server is told so before it listens anywhere
+        before = inherited(os.environ)
         user.own(data_dir)
         with user.acting():
-            control = ControlSocket(data_dir)
+            control = ControlSocket(data_dir, None if before is None else before.control)
         try:
             given = given_sockets(os.environ, os.getpid())
-            doors = open_doors(path, configuration, len(plan.general), given)
+            kept = before.sockets() if before is not None else {}
+            doors = open_doors(path, configuration, len(plan.general), given, kept)
             user.become()
             raise_descriptor_limit()
             if settle(data_dir):
                 LOG.info("the spool of an earlier version is now that of lane 0")
             state = State(data_dir)
-            server = _Server(path, plan, loaded, state, doors, control, grace)
+            server = _Server(path, plan, loaded, state, doors, control, grace, before)
             return uvloop.run(server.run())
         finally:
             control.remove()
     except ConfigError as error:
         complain(error)
         return 2
-    except (ControlError, StateError, SupervisorError, OSError) as error:
+    except (ControlError, ChannelError, StateError, SupervisorError, OSError) as error:
         print(f"penstock serve: {error}", file=sys.stderr)
         return 1
 
@@ -148,6 +162,7 @@ class _Server:
         doors: Doors,
         control: ControlSocket,
         grace: Seconds,
+        before: Succession | None,
     ) -> None:
         self._path = path
         self._plan = plan
@@ -156,8 +171,10 @@ class _Server:
         self._doors = doors
         self._control = control
         self._grace = grace
+        self._before = before
         self._stopping = asyncio.Event()
         self._reload = asyncio.Event()
+        self._upgrade = asyncio.Event()
 
     async def run(self) -> int:
         """From start to stop; the exit code."""
@@ -173,13 +190,17 @@ class _Server:
             clock,
             lambda: read_epoch(self._path),
         )
+        if self._before is not None:
+            supervisor.adopt(self._before.children, REPLACE_GRACE)
         http = self._http(Report(supervisor))
         manager = ServiceManager(os.environ)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        loop.add_signal_handler(signal.SIGUSR2, self._upgrade.set)
         try:
             await self._start(supervisor, http)
+            visitors = await receive(supervisor, self._loaded.configuration.node.data_dir)
             self._announce()
             manager.ready()
             watchdog = loop.create_task(_watchdog(manager), name="watchdog")
@@ -187,6 +208,7 @@ class _Server:
             watchdog.cancel()
             LOG.info("stopping: no more mail is taken; what is under way has %g s", self._grace)
             manager.stopping()
+            visitors.close()
             await self._stop(supervisor, http)
         finally:
             self._state.close()
@@ -227,21 +249,45 @@ class _Server:
             )
 
     async def _serve(self, supervisor: Supervisor, manager: ServiceManager) -> None:
-        """Until a signal says stop; a reload at each SIGHUP."""
+        """Until a signal says stop; a reload at each SIGHUP, another program at SIGUSR2."""
         stopping = asyncio.create_task(self._stopping.wait(), name="stop signal")
         try:
             while not stopping.done():
                 reloading = asyncio.create_task(self._reload.wait(), name="reload signal")
-                await asyncio.wait({stopping, reloading}, return_when=asyncio.FIRST_COMPLETED)
+                upgrading = asyncio.create_task(self._upgrade.wait(), name="upgrade signal")
+                await asyncio.wait({stopping, reloading, upgrading}, return_when=asyncio.FIRST_COMPLETED)
                 if reloading.done():
                     self._reload.clear()
                     manager.reloading()
                     await _reconfigure(supervisor)
                     manager.ready()
-                else:
-                    reloading.cancel()
+                if upgrading.done():
+                    self._upgrade.clear()
+                    manager.reloading()
+                    await self._become_new(supervisor)
+                    manager.ready()
+                reloading.cancel()
+                upgrading.cancel()
         finally:
             stopping.cancel()
+
+    async def _become_new(self, supervisor: Supervisor) -> None:
+        """Go over to the program on the disk, if it has no objection; returns only if it does not come to it."""
+        if not supervisor.is_settled:
+            LOG.error("not upgraded: a lane is being started or replaced; try again when all are ready")
+            return
+        reason = await objection(self._path)
+        if reason is not None:
+            LOG.error("not upgraded: %s", reason)
+            return
+        LOG.info("upgrading: the supervisor becomes the new program, and then each worker is replaced")
+        children = await supervisor.leave()
+        doors = {
+            address: [each.fileno() for each in door] for address, door in self._doors.by_address.items()
+        }
+        arguments = ("serve", "-c", str(self._path), *self._plan.options, "--drain", f"{self._grace:g}s")
+        self._state.close()
+        succeed(Succession(self._control.socket.fileno(), doors, children), arguments)
 
     async def _stop(self, supervisor: Supervisor, http: list[HttpServer]) -> None:
         loop = asyncio.get_running_loop()

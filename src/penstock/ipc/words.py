@@ -68,6 +68,19 @@ class SupervisorJoin(msgspec.Struct, frozen=True):
     pid: int
 
 
+class WorkerUseTable(msgspec.Struct, frozen=True):
+    """The homes of settled sites have changed: these are they, by site."""
+
+    table: dict[str, str]
+
+
+class SupervisorFoundHome(msgspec.Struct, frozen=True):
+    """The site goes with a domain that ``[[lane]]`` has given to this lane; others should know."""
+
+    site: str
+    lane: str
+
+
 class SupervisorTick(msgspec.Struct, frozen=True):
     """The worker's loop goes round; said once a second. ``fault`` is why it takes no mail."""
 
@@ -115,4 +128,6 @@ BUS: Final = Vocabulary(
     SupervisorEnding,
     SupervisorEnded,
     SupervisorFailed,
+    WorkerUseTable,
+    SupervisorFoundHome,
 )

@@ -38,8 +38,15 @@ class ChildProcess:
 
     def kill(self) -> None:
         """Kill it, now."""
+        self._send(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._send(signal.SIGTERM)
+
+    def _send(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+            signal.pidfd_send_signal(self._descriptor, number)
 
     def _ended(self) -> None:
         result = os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED)

@@ -21,8 +21,9 @@ from penstock.mail.status import (
     SpoolCounts,
     Status,
 )
+from penstock.supervisor.members import Member
 from penstock.supervisor.merging import merge_snapshots, merge_statuses
-from penstock.supervisor.supervisor import Member, Supervisor
+from penstock.supervisor.supervisor import Supervisor
 
 #: A lane that has not answered within so many seconds is silent.
 PATIENCE: Final = 2.0
@@ -55,6 +56,7 @@ class Report:
             epoch=supervisor.agreement.kept,
             fault=supervisor.fault(),
             lanes=tuple(self._lane(member, member.lane in parts) for member in supervisor.members.values()),
+            homes=supervisor.homes.table,
             silent=tuple(lane for lane in supervisor.members if lane not in parts),
         )
 

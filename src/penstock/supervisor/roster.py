@@ -76,6 +76,7 @@ class Child:
         "deadline",
         "failures",
         "heard",
+        "is_mute",
         "is_outdated",
         "is_ticking",
         "name",
@@ -100,6 +101,8 @@ class Child:
         self.deadline: MonotonicTime | None = None
         #: whether it runs what is to be replaced
         self.is_outdated = False
+        #: whether it does not tick, for it is of an earlier program and nobody hears it
+        self.is_mute = False
 
 
 class Roster:
@@ -141,14 +144,13 @@ class Roster:
         child.phase = Phase.ABSENT
         child.deadline = None
 
-    def adopted(self, name: str, now: MonotonicTime, *, is_ready: bool) -> None:
-        """The child is there already: an earlier program started it, and it is to be replaced."""
+    def adopted(self, name: str, grace: Seconds) -> None:
+        """The child is there and at work: an earlier program started it. It is to be replaced, with ``grace`` for what it has under way."""
         child = self.children[name]
-        child.phase = Phase.READY if is_ready else Phase.STARTING
-        child.heard = now
-        child.is_ticking = False
-        child.is_outdated = True
-        child.starts = max(child.starts, 1)
+        child.phase = Phase.READY
+        child.is_mute = child.is_outdated = True
+        child.starts = 1
+        self._grace = grace
 
     def ends(self, name: str, now: MonotonicTime, grace: Seconds) -> None:
         """The child ends by itself: somebody else has told it to."""
@@ -196,8 +198,10 @@ class Roster:
                     effects.append(self._start(child, now))
             elif child.deadline is not None and now >= child.deadline:
                 effects.append(self._kill(child, now, "it was told to end, and has not"))
-            elif child.deadline is None and now - child.heard >= (
-                SILENCE if child.is_ticking else SLOWEST_START
+            elif (
+                child.deadline is None
+                and not child.is_mute
+                and now - child.heard >= (SILENCE if child.is_ticking else SLOWEST_START)
             ):
                 what = (
                     "its loop has not ticked" if child.is_ticking else "it has said nothing since its start"
@@ -220,7 +224,7 @@ class Roster:
     def _start(self, child: Child, now: MonotonicTime) -> Effect:
         child.phase = Phase.STARTING
         child.heard = now
-        child.is_ticking = child.is_outdated = False
+        child.is_ticking = child.is_outdated = child.is_mute = False
         child.starts += 1
         return Start(child.name)
 

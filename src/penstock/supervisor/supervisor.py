@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
@@ -14,30 +15,35 @@ import msgspec
 import penstock
 from penstock.config import Loaded
 from penstock.config.changes import unchangeable
-from penstock.ipc.bus import Bus, BusEnded, BusFault
+from penstock.ipc.bus import Bus, BusEnded, BusFault, Handler
 from penstock.ipc.channel import over
 from penstock.ipc.words import (
     BUS,
     SupervisorEnded,
     SupervisorEnding,
     SupervisorFailed,
+    SupervisorFoundHome,
+    SupervisorJoin,
     SupervisorReady,
     SupervisorTick,
     WorkerAssign,
     WorkerCommitEpoch,
     WorkerDrain,
+    WorkerOutlive,
     WorkerPreparedEpoch,
     WorkerPrepareEpoch,
+    WorkerUseTable,
 )
 from penstock.mail.duration import Seconds
 from penstock.mail.lanes import Assignment
 from penstock.mail.ports import Clock
 from penstock.mail.problem import ConfigError, Problem
-from penstock.mail.status import Status
 from penstock.net.listening import portions
 from penstock.supervisor import agreement as epochs
 from penstock.supervisor import roster as children
 from penstock.supervisor.agreement import Agreement
+from penstock.supervisor.homes import SettledHomes
+from penstock.supervisor.members import Member, Plan, SupervisorError
 from penstock.supervisor.process import CHILD, ChildProcess
 from penstock.supervisor.roster import Phase, Roster
 from penstock.supervisor.state import State, StateError, StoredEpoch
@@ -46,59 +52,6 @@ LOG = logging.getLogger(__name__)
 
 #: A worker that has begun is asked this long; the machine that decides has given up before.
 _ANSWER: Final = epochs.PATIENCE + 5.0
-
-
-class SupervisorError(Exception):
-    """The server cannot start; ``str()`` of it says which lane cannot, and why."""
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What is run: the configuration's root file, the lanes, and what a child is told on its command line besides."""
-
-    root: str
-    general: tuple[str, ...]
-    dedicated: tuple[str, ...] = ()
-    #: dedicated lanes that come by themselves
-    standalone: frozenset[str] = frozenset()
-    options: tuple[str, ...] = ()
-
-    @property
-    def started(self) -> tuple[str, ...]:
-        """The lanes whose processes are started here."""
-        return tuple(lane for lane in self.general + self.dedicated if lane not in self.standalone)
-
-
-class Member:
-    """The process of one lane, as far as it is known here."""
-
-    __slots__ = (
-        "bus",
-        "fault",
-        "has_begun",
-        "lane",
-        "left",
-        "pid",
-        "process",
-        "reason",
-        "recovered",
-        "status",
-    )
-
-    def __init__(self, lane: str) -> None:
-        self.lane = lane
-        self.process: ChildProcess | None = None
-        self.pid: int | None = None
-        self.bus: Bus | None = None
-        self.has_begun = False
-        #: why it takes no mail
-        self.fault: str | None = "not running"
-        #: what it has said that keeps it from going on
-        self.reason: str | None = None
-        #: messages from before its start, once it knows
-        self.recovered: int | None = None
-        #: messages in its spool, once it has ended in order
-        self.left: int | None = None
-        self.status: Status | None = None
 
 
 class Supervisor:
@@ -140,12 +93,14 @@ class Supervisor:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_told_recovery = False
+        self.homes = SettledHomes(state, frozenset(plan.dedicated), self._aside, self._tell_table)
 
     # -- the life of the server
 
     async def start(self) -> None:
         """Start every lane; returns when all of them take mail, or deliver. ConfigError, SupervisorError if one of them cannot."""
         self._look()
+        self._see_whether_all_have_begun()
         try:
             await self._begun
         except BaseException:
@@ -168,6 +123,7 @@ class Supervisor:
             self._timer.cancel()
         for task in self._tasks:
             task.cancel()
+        await self.homes.close()
         self._disk.shutdown()
         left = [self.members[lane].left for lane in self.plan.started]
         return None if None in left else sum(cast("list[int]", left))
@@ -192,6 +148,52 @@ class Supervisor:
             self._files = {self.agreement.kept: self._files[self.agreement.kept]}
             return refused
 
+    def adopt(self, children: Mapping[str, int], grace: Seconds) -> None:
+        """Before the start: these processes, by lane, are there and at work, of an earlier program; they are replaced, one after the other."""
+        for lane, pid in children.items():
+            if lane not in self.roster.children:
+                # a lane that there is no more
+                ChildProcess(pid, lambda how: None).terminate()
+                continue
+            member = self.members[lane]
+            member.process = ChildProcess(pid, partial(self._ended, member))
+            member.pid, member.fault, member.has_begun, member.recovered = pid, None, True, 0
+            self.roster.adopted(lane, grace)
+
+    async def leave(self) -> dict[str, int]:
+        """Let go of the processes, for another program to adopt: they go on without a bus. Their ids by lane."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for member in self.members.values():
+            if member.bus is not None and member.process is not None:
+                member.bus.tell(WorkerOutlive())
+                # nobody is told of its end: it is meant
+                bus, member.bus = member.bus, None
+                while bus.channel.backlog:  # noqa: ASYNC110  # the kernel takes it at once, or never
+                    await asyncio.sleep(0.001)
+        await self.homes.close()
+        there = {lane: self.members[lane] for lane in self.plan.started}
+        return {lane: member.pid for lane, member in there.items() if member.pid is not None}
+
+    def join(self, bus: Bus, word: SupervisorJoin) -> Member:
+        """A lane of a service of its own has come over this bus. BusFault if it is not wanted."""
+        member = self.members.get(word.lane)
+        if member is None or word.lane not in self.plan.standalone:
+            raise BusFault(f"no [[lane]] with standalone = true is called {word.lane}")
+        if member.bus is not None:
+            raise BusFault(f"lane {word.lane} is process {member.pid} already")
+        member.bus, member.pid, member.fault, member.reason = bus, word.pid, "starting", None
+        LOG.info("lane %s: process %d has come", word.lane, word.pid)
+        self._welcome(member, bus, tuple(() for _ in self._doors))
+        return member
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every process that is to be there is at work, and none is of an earlier program."""
+        return self.roster.are_all_ready and not any(
+            child.is_outdated for child in self.roster.children.values()
+        )
+
     def replace(self, grace: Seconds) -> None:
         """Replace every process that was started here by a new one, one after the other."""
         self.roster.replace(grace)
@@ -206,6 +208,14 @@ class Supervisor:
 
     def _sockets(self) -> Iterable[socket.socket]:
         return (each for listener in self._doors for group in listener for each in group)
+
+    def _tell_table(self, table: dict[str, str]) -> None:
+        for member in self.members.values():
+            if member.bus is not None:
+                member.bus.tell(WorkerUseTable(table))
+
+    async def _aside(self, call: Callable[[], None]) -> None:
+        await self._loop.run_in_executor(self._disk, call)
 
     # -- what is to be done, by the clock
 
@@ -230,7 +240,7 @@ class Supervisor:
                     if member.bus is not None and member.bus.is_open:
                         member.bus.tell(WorkerDrain(grace))
                     elif member.process is not None:
-                        member.process.kill()
+                        member.process.terminate()
                 case children.Kill(reason=reason):
                     self._kill(member, reason)
 
@@ -253,7 +263,7 @@ class Supervisor:
             listeners = self._listeners(lane)
             passed = [theirs.fileno(), *(each for group in listeners for each in group)]
             command = [*CHILD, "worker", *self.plan.options, "--fd", str(theirs.fileno())]
-            member.process = ChildProcess.start(command, passed, lambda how: self._ended(member, how))
+            member.process = ChildProcess.start(command, passed, partial(self._ended, member))
         except OSError as error:
             ours.close()
             LOG.error("lane %s: cannot be started: %s", lane, error)
@@ -262,9 +272,8 @@ class Supervisor:
         finally:
             theirs.close()
         member.pid = member.process.pid
-        bus = member.bus = self.new_bus(member)
-        assignment = Assignment(lane, self.plan.general, self.plan.dedicated)
-        self.keep(self._introduce(member, bus, ours, WorkerAssign(assignment, self.plan.root, listeners)))
+        bus = member.bus = self._bus_of(member)
+        self.keep(self._introduce(member, bus, ours, listeners))
 
     def _listeners(self, lane: str) -> tuple[tuple[int, ...], ...]:
         """The descriptors that a lane has of each listener: general lanes share them, dedicated ones have none."""
@@ -276,25 +285,33 @@ class Supervisor:
             for listener in self._doors
         )
 
-    async def _introduce(self, member: Member, bus: Bus, ours: socket.socket, word: WorkerAssign) -> None:
+    async def _introduce(
+        self, member: Member, bus: Bus, ours: socket.socket, listeners: tuple[tuple[int, ...], ...]
+    ) -> None:
         await over(ours, bus.channel)
-        bus.tell(word)
+        self._welcome(member, bus, listeners)
+
+    def _welcome(self, member: Member, bus: Bus, listeners: tuple[tuple[int, ...], ...]) -> None:
+        """A lane's process is there: it is told who it is, and given the epoch in force."""
+        assignment = Assignment(member.lane, self.plan.general, self.plan.dedicated, self.homes.table)
+        bus.tell(WorkerAssign(assignment, self.plan.root, listeners))
         self._agree(self.agreement.joined(member.lane, self.clock.monotonic()))
 
-    def new_bus(self, member: Member) -> Bus:
-        """The end of a bus to this lane's process."""
-        bus = Bus(
-            BUS,
-            {
-                SupervisorTick: lambda word: self._ticked(member, word),
-                SupervisorReady: lambda word: self._ready(member, word),
-                SupervisorEnding: lambda word: self._ending(member, word),
-                SupervisorEnded: lambda word: setattr(member, "left", word.left),
-                SupervisorFailed: lambda word: self._failed(member, word.reason),
-            },
-            lambda reason: self._bus_ended(member, bus, reason),
-        )
+    def _bus_of(self, member: Member) -> Bus:
+        """Our end of a bus to this lane's process, which was started here."""
+        bus = Bus(BUS, self.handlers(lambda: member), lambda reason: self.bus_ended(member, bus, reason))
         return bus
+
+    def handlers(self, whose: Callable[[], Member]) -> dict[type, Handler]:
+        """What is done about the words of a lane's process; ``whose`` says which lane's, or raises BusFault."""
+        return {
+            SupervisorTick: lambda word: self._ticked(whose(), word),
+            SupervisorReady: lambda word: self._ready(whose(), word),
+            SupervisorEnding: lambda word: self._ending(whose(), word),
+            SupervisorEnded: lambda word: setattr(whose(), "left", word.left),
+            SupervisorFailed: lambda word: self._failed(whose(), word.reason),
+            SupervisorFoundHome: lambda word: self.homes.found(word.site, word.lane),
+        }
 
     def _ticked(self, member: Member, word: SupervisorTick) -> None:
         member.fault = word.fault
@@ -307,6 +324,8 @@ class Supervisor:
         if member.lane in self.roster.children:
             self.roster.ready(member.lane, self.clock.monotonic())
             self._look()
+        else:
+            LOG.info("lane %s: process %s is ready", member.lane, member.pid)
         counts = [self.members[lane].recovered for lane in self.plan.started]
         if not self._has_told_recovery and None not in counts:
             self._has_told_recovery = True
@@ -327,7 +346,8 @@ class Supervisor:
     def _told(self, member: Member, reason: str) -> str:
         return reason if len(self.members) == 1 else f"lane {member.lane}: {reason}"
 
-    def _bus_ended(self, member: Member, bus: Bus, reason: str | None) -> None:
+    def bus_ended(self, member: Member, bus: Bus, reason: str | None) -> None:
+        """There is nobody at the other end any more."""
         if member.bus is not bus:
             return
         member.bus = None
@@ -413,15 +433,16 @@ class Supervisor:
             return
         member.has_begun = True
         self._agree(self.agreement.committed(member.lane, number, self.clock.monotonic()))
+        self._see_whether_all_have_begun()
+
+    def _see_whether_all_have_begun(self) -> None:
         if not self._begun.done() and all(self.members[lane].has_begun for lane in self.plan.started):
             self._begun.set_result(None)
 
     async def _store(self, number: int) -> None:
         epoch = StoredEpoch(number, self._files[number])
         try:
-            await self._loop.run_in_executor(
-                self._disk, self._state.keep_epoch, epoch, self.clock.wall(), penstock.__version__
-            )
+            await self._aside(lambda: self._state.keep_epoch(epoch, self.clock.wall(), penstock.__version__))
         except StateError as error:
             self._agree(self.agreement.not_kept(Problem(str(self._state.path), "", str(error), "")))
         else:

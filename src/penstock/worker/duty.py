@@ -26,6 +26,7 @@ from penstock.ipc.words import (
     SupervisorEnded,
     SupervisorEnding,
     SupervisorFailed,
+    SupervisorFoundHome,
     SupervisorJoin,
     SupervisorReady,
     SupervisorTick,
@@ -37,6 +38,7 @@ from penstock.ipc.words import (
     WorkerPrepareEpoch,
     WorkerTellSnapshot,
     WorkerTellStatus,
+    WorkerUseTable,
 )
 from penstock.mail.configuration import Configuration
 from penstock.mail.duration import Seconds
@@ -85,6 +87,7 @@ class Duty:
                 WorkerTellStatus: self._status,
                 WorkerTellSnapshot: self._snapshot,
                 WorkerOutlive: self._outlive,
+                WorkerUseTable: self._use_table,
             },
             self._bus_ended,
         )
@@ -146,6 +149,7 @@ class Duty:
             epoch.policy,
             assignment.lane,
             _placement(epoch.configuration, assignment),
+            lambda site, lane: self.bus.tell(SupervisorFoundHome(site, lane)),
         )
         await worker.start()
         self._worker = worker
@@ -157,6 +161,14 @@ class Duty:
             self._hurry.set()
         self._grace = word.grace
         self._ending.set()
+
+    def _use_table(self, word: WorkerUseTable) -> None:
+        if self._assigned is None:
+            raise BusFault("it is not known yet which lane this is")
+        assignment = msgspec.structs.replace(self._assigned.assignment, table=word.table)
+        self._assigned = msgspec.structs.replace(self._assigned, assignment=assignment)
+        if self._worker is not None:
+            self._worker.crossing.use(_placement(self._worker.configuration, assignment))
 
     def _status(self, _: WorkerTellStatus) -> Status:
         return self._running().status()

@@ -59,7 +59,8 @@ class Worker:
     """A process with both roles. Made on a running loop with sockets that are bound: one sequence for each SMTP listener.
 
     ``descriptors`` is how many files and sockets the process may have open; ``policy`` is the configuration's, loaded.
-    ``lane_name`` is its lane, ``placement`` where that and others are the home of paths; they share the memory for mail.
+    ``lane_name`` is its lane, ``placement`` where that and others are the home of paths; they share the memory
+    for mail. ``found`` as of ``routing.placement.Homes``.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Worker:
         policy: Policy | None = None,
         lane_name: str = "0",
         placement: Placement = ALONE,
+        found: Callable[[str, str], None] = lambda site, lane: None,
     ) -> None:
         self.configuration = configuration
         self.clock = clock
@@ -122,6 +124,7 @@ class Worker:
             self.lane.submit,
             self._router,
             clock,
+            found,
         )
         committer = self.crossing.committer
         #: by hook, since the start
