@@ -30,7 +30,12 @@ def _parts(status: Status) -> Iterable[Text | Table]:
         yield Text(f"The event log cannot be written: {displayed(status.event_log.fault)}", "red")
     if status.event_log.dropped:
         yield Text(f"{status.event_log.dropped} events were lost.", "red")
+    if status.silent:
+        named = ", ".join(status.silent)
+        yield Text(f"No answer of lane {displayed(named)}: its figures are missing below.", "yellow")
     yield _facts(status)
+    if len(status.lanes) > 1:
+        yield _lanes(status)
     yield _mail(status)
     if status.queues:
         rows = [
@@ -122,6 +127,45 @@ def _facts(status: Status) -> Table:
     limit = f" of {shown_size(status.memory_limit)}" if status.memory_limit is not None else ""
     table.add_row("memory", f"{shown_size(status.memory)}{limit}; loop lag {status.loop_lag * 1000:.1f} ms")
     return table
+
+
+def _lanes(status: Status) -> Table:
+    header = (
+        "lane",
+        "is",
+        "pid",
+        "starts",
+        "epoch",
+        "messages",
+        "in/s",
+        "out/s",
+        "sync",
+        "lag",
+        "memory",
+        "takes no mail",
+    )
+    rows = [
+        (
+            lane.lane,
+            lane.phase,
+            _shown(lane.pid),
+            str(lane.starts) if lane.starts else "",
+            _shown(lane.epoch),
+            _shown(lane.messages),
+            f"{lane.rates.received:.1f}" if lane.rates is not None else "",
+            f"{lane.rates.delivered:.1f}" if lane.rates is not None else "",
+            f"{lane.sync * 1000:.1f} ms" if lane.sync is not None else "",
+            f"{lane.loop_lag * 1000:.1f} ms" if lane.loop_lag is not None else "",
+            shown_size(lane.memory) if lane.memory is not None else "",
+            lane.fault or "",
+        )
+        for lane in status.lanes
+    ]
+    return _table("Lanes", header, rows, numbers=set(range(2, len(header) - 1)))
+
+
+def _shown(number: int | None) -> str:
+    return "" if number is None else str(number)
 
 
 def _mail(status: Status) -> Table:
