@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 
 from benchmarks import (
     processes_1,
+    processes_3,
     protocol_1,
     protocol_2,
     protocol_3,
@@ -55,6 +56,7 @@ CHECKS: Final[dict[str, Check]] = {
     "spool-4": spool_4.check,
     "spool-5": spool_5.check,
     "spool-6": spool_6.check,
+    "processes-3": processes_3.check,
     "processes-1": processes_1.check,
 }
 
