@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 import uvloop
 from cyclopts import Parameter
 
@@ -27,12 +28,12 @@ from penstock.config import Loaded, find_config, load
 from penstock.ipc.channel import ChannelError
 from penstock.mail.configuration import SmtpListenerConfig, TlsMode
 from penstock.mail.duration import QuantityError, Seconds, parse_duration
-from penstock.mail.lanes import general_lanes
+from penstock.mail.lanes import general_lanes, is_general, is_lane_name
 from penstock.mail.problem import ConfigError
 from penstock.net.clock import SystemClock
 from penstock.net.descriptors import raise_descriptor_limit
 from penstock.net.listening import endpoint_of
-from penstock.spool.places import settle
+from penstock.spool.places import clear_up, settle, spools
 from penstock.supervisor.members import Plan, SupervisorError
 from penstock.supervisor.report import Report
 from penstock.supervisor.service_manager import ServiceManager, given_sockets
@@ -119,6 +120,7 @@ def _serve(path: Path, loaded: Loaded, user: User, log_level: Level, grace: Seco
             raise_descriptor_limit()
             if settle(data_dir):
                 LOG.info("the spool of an earlier version is now that of lane 0")
+            plan = with_orphans(plan, data_dir)
             state = State(data_dir)
             server = _Server(path, plan, loaded, state, doors, control, grace, before)
             return uvloop.run(server.run())
@@ -130,6 +132,19 @@ def _serve(path: Path, loaded: Loaded, user: User, log_level: Level, grace: Seco
     except (ControlError, ChannelError, StateError, SupervisorError, OSError) as error:
         print(f"penstock serve: {error}", file=sys.stderr)
         return 1
+
+
+def with_orphans(plan: Plan, data_dir: Path) -> Plan:
+    """The plan, with what is to become of spools that belong to none of its lanes. OSError."""
+    clear_up(data_dir)
+    orphans = tuple(
+        lane
+        for lane in spools(data_dir)
+        if lane not in plan.general + plan.dedicated and (is_general(lane) or is_lane_name(lane))
+    )
+    for orphan in orphans:
+        LOG.info("there is no lane %s any more; its mail moves to others", orphan)
+    return msgspec.structs.replace(plan, orphans=orphans)
 
 
 def _encryption(config: SmtpListenerConfig) -> str:

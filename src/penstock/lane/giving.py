@@ -104,6 +104,7 @@ class Giver:
         self._used = 0
         self._reading = 0
         self._is_scheduled = False
+        self._is_leaving = False
         self.given = 0
         self.refused = 0
 
@@ -119,6 +120,10 @@ class Giver:
     def restore(self, parts: Iterable[Part]) -> None:
         """At a start: these were forgotten, and are not known to be confirmed."""
         self._giving.restore(list(parts))
+
+    def leave(self) -> None:
+        """Offer nothing more: this process is about to end."""
+        self._is_leaving = True
 
     def forget_lane(self) -> None:
         """The lane and its spool are gone, and all that it was given had been decided."""
@@ -153,7 +158,7 @@ class Giver:
             self._act(self._heard(word))
         except Violation as violation:
             raise ProtocolError(f"lane {self.lane}: {violation}") from violation
-        self._go_on()
+        self.wake()
 
     def _heard(self, word: msgspec.Struct) -> Sequence[Action]:
         giving = self._giving
@@ -187,7 +192,8 @@ class Giver:
 
     # -- offering
 
-    def _go_on(self) -> None:
+    def wake(self) -> None:
+        """There may be more to be given."""
         if not self._is_scheduled:
             self._is_scheduled = True
             self._place.loop.call_soon(self._on_turn)
@@ -202,7 +208,7 @@ class Giver:
 
     def pump(self) -> None:
         """Offer what there is, as far as there is room; more of it in the loop's next turn."""
-        if not self.is_open:
+        if not self.is_open or self._is_leaving:
             return
         ready: list[tuple[Leaver, StoredMessage]] = []
         for _ in range(_TURN):
@@ -211,7 +217,7 @@ class Giver:
                 break
             self._take(leaver, ready)
         else:
-            self._go_on()
+            self.wake()
         self._offer_all(ready)
 
     def _take(self, leaver: Leaver, ready: list[tuple[Leaver, StoredMessage]]) -> None:
@@ -234,7 +240,7 @@ class Giver:
             self._offer_all([(leaver, answer)])
         else:
             self._source.put_back(leaver)
-        self._go_on()
+        self.wake()
 
     def _unreadable(self, leaver: Leaver, fault: SpoolError) -> None:
         if isinstance(fault, Unreadable):

@@ -1,13 +1,16 @@
-"""Where messages to be moved come from: the ready mail of paths whose home is another lane."""
+"""Where messages to be moved come from: the ready mail of paths whose home is another lane, or all of a spool that nobody delivers from."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 
 from penstock.mail.duration import Seconds, WallTime
 from penstock.mail.ports import Clock
 from penstock.queueing.queues import Path
 from penstock.queueing.scheduler import Scheduler
+from penstock.spool.loop import Loop
 
 #: Seconds until what was refused is offered again: doubled with each refusal, up to the last.
 _FIRST_PAUSE: Final = 1.0
@@ -130,3 +133,57 @@ class ScheduledSource:
         self._away = None
         for path in self._paths:
             self._leaving.release(path, self._lane)
+
+
+class StoredSource:
+    """Messages of a spool that nobody schedules: all that it has is moved, whenever it is due. ``wake`` is told that there are more."""
+
+    def __init__(self, loop: Loop, wake: Callable[[], None]) -> None:
+        self._loop = loop
+        self._wake = wake
+        self._positions: deque[int] = deque()
+        self._pause = _FIRST_PAUSE
+        self._is_pausing = False
+
+    def add(self, positions: Iterable[int]) -> None:
+        """There are these."""
+        self._positions.extend(positions)
+        self._wake()
+
+    def next(self) -> Leaver | None:
+        """See Source."""
+        if self._is_pausing or not self._positions:
+            return None
+        return Leaver(self._positions.popleft())
+
+    def moved(self, leaver: Leaver) -> None:
+        """See Source."""
+
+    def put_back(self, leaver: Leaver) -> None:
+        """See Source."""
+        self._positions.appendleft(leaver.position)
+
+    def put_off(self, leaver: Leaver, seconds: Seconds) -> None:
+        """See Source."""
+        self._loop.call_later(seconds, self.add, (leaver.position,))
+
+    def refused(self, reason: str) -> None:
+        """See Source."""
+        if not self._is_pausing:
+            self._is_pausing = True
+            self._loop.call_later(self._pause, self._go_on)
+            self._pause = min(self._pause * 2, _LAST_PAUSE)
+
+    def _go_on(self) -> None:
+        self._is_pausing = False
+        self._wake()
+
+    def accepted(self) -> None:
+        """See Source."""
+        self._pause = _FIRST_PAUSE
+
+    def went_away(self, reason: str) -> None:
+        """See Source."""
+
+    def came_back(self) -> None:
+        """See Source."""

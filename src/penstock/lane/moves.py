@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from penstock.ipc.channel import Channel
 from penstock.ipc.frames import Frame
@@ -20,6 +20,9 @@ from penstock.lane.staying import Staying
 from penstock.lane.taking import Deliver, Taker
 from penstock.mail.records import Move
 from penstock.queueing.moving import Part
+
+#: Seconds between two looks whether all has come to its end.
+_LOOK: Final = 0.02
 
 
 class Stay(Protocol):
@@ -101,13 +104,14 @@ class Moves:
         self.use(self._lanes)
 
     def use(self, lanes: Iterable[str]) -> None:
-        """Be connected to these, but for our own, and to no others."""
+        """Be connected to these, but for our own, and besides to those only that have been given something and have not confirmed it."""
         self._lanes = frozenset(lanes) - {self._place.own}
         if not self._is_started:
             return
-        for lane in sorted(self._staying.keys() - self._lanes):
+        wanted = self._lanes | {lane for lane, giver in self._givers.items() if len(giver)}
+        for lane in sorted(self._staying.keys() - wanted):
             self._leave(lane)
-        for lane in sorted(self._lanes - self._staying.keys()):
+        for lane in sorted(wanted - self._staying.keys()):
             self._go_to(lane)
 
     def gone(self, lane: str) -> None:
@@ -121,6 +125,15 @@ class Moves:
         open_with = {lane for lane, giver in self._givers.items() if len(giver)}
         open_with |= {lane for lane, taker in self._takers.items() if len(taker)}
         return frozenset(open_with) - self._lanes
+
+    async def finish(self, grace: float) -> None:
+        """Offer nothing more, and let what is under way come to its end, within ``grace`` seconds; what does not, the next start settles."""
+        for giver in self._givers.values():
+            giver.leave()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace
+        while len(self) and loop.time() < end:  # noqa: ASYNC110  # what is under way is of many kinds, and it is for a moment
+            await asyncio.sleep(_LOOK)
 
     async def close(self) -> None:
         """Leave all lanes."""

@@ -31,9 +31,13 @@ def general_lanes(workers: int) -> tuple[str, ...]:
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """Which lane a process is, beside which others. ``table`` are the homes of sites that are settled, by site."""
+    """Which lane a process is, beside which others. ``table`` are the homes of sites that are settled, by site.
+
+    ``orphans`` are lanes that there are no more, and whose mail this process moves to its own lane.
+    """
 
     lane: str
     general: tuple[str, ...]
     dedicated: tuple[str, ...] = ()
     table: dict[str, str] = {}
+    orphans: tuple[str, ...] = ()

@@ -536,6 +536,11 @@ class SpoolLog:
         """The segments that there are, oldest first."""
         return list(self._shelf)
 
+    @property
+    def has_all_events(self) -> bool:
+        """Whether everything that is stored has become events that are on stable storage."""
+        return self._reclaim.events >= self.synced
+
     def events_written(self, position: LogPosition) -> None:
         """Everything before the position has become events that are on stable storage."""
         self._reclaim.events_written(position)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,8 @@ from penstock.spool.names import SEGMENTS
 FIRST_LANE: Final = "0"
 #: The folder's name while it is moved.
 _MOVING: Final = "spool.moving"
+#: What the name of a spool's folder ends with while it is removed. No lane is called so.
+_GOING: Final = ".gone"
 
 
 def spool_of(data_dir: str | Path, lane: str) -> Path:
@@ -31,7 +34,7 @@ def spools(data_dir: str | Path) -> dict[str, Path]:
     if (root / SEGMENTS).is_dir():
         return {FIRST_LANE: root}
     try:
-        found = [path for path in root.iterdir() if (path / SEGMENTS).is_dir()]
+        found = [path for path in root.iterdir() if path.suffix != _GOING and (path / SEGMENTS).is_dir()]
     except FileNotFoundError:
         return {}
     return {path.name: path for path in sorted(found, key=lambda path: (len(path.name), path.name))}
@@ -55,6 +58,11 @@ def settle(data_dir: str | Path) -> bool:
     return True
 
 
+def is_there(root: Path) -> bool:
+    """Whether there is a spool in this folder."""
+    return (root / SEGMENTS).is_dir()
+
+
 def is_in_use(root: Path) -> bool:
     """Whether a process has this spool. It is not taken by asking."""
     try:
@@ -67,6 +75,23 @@ def is_in_use(root: Path) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+def remove(root: Path) -> None:
+    """Remove a spool in which nothing is queued, in one step for whoever looks for spools. OSError."""
+    going = root.with_name(root.name + _GOING)
+    shutil.rmtree(going, ignore_errors=True)
+    root.rename(going)
+    _sync(root.parent)
+    shutil.rmtree(going, ignore_errors=True)
+
+
+def clear_up(data_dir: str | Path) -> None:
+    """Remove what is left of spools that were being removed when a process ended."""
+    with contextlib.suppress(FileNotFoundError):
+        for path in (Path(data_dir) / "spool").iterdir():
+            if path.suffix == _GOING:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

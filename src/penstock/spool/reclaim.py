@@ -84,7 +84,8 @@ class Reclaim:
         self._originals: dict[Place, Place] = {}
         #: messages with outcomes that are not stored yet, and how many
         self._held: dict[int, int] = {}
-        self._events = LogPosition(0, 0)
+        #: everything before has become events
+        self.events = LogPosition(0, 0)
         self._segment = 0
         self._cursor = 0
         self._under_way = 0
@@ -122,8 +123,8 @@ class Reclaim:
 
     def events_written(self, position: LogPosition) -> None:
         """Everything before the position has become events."""
-        if position > self._events:
-            self._events = position
+        if position > self.events:
+            self.events = position
             self.consider()
 
     def tick(self) -> None:
@@ -155,7 +156,7 @@ class Reclaim:
             self._dead.pop(number, None)
             return
         needed = self._dead.setdefault(number, self._appender.position)
-        if self._events < needed or not self._owner.departures.may_go(number):
+        if self.events < needed or not self._owner.departures.may_go(number):
             return
         try:
             self._files.remove(segment.path)

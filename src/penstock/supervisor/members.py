@@ -6,6 +6,7 @@ import msgspec
 
 from penstock.ipc.bus import Bus
 from penstock.mail.status import Status
+from penstock.routing.placement import rendezvous
 from penstock.supervisor.process import ChildProcess
 
 
@@ -19,9 +20,15 @@ class Plan(msgspec.Struct, frozen=True):
     root: str
     general: tuple[str, ...]
     dedicated: tuple[str, ...] = ()
+    #: lanes that there are no more, and whose spools are still there
+    orphans: tuple[str, ...] = ()
     #: dedicated lanes that come by themselves
     standalone: frozenset[str] = frozenset()
     options: tuple[str, ...] = ()
+
+    def adopted_by(self, lane: str) -> tuple[str, ...]:
+        """The orphans whose mail this lane takes over."""
+        return tuple(orphan for orphan in self.orphans if rendezvous(self.general, orphan) == lane)
 
     @property
     def started(self) -> tuple[str, ...]:

@@ -293,7 +293,9 @@ class Supervisor:
 
     def _welcome(self, member: Member, bus: Bus, listeners: tuple[tuple[int, ...], ...]) -> None:
         """A lane's process is there: it is told who it is, and given the epoch in force."""
-        assignment = Assignment(member.lane, self.plan.general, self.plan.dedicated, self.homes.table)
+        plan, lane = self.plan, member.lane
+        table = self.homes.table
+        assignment = Assignment(lane, plan.general, plan.dedicated, table, plan.adopted_by(lane))
         bus.tell(WorkerAssign(assignment, self.plan.root, listeners))
         self._agree(self.agreement.joined(member.lane, self.clock.monotonic()))
 

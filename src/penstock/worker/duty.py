@@ -150,6 +150,7 @@ class Duty:
             assignment.lane,
             _placement(epoch.configuration, assignment),
             lambda site, lane: self.bus.tell(SupervisorFoundHome(site, lane)),
+            assignment.orphans,
         )
         await worker.start()
         self._worker = worker

@@ -38,6 +38,7 @@ from penstock.spool.files import FileError
 from penstock.spool.log import SpoolOptions
 from penstock.spool.places import spool_of
 from penstock.worker import memory, report
+from penstock.worker.adoption import Adoption
 from penstock.worker.crossing import Crossing
 from penstock.worker.journal import Journal
 
@@ -49,6 +50,8 @@ _DNS_SHARE: Final = 1 / 16
 _LAG_WINDOW: Final = 60
 #: Of the memory that mail may take, what recent messages may: the rest is for what is coming in.
 _RECENT_SHARE: Final = 0.5
+#: Octets of recent messages of each spool that is adopted: they go at once.
+_ORPHANS_MEMORY: Final = 8 * 1024 * 1024
 #: Seconds that outcomes have to be stored at the end, whatever else has taken its time.
 _LAST_SYNC: Final = 5.0
 #: Of the descriptors that connections share, those that delivery may use.
@@ -60,7 +63,7 @@ class Worker:
 
     ``descriptors`` is how many files and sockets the process may have open; ``policy`` is the configuration's, loaded.
     ``lane_name`` is its lane, ``placement`` where that and others are the home of paths; they share the memory
-    for mail. ``found`` as of ``routing.placement.Homes``.
+    for mail. ``found`` as of ``routing.placement.Homes``. ``orphans`` are lanes that there are no more, whose mail it takes over.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Worker:
         lane_name: str = "0",
         placement: Placement = ALONE,
         found: Callable[[str, str], None] = lambda site, lane: None,
+        orphans: tuple[str, ...] = (),
     ) -> None:
         self.configuration = configuration
         self.clock = clock
@@ -121,11 +125,15 @@ class Worker:
             placement,
             Path(configuration.node.data_dir),
             self.spool,
-            self.lane.submit,
+            self.lane,
             self._router,
             clock,
+            ids,
+            orphans,
             found,
         )
+        self._adoptions = [self._adoption(orphan, ids) for orphan in orphans]
+        self._adopting: set[asyncio.Task[None]] = set()
         committer = self.crossing.committer
         #: by hook, since the start
         self.policy_counts: dict[str, PolicyCounts] = {}
@@ -158,6 +166,39 @@ class Worker:
         self.recovered = asyncio.Event()
         #: set when the server cannot go on
         self.failed = asyncio.Event()
+
+    def _adoption(self, orphan: str, ids: IdSource) -> Adoption:
+        node = self.configuration.node
+        options = SpoolOptions(
+            durability=self.configuration.spool.durability,
+            reserve=self.configuration.spool.min_free_space,
+            memory=_ORPHANS_MEMORY,
+        )
+        return Adoption(
+            orphan, self.crossing.homes.own, Path(node.data_dir), self.clock, ids, options, self.journal.tally,
+            self._new_recorder,
+        )  # fmt: skip
+
+    def _new_recorder(self, orphan: str) -> Journal:
+        """Who makes events of what happens in an orphan's spool: in the log that it had."""
+        configuration = self.configuration
+        log = EventLog(
+            Path(configuration.node.data_dir) / "events" / orphan,
+            clock=self.clock,
+            max_file_size=configuration.events.max_file_size,
+            max_segment_duration=configuration.events.max_segment_duration,
+        )
+        return Journal(log, configuration.node.hostname, configuration.epoch)
+
+    def _adopt(self) -> None:
+        """Take over the mail of the orphans."""
+        lanes = self.crossing.lanes()
+        for adoption in self._adoptions:
+            adoption.use(lanes)
+            name = f"adopt lane {adoption.orphan}"
+            task = self._loop.create_task(adoption.run(), name=name)
+            self._adopting.add(task)
+            task.add_done_callback(self._adopting.discard)
 
     def _new_router(self, dns: DnsConfig) -> Router:
         resolver = DnsResolver(dns.nameservers)
@@ -214,6 +255,8 @@ class Worker:
             self._fault = f"the event log cannot be used: {error}"
             self.failed.set()
             return
+        self.crossing.recovered()
+        self._adopt()
         self.recovered.set()
 
     def _restored(self, messages: Sequence[QueuedMessage]) -> None:
@@ -288,6 +331,10 @@ class Worker:
         if self.desk.policy is not None:
             await self.desk.policy.close()
         await asyncio.gather(*self._retiring)
+        for adopting in self._adopting:
+            adopting.cancel()
+        if self._adopting:
+            await asyncio.wait(tuple(self._adopting))
         await self.crossing.close(max(0.0, deadline - self._loop.time()))
         await self.lane.stop(max(0.0, deadline - self._loop.time()))
         await self._router.close()
