@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 from benchmarks import (
     processes_1,
     processes_3,
+    processes_6,
     protocol_1,
     protocol_2,
     protocol_3,
@@ -56,8 +57,9 @@ CHECKS: Final[dict[str, Check]] = {
     "spool-4": spool_4.check,
     "spool-5": spool_5.check,
     "spool-6": spool_6.check,
-    "processes-3": processes_3.check,
     "processes-1": processes_1.check,
+    "processes-3": processes_3.check,
+    "processes-6": processes_6.check,
 }
 
 

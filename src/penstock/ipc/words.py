@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from penstock.ipc.broker_words import BROKER_WORDS
 from penstock.ipc.vocabulary import Vocabulary
 from penstock.mail.duration import Seconds
 from penstock.mail.lanes import Assignment
@@ -130,4 +131,5 @@ BUS: Final = Vocabulary(
     SupervisorFailed,
     WorkerUseTable,
     SupervisorFoundHome,
+    *BROKER_WORDS,
 )
