@@ -33,9 +33,9 @@ from penstock.spool.frame import VERSION
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between two tries to connect, doubled up to the last: a worker that died is back within a second.
+#: Seconds between two tries to connect, doubled up to the last: trying costs next to nothing, and a lane that is back has its mail again.
 _FIRST_PAUSE: Final = 0.05
-_LAST_PAUSE: Final = 1.0
+_LAST_PAUSE: Final = 0.2
 
 #: Told what became of a transaction, and why where it is not stored.
 Told = Callable[[Fate], None]
@@ -174,6 +174,7 @@ class Neighbour:
             elif isinstance(word, SenderCreditGrant):
                 self._outgoing.opened(Credit(word.octets, word.messages))
                 self._was_welcome = True
+                LOG.info("connected to %s", self._path.name)
                 self._is_taking = word.is_taking
             elif isinstance(word, SenderIntakeChange) and self._outgoing.is_open:
                 self._is_taking = word.is_taking and not self._is_leaving
