@@ -10,14 +10,12 @@ import cProfile
 import pstats
 import statistics
 import sys
-import tempfile
 import time
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, cast
 
 import uvloop
 
-from penstock.events.log import EventLog
 from penstock.ingress.budget import Budget
 from penstock.ingress.connection import Connection
 from penstock.ingress.desk import Desk
@@ -25,7 +23,6 @@ from penstock.ingress.listener import Listener
 from penstock.lane.connection import LaneConnection
 from penstock.lane.lane import Lane
 from penstock.mail.configuration import (
-    EventsConfig,
     PathConfig,
     QueueConfig,
     QueuesConfig,
@@ -33,6 +30,9 @@ from penstock.mail.configuration import (
 )
 from penstock.mail.duration import MonotonicTime
 from penstock.mail.ids import IdSource, SessionId
+from penstock.mail.ports import LogPosition
+from penstock.mail.records import SpoolRecord
+from penstock.mail.status import Tally
 from penstock.net.clock import SystemClock
 from penstock.net.router import Router
 from penstock.net.tls import ClientContexts, ServerContexts
@@ -43,7 +43,6 @@ from penstock.routing.targets import Target
 from penstock.sim.resolver import FakeResolver
 from penstock.smtp.client import SessionOptions
 from penstock.spool.memory import MemorySpool
-from penstock.worker.journal import Journal
 from tests.worker.alone import alone
 
 MESSAGES = 3_000
@@ -105,19 +104,16 @@ class Peer:
         self._loop.call_soon(self._connection.data_received, replies)
 
 
-async def _measure(folder: Path, profile: cProfile.Profile | None) -> list[float]:
+async def _measure(profile: cProfile.Profile | None) -> list[float]:
     loop = asyncio.get_running_loop()
     clock = SystemClock()
-    events = EventsConfig()
-    log = EventLog(
-        folder,
-        clock=clock,
-        max_file_size=events.max_file_size,
-        max_segment_duration=events.max_segment_duration,
-    )
-    journal = Journal(log, "mta.test", 1)
-    journal.start(None)
-    spool = MemorySpool(journal.on_stored)
+    tally = Tally()
+
+    def count(records: Sequence[SpoolRecord], _: LogPosition) -> None:
+        for record in records:
+            tally.add(record)
+
+    spool = MemorySpool(count)
     ids = IdSource(1)
     contexts = ClientContexts(None, clock)
     lane = Lane(
@@ -199,15 +195,13 @@ async def _measure(folder: Path, profile: cProfile.Profile | None) -> list[float
     if profile is not None:
         profile.disable()
     await lane.stop(0.0)
-    await journal.close()
     return rounds
 
 
 def main() -> None:
     """Measure, and print."""
     profile = cProfile.Profile() if "--profile" in sys.argv else None
-    with tempfile.TemporaryDirectory() as folder:
-        rounds = uvloop.run(_measure(Path(folder) / "events", profile))
+    rounds = uvloop.run(_measure(profile))
     print(
         f"relay without sockets: {min(rounds):.1f} us/message at best, median {statistics.median(rounds):.1f}"
     )

@@ -27,7 +27,7 @@ def stack(*modules: str, entered: bool = False, source: str = "x = 1", hits: int
         (stack("penstock.ingress.connection", "penstock.cli.serve"), "receive"),
         (stack("penstock.mail.message", "penstock.ingress.acceptance"), "policy, split"),
         (stack("penstock.mail.reply", "penstock.smtp.client", "penstock.lane.connection"), "send"),
-        (stack("json.encoder", "penstock.events.record", "penstock.worker.journal"), "events"),
+        (stack("json.encoder", "penstock.events.record", "penstock.scribe.scribe"), "events"),
         (stack("penstock.spool.memory", "penstock.ingress.connection"), "spool"),
         (stack("penstock.queueing.scheduler", "penstock.lane.lane"), "queue"),
         (stack("asyncio.base_events", "penstock.cli.serve"), LOOP),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Network, IPv6Network
@@ -12,7 +11,6 @@ from typing import Any, Final
 import msgspec
 
 from penstock.cli.checking import checked, endpoints
-from penstock.events.files import log_files
 from penstock.mail.configuration import Configuration, Endpoint, Network, SmtpListenerConfig
 from penstock.mail.duration import ByteCount, Seconds
 from penstock.mail.rate import Rate
@@ -24,6 +22,7 @@ from penstock.sim.sink.options import SinkOptions
 from penstock.sim.sink.script import Script
 from penstock.sim.sink.server import Sink
 from penstock.worker.worker import Worker
+from tests.events.told import Told
 from tests.hostile.case import PASSWORD, USER, Proxy, Setup
 from tests.system.harness import DESCRIPTORS, QUEUES, ROOT, SHAPING, until
 
@@ -44,20 +43,20 @@ def on_auth(session, credentials):
 class Server:
     """What a row needs of a running server."""
 
-    def __init__(self, worker: Worker, endpoint: Endpoint, got: list[SinkMessage], events: Path) -> None:
+    def __init__(self, worker: Worker, endpoint: Endpoint, got: list[SinkMessage]) -> None:
         self.worker = worker
         self.endpoint = endpoint
-        self.events = events
+        self.told = Told(worker.spool)
         self._got = got
 
     @property
     def received(self) -> int:
         """Recipients of messages stored so far."""
-        return self.worker.journal.tally.total.received
+        return self.worker.tally.total.received
 
     async def settled(self) -> None:
         """Wait until nothing is queued."""
-        total = self.worker.journal.tally.total
+        total = self.worker.tally.total
         await until(lambda: not total.queued, "nothing is queued")
 
     def take_delivered(self) -> list[SinkMessage]:
@@ -67,20 +66,14 @@ class Server:
 
     async def tried(self, recipients: int) -> None:
         """Wait until delivery to so many recipients has come to an end, or has been put off."""
-        total = self.worker.journal.tally.total
+        total = self.worker.tally.total
         await until(
             lambda: total.delivered + total.failed + total.deferred >= recipients, f"{recipients} were tried"
         )
 
-    def flush(self) -> None:
-        """Write the events down."""
-        self.worker.journal.flush()
-
     def events_of(self, kind: str) -> list[dict[str, Any]]:
         """The events of a kind so far."""
-        self.flush()
-        lines = [line for path in log_files(self.events) for line in path.read_bytes().splitlines()]
-        return [event for event in map(json.loads, lines) if event["type"] == kind]
+        return [event for event in self.told.events() if event["type"] == kind]
 
 
 def listener_for(setup: Setup, config: SmtpListenerConfig) -> SmtpListenerConfig:
@@ -144,8 +137,7 @@ async def serving(
         worker = Worker(configuration, [sockets], SystemClock(), DESCRIPTORS, loaded)
         await worker.start()
         try:
-            events = Path(configuration.node.data_dir) / "events"
-            yield Server(worker, endpoint_of(sockets[0]), got, events)
+            yield Server(worker, endpoint_of(sockets[0]), got)
         finally:
             await worker.stop(1.0)
     finally:

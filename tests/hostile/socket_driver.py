@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from penstock.events.files import log_files
 from penstock.mail.configuration import TlsMode
 from penstock.sim.sink.message import SinkMessage
 from tests.hostile.case import Case, Proxy, Setup, Step, Turn, faults_of, replies_in
@@ -149,15 +148,11 @@ _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 def record_faults(server: Server, secrets: Sequence[bytes] = ()) -> list[str]:
     """What is wrong with the event log: lines that are no object, characters that drive a terminal, values without a bound, secrets."""
-    server.flush()
     faults: list[str] = []
-    for path in log_files(server.events):
-        octets = path.read_bytes()
-        faults += [f"{secret!r} is in an event" for secret in secrets if secret in octets]
-        for line in octets.split(b"\n")[:-1]:
-            faults += event_faults(line)
-        if octets and not octets.endswith(b"\n"):
-            faults.append("the last event does not end")
+    server.told.read()
+    for line in server.told.lines:
+        faults += [f"{secret!r} is in an event" for secret in secrets if secret in line]
+        faults += event_faults(line)
     return faults
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from penstock.events.files import log_files
 from penstock.mail.configuration import Endpoint, PathConfig
 from penstock.sim.hostile import HostileServer
+from tests.events.told import Told
 from tests.hostile_servers.cases import RECIPIENTS, Case
 from tests.hostile_servers.contents import CONTENTS, faults
 from tests.hostile_servers.on_core import is_right
@@ -195,9 +195,8 @@ class Outcomes:
     """The outcomes in an event log, read as it grows: the letter and the reply's text of each recipient."""
 
     def __init__(self, here: World) -> None:
-        self._here = here
+        self._told = Told(here.worker.spool)
         self._decoder = msgspec.json.Decoder(_Event)
-        self._places: dict[Path, int] = {}
         self._next = 0.0
         self._letters: dict[str, str] = {}
         self.texts: dict[str, str] = {}
@@ -212,16 +211,8 @@ class Outcomes:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + 0.01
-        journal = self._here.worker
-        journal.journal.flush()
-        for path in log_files(journal.event_log.directory):
-            with path.open("rb") as file:
-                file.seek(self._places.get(path, 0))
-                octets = file.read()
-            whole = octets.rfind(b"\n") + 1
-            self._places[path] = self._places.get(path, 0) + whole
-            for line in octets[:whole].splitlines():
-                self._take(self._decoder.decode(line))
+        for line in self._told.read():
+            self._take(self._decoder.decode(line))
 
     def _take(self, event: _Event) -> None:
         if event.type in ("Delivery", "Bounce", "TransientFailure") and isinstance(event.recipient, str):

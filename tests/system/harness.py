@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from penstock.cli.checking import endpoints, prepared
-from penstock.events.files import log_files
 from penstock.mail.configuration import Endpoint
 from penstock.net.clock import SystemClock
 from penstock.net.listening import bind_all, endpoint_of
@@ -21,6 +19,7 @@ from penstock.sim.sink.options import SinkOptions
 from penstock.sim.sink.script import Script
 from penstock.sim.sink.server import Sink
 from penstock.worker.worker import Worker
+from tests.events.told import Told
 
 PATIENCE = 20.0
 DESCRIPTORS = 1024
@@ -87,25 +86,21 @@ class World:
     got: list[SinkMessage] = field(default_factory=list)
     worker: Worker = None  # type: ignore[assignment]  # set before the test has it
     smtp: Endpoint = None  # type: ignore[assignment]
+    told: Told | None = None
 
     def accepted(self) -> list[SinkMessage]:
         """The messages that the sink took."""
         return [message for message in self.got if message.is_accepted]
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
-        """The events so far, of these kinds; all but the files' openings if none is named."""
-        self.worker.journal.flush()
-        lines = [
-            line
-            for path in log_files(self.worker.event_log.directory)
-            for line in path.read_text().splitlines()
-        ]
-        found = [json.loads(line) for line in lines]
-        return [event for event in found if (event["type"] in kinds if kinds else event["type"] != "Totals")]
+        """The events so far, of these kinds; all if none is named."""
+        if self.told is None:
+            self.told = Told(self.worker.spool)
+        return [event for event in self.told.events() if not kinds or event["type"] in kinds]
 
     async def settled(self, recipients: int) -> None:
         """Wait until so many recipients have come to their end."""
-        total = self.worker.journal.tally.total
+        total = self.worker.tally.total
         await until(
             lambda: total.delivered + total.failed + total.expired >= recipients,
             f"{recipients} recipients are settled",

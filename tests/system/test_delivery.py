@@ -226,7 +226,7 @@ def test_connections_stay_within_their_limit(tmp_path: Path) -> None:
                 await here.send(
                     [f"slow-0.02-dot+{number}-{item}@{'abc'[item % 2]}.test" for item in range(20)]
                 )
-            total = here.worker.journal.tally.total
+            total = here.worker.tally.total
 
             def done() -> bool:
                 nonlocal most

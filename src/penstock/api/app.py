@@ -18,18 +18,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from penstock.api.exposition import TEXT_TYPE, to_json, to_text
-from penstock.api.ports import MetricsSource, StatusSource
+from penstock.api.ports import Liveness, MetricsSource, StatusSource
 from penstock.mail.network import Network, is_within
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def public_app(status: StatusSource, metrics: MetricsSource, trusted_hosts: Sequence[Network]) -> ASGIApp:
+def public_app(liveness_of: Liveness, metrics: MetricsSource, trusted_hosts: Sequence[Network]) -> ASGIApp:
     """``GET /api/check-liveness/v1``; ``GET /metrics`` and ``GET /metrics.json``, each with ``?prefix=``, for ``trusted_hosts``."""
 
     async def liveness(_: Request) -> Response:
-        fault = status.fault()
+        fault = liveness_of.fault()
         if fault is None:
             return _json({"status": "ok"})
         return _json({"status": "unavailable", "reason": fault}, 503)

@@ -7,14 +7,18 @@ from typing import Protocol
 from penstock.mail.status import Snapshot, Status
 
 
+class Liveness(Protocol):
+    """Tells whether the server is live."""
+
+    def fault(self) -> str | None:
+        """Why the server is not live, in words fit for anyone; None while it is. Asked often, so it must cost next to nothing."""
+
+
 class StatusSource(Protocol):
     """Tells how the server is."""
 
     async def status(self) -> Status:
         """The state for people, now."""
-
-    def fault(self) -> str | None:
-        """Why the server is not live, in words fit for anyone; None while it is. Asked often, so it must cost next to nothing."""
 
 
 class MetricsSource(Protocol):

@@ -55,6 +55,10 @@ def main() -> int:
         from penstock.cli.worker import worker
 
         return worker(sys.argv[2:])
+    if sys.argv[1:2] == ["scribe"]:
+        from penstock.cli.scribe import scribe
+
+        return scribe(sys.argv[2:])
     result = program(sys.argv[1:])()
     return result if isinstance(result, int) else 0
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from string import Template
 from typing import Annotated
 
+import msgspec
 import uvloop
 from cyclopts import Parameter
 from rich.console import Console
@@ -34,6 +35,7 @@ from penstock.mail.status import Snapshot, Status
 from penstock.net.clock import SystemClock
 from penstock.net.descriptors import raise_descriptor_limit
 from penstock.net.listening import bind_all, endpoint_of
+from penstock.scribe.service import ScribeService
 from penstock.sim.sink.script import load_script
 from penstock.sim.sink.server import Sink
 from penstock.worker.worker import Worker
@@ -92,17 +94,18 @@ def demo(
 class _Told:
     """What a server in one process says of itself."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, scribe: ScribeService) -> None:
         self._worker = worker
+        self._scribe = scribe
         self.fault = worker.fault
 
     async def status(self) -> Status:
         """See StatusSource."""
-        return self._worker.status()
+        return msgspec.structs.replace(self._worker.status(), event_log=self._scribe.counts)
 
     async def snapshot(self) -> Snapshot:
         """See MetricsSource."""
-        return self._worker.snapshot()
+        return msgspec.structs.replace(self._worker.snapshot(), event_log=self._scribe.counts)
 
 
 class _Demo:
@@ -152,10 +155,13 @@ class _Demo:
         sockets = bind_all(endpoints(configuration), file=str(self._place / "penstock.toml"))
         control = ControlSocket(configuration.node.data_dir)
         stack.callback(control.remove)
+        self._scribe = scribe = ScribeService(configuration, SystemClock())
+        await scribe.start()
+        stack.push_async_callback(scribe.stop)
         worker = Worker(configuration, [sockets[:1]], SystemClock(), raise_descriptor_limit())
         await worker.start()
         stack.push_async_callback(worker.stop, _GRACE)
-        told = _Told(worker)
+        told = _Told(worker, scribe)
         trusted = configuration.http_listeners[0].trusted_hosts
         for server in (
             HttpServer(public_app(told, told, trusted), sockets[1:]),
@@ -175,7 +181,7 @@ class _Demo:
             say(f"Sending mail of tenant {tenant}{f', campaign {campaign}' if campaign else ''} to {to}")
 
     async def _all_settled(self, worker: Worker) -> bool:
-        total = worker.journal.tally.total
+        total = worker.tally.total
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DEADLINE):
                 while total.delivered + total.failed + total.expired < RECIPIENTS:
@@ -187,17 +193,17 @@ class _Demo:
 
     async def _print_events(self, worker: Worker) -> None:
         """Print events as they are written, the last of them when the demonstration is over."""
-        with Reader(worker.event_log.directory, Position(None, 0)) as reader:
+        with Reader(self._scribe.log.directory, Position(None, 0)) as reader:
             for lines in reader.batches():
                 for line in filter(Filter().is_wanted, lines):
                     self._console.print(Text.assemble(*pieces(line)[:-1]))
                 if not lines:
-                    if self._is_over and not worker.event_log.counts.waiting:
+                    if self._is_over and worker.feed.written == worker.spool.synced:
                         return
                     await asyncio.sleep(_LOOK_AGAIN)
 
     def _sum_up(self, worker: Worker) -> None:
-        for tenant, counts in sorted(worker.journal.tally.tenants.items(), key=lambda item: item[0] or ""):
+        for tenant, counts in sorted(worker.tally.tenants.items(), key=lambda item: item[0] or ""):
             if counts.received:
                 self._console.print(
                     f"{tenant or 'no tenant'}: {counts.received} recipients; {counts.delivered} delivered, "

@@ -15,7 +15,7 @@ import uvloop
 from cyclopts import Parameter
 
 import penstock
-from penstock.api.app import control_app, public_app
+from penstock.api.app import control_app
 from penstock.api.control import ControlError, ControlSocket
 from penstock.api.server import HttpServer
 from penstock.cli.checking import complain, read_epoch
@@ -36,6 +36,7 @@ from penstock.net.listening import endpoint_of
 from penstock.spool.places import clear_up, settle, spools
 from penstock.supervisor.members import Plan, SupervisorError
 from penstock.supervisor.report import Report
+from penstock.supervisor.scribe import ScribeProcess
 from penstock.supervisor.service_manager import ServiceManager, given_sockets
 from penstock.supervisor.state import State, StateError, StoredEpoch
 from penstock.supervisor.supervisor import Supervisor
@@ -207,42 +208,52 @@ class _Server:
         )
         if self._before is not None:
             supervisor.adopt(self._before.children, REPLACE_GRACE)
-        http = self._http(Report(supervisor))
+        report = Report(supervisor)
+        report.scribe = scribe = ScribeProcess(
+            self._plan.options,
+            self._plan.root,
+            lambda: supervisor.epoch,
+            [[each for door in group for each in door] for group in self._doors.http],
+            clock,
+            report.fault,
+            report.snapshot,
+        )
+        control = HttpServer(control_app(report), [self._control.socket])
         manager = ServiceManager(os.environ)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         loop.add_signal_handler(signal.SIGUSR2, self._upgrade.set)
         try:
-            await self._start(supervisor, http)
+            await self._start(supervisor, scribe, control)
             visitors = await receive(supervisor, self._loaded.configuration.node.data_dir)
             self._announce()
             manager.ready()
             watchdog = loop.create_task(_watchdog(manager), name="watchdog")
-            await self._serve(supervisor, manager)
+            await self._serve(supervisor, scribe, manager)
             watchdog.cancel()
             LOG.info("stopping: no more mail is taken; what is under way has %g s", self._grace)
             manager.stopping()
             visitors.close()
-            await self._stop(supervisor, http)
+            await self._stop(supervisor, scribe, control)
         finally:
             self._state.close()
         return 0
 
-    def _http(self, report: Report) -> list[HttpServer]:
-        servers = [
-            HttpServer(
-                public_app(report, report, config.trusted_hosts), [each for door in group for each in door]
-            )
-            for config, group in zip(self._loaded.configuration.http_listeners, self._doors.http, strict=True)
-        ]
-        return [*servers, HttpServer(control_app(report), [self._control.socket])]
-
-    async def _start(self, supervisor: Supervisor, http: list[HttpServer]) -> None:
+    async def _start(self, supervisor: Supervisor, scribe: ScribeProcess, control: HttpServer) -> None:
         """Start everything, or nothing; a signal to stop cuts it short."""
-        for server in http:
-            await server.start()
-        starting = asyncio.create_task(supervisor.start(), name="start")
+        await control.start()
+
+        async def start() -> None:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(scribe.start(), name="start the scribe")
+                    group.create_task(supervisor.start(), name="start the lanes")
+            except ExceptionGroup as errors:
+                await asyncio.gather(supervisor.stop(Seconds(0.0)), scribe.stop())
+                raise errors.exceptions[0] from None
+
+        starting = asyncio.create_task(start(), name="start")
         stopping = asyncio.create_task(self._stopping.wait(), name="stop signal")
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -263,7 +274,7 @@ class _Server:
                 "finds in memory is LOST."
             )
 
-    async def _serve(self, supervisor: Supervisor, manager: ServiceManager) -> None:
+    async def _serve(self, supervisor: Supervisor, scribe: ScribeProcess, manager: ServiceManager) -> None:
         """Until a signal says stop; a reload at each SIGHUP, another program at SIGUSR2."""
         stopping = asyncio.create_task(self._stopping.wait(), name="stop signal")
         try:
@@ -279,14 +290,14 @@ class _Server:
                 if upgrading.done():
                     self._upgrade.clear()
                     manager.reloading()
-                    await self._become_new(supervisor)
+                    await self._become_new(supervisor, scribe)
                     manager.ready()
                 reloading.cancel()
                 upgrading.cancel()
         finally:
             stopping.cancel()
 
-    async def _become_new(self, supervisor: Supervisor) -> None:
+    async def _become_new(self, supervisor: Supervisor, scribe: ScribeProcess) -> None:
         """Go over to the program on the disk, if it has no objection; returns only if it does not come to it."""
         if not supervisor.is_settled:
             LOG.error("not upgraded: a lane is being started or replaced; try again when all are ready")
@@ -296,6 +307,7 @@ class _Server:
             LOG.error("not upgraded: %s", reason)
             return
         LOG.info("upgrading: the supervisor becomes the new program, and then each worker is replaced")
+        await scribe.stop()  # it is back with the new program; whoever asks over HTTP waits
         children = await supervisor.leave()
         doors = {
             address: [each.fileno() for each in door] for address, door in self._doors.by_address.items()
@@ -304,7 +316,7 @@ class _Server:
         self._state.close()
         succeed(Succession(self._control.socket.fileno(), doors, children), arguments)
 
-    async def _stop(self, supervisor: Supervisor, http: list[HttpServer]) -> None:
+    async def _stop(self, supervisor: Supervisor, scribe: ScribeProcess, control: HttpServer) -> None:
         loop = asyncio.get_running_loop()
         hurry = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -318,8 +330,8 @@ class _Server:
             await supervisor.stop(Seconds(0.0))
         hurried.cancel()
         left = await stopping
-        for server in http:
-            await server.stop(_HTTP_GRACE)
+        await scribe.stop()
+        await control.stop(_HTTP_GRACE)
         if left is None:
             LOG.info(
                 "stopped: mail from before the start was still being read, and is in the spool as it was"

@@ -53,7 +53,7 @@ def set_up_log(level: str) -> None:
 async def serve_lane(connect: Connect) -> int:
     """Be a lane's process: ``connect`` has the supervisor, or raises. From start to end; the exit code."""
     loop = asyncio.get_running_loop()
-    duty = Duty(SystemClock(), raise_descriptor_limit(), _die)
+    duty = Duty(SystemClock(), raise_descriptor_limit(), die)
     loop.add_signal_handler(signal.SIGTERM, duty.end)
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
         # the terminal's, and the service manager's for everybody, are the supervisor's to act upon
@@ -67,7 +67,7 @@ async def serve_lane(connect: Connect) -> int:
                 loop.remove_signal_handler(each)
 
 
-def _die(reason: str) -> NoReturn:
+def die(reason: str) -> NoReturn:
     """End without any ceremony: the lane may be another process's in a moment."""
     LOG.warning("ends at once: %s", reason)
     for handler in logging.getLogger().handlers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from itertools import accumulate
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,6 +18,13 @@ from penstock.ipc.frames import ProtocolError
 from penstock.ipc.vocabulary import Vocabulary
 
 Position = tuple[int, int]
+
+
+def scribe_socket(data_dir: str | Path) -> Path:
+    """Where the scribe of a data directory is to be had."""
+    return Path(data_dir) / "run" / "scribe.sock"
+
+
 #: Octets of a tail: frames that are told together, and one large head.
 FEED_TAIL_LIMIT: Final = 2 * 1024 * 1024
 

@@ -11,7 +11,7 @@ import msgspec
 LANE_NAME_LIMIT: Final = 32
 _DEDICATED = re.compile(rf"[a-z][a-z0-9-]{{0,{LANE_NAME_LIMIT - 1}}}", re.ASCII)
 #: What a spool's folders are called, and a spool of an earlier version had beside those of lanes.
-_RESERVED: Final = frozenset({"segments", "bodies", "quarantine", "lock"})
+_RESERVED: Final = frozenset({"segments", "bodies", "quarantine", "lock", "scribe"})
 _GENERAL = re.compile(r"0|[1-9][0-9]{0,3}", re.ASCII)
 
 

@@ -241,6 +241,18 @@ class SpoolCounts(msgspec.Struct):
     free_bytes: int = 0
 
 
+class ProcessNumbers(msgspec.Struct, frozen=True):
+    """One process of the server: the most that its loop ran late within the last minute, the memory that it takes, the epoch that it goes by.
+
+    ``is_silent``: these are from before, for it did not answer.
+    """
+
+    loop_lag: Seconds
+    memory: ByteCount
+    epoch: int
+    is_silent: bool = False
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """The numbers behind the metrics at one instant; the maps and counts in it may be the live ones, and are read at once.
 
@@ -248,6 +260,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     ``ready`` is by path, written ``source->site_name``; ``scheduled_by_domain`` and ``ready`` may hold any number of names, the largest
     are shown. ``policy`` is by hook; ``policy_lost_threads`` have a hook that was late and has not ended, ``policy_waiting_calls``
     wait for a thread. ``loop_lag`` is the most that the event loop ran late within the last minute. Totals count since the start.
+    ``processes`` are by name: that of its lane, or ``scribe``.
     """
 
     started: WallTime
@@ -278,6 +291,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     policy: Mapping[str, PolicyCounts] = {}
     policy_lost_threads: int = 0
     policy_waiting_calls: int = 0
+    processes: Mapping[str, ProcessNumbers] = {}
 
 
 class ListenerStatus(msgspec.Struct, frozen=True):

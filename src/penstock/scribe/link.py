@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from penstock.ipc.channel import Channel
@@ -29,11 +30,15 @@ LOG = logging.getLogger(__name__)
 
 
 class LaneLink:
-    """One connection; ``channel`` is to be connected. A lane that comes a second time takes the place of its first connection."""
+    """One connection; ``channel`` is to be connected. A lane that comes a second time takes the place of its first connection.
 
-    def __init__(self, scribe: Scribe) -> None:
+    ``gone`` is told when it is over.
+    """
+
+    def __init__(self, scribe: Scribe, gone: Callable[[LaneLink], None] = lambda link: None) -> None:
         self.channel = Channel(self._received, self._ended, tail_limit=FEED_TAIL_LIMIT)
         self._scribe = scribe
+        self._gone = gone
         self._lane: Lane | None = None
         self._log: FollowedLog | None = None
 
@@ -86,6 +91,7 @@ class LaneLink:
         self.channel.send(kind, 0, head)
 
     def _ended(self, reason: str | None) -> None:
+        self._gone(self)
         lane = self._lane
         if lane is None or self._log is None:
             return

@@ -10,12 +10,14 @@ import msgspec
 
 import penstock
 from penstock.ipc.bus import BusEnded, BusFault
+from penstock.ipc.scribe_words import ScribeCounts
 from penstock.ipc.words import WorkerTellSnapshot, WorkerTellStatus
-from penstock.mail.duration import Seconds
+from penstock.mail.duration import ByteCount, Seconds
 from penstock.mail.status import (
     EventLogCounts,
     LaneStatus,
     MailCounts,
+    ProcessNumbers,
     Rates,
     Snapshot,
     SpoolCounts,
@@ -23,6 +25,7 @@ from penstock.mail.status import (
 )
 from penstock.supervisor.members import Member
 from penstock.supervisor.merging import merge_snapshots, merge_statuses
+from penstock.supervisor.scribe import SCRIBE, ScribeProcess
 from penstock.supervisor.supervisor import Supervisor
 
 #: A lane that has not answered within so many seconds is silent.
@@ -36,6 +39,8 @@ class Report:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._last: dict[str, Snapshot] = {}
+        #: who writes the events
+        self.scribe: ScribeProcess | None = None
 
     def fault(self) -> str | None:
         """Why the server takes no mail; None while it does."""
@@ -44,12 +49,14 @@ class Report:
     async def status(self) -> Status:
         """The state now, within 2 s."""
         supervisor = self._supervisor
-        parts = await self._ask(WorkerTellStatus(), Status)
+        parts, scribe = await asyncio.gather(self._ask(WorkerTellStatus(), Status), self._ask_scribe())
         for lane, part in parts.items():
             supervisor.members[lane].status = part
         merged = merge_statuses(parts) if parts else self._empty()
         return msgspec.structs.replace(
             merged,
+            event_log=scribe.event_log if scribe is not None else EventLogCounts(is_behind=True),
+            memory=ByteCount(merged.memory + (scribe.memory if scribe is not None else 0)),
             pid=os.getpid(),
             started=supervisor.started,
             now=supervisor.clock.wall(),
@@ -62,23 +69,33 @@ class Report:
 
     async def snapshot(self) -> Snapshot:
         """The numbers now, within 2 s. Those of a lane that is silent, or not there, are the last it has told: counters do not go back."""
-        parts = await self._ask(WorkerTellSnapshot(), Snapshot)
+        parts, scribe = await asyncio.gather(self._ask(WorkerTellSnapshot(), Snapshot), self._ask_scribe())
         self._last.update(parts)
         supervisor = self._supervisor
+        epoch = supervisor.agreement.kept
+        events = scribe.event_log if scribe is not None else EventLogCounts(is_behind=True)
         if not self._last:
-            return Snapshot(
-                supervisor.started,
-                supervisor.agreement.kept,
-                MailCounts(),
-                {},
-                EventLogCounts(),
-                SpoolCounts(),
-            )
+            return Snapshot(supervisor.started, epoch, MailCounts(), {}, events, SpoolCounts())
+        processes = {
+            lane: ProcessNumbers(last.loop_lag, last.memory, last.epoch, lane not in parts)
+            for lane, last in self._last.items()
+        }
+        merged = merge_snapshots(list(self._last.values()))
+        memory = merged.memory
+        if scribe is not None:
+            processes[SCRIBE] = ProcessNumbers(scribe.loop_lag, scribe.memory, epoch)
+            memory = ByteCount(memory + scribe.memory)
         return msgspec.structs.replace(
-            merge_snapshots(list(self._last.values())),
+            merged,
             started=supervisor.started,
-            epoch=supervisor.agreement.kept,
+            epoch=epoch,
+            event_log=events,
+            memory=memory,
+            processes=processes,
         )
+
+    async def _ask_scribe(self) -> ScribeCounts | None:
+        return await self.scribe.counts() if self.scribe is not None else None
 
     async def _ask(self, question: msgspec.Struct, kind: type[Answer]) -> dict[str, Answer]:
         """The answers by lane, in the order of the lanes."""

@@ -199,6 +199,12 @@ class Supervisor:
         self.roster.replace(grace)
         self._look()
 
+    @property
+    def epoch(self) -> tuple[int, Mapping[str, bytes]]:
+        """The number and the files of the epoch in force."""
+        kept = self.agreement.kept
+        return kept, self._files[kept]
+
     def fault(self) -> str | None:
         """Why the server takes no mail; None while any lane does."""
         if self._fault is not None:

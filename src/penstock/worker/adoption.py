@@ -29,6 +29,7 @@ from penstock.mail.ports import Clock, LogPosition, SpoolError
 from penstock.mail.records import QueuedMessage, SpoolRecord
 from penstock.mail.status import Tally
 from penstock.spool.durable import DurableSpool
+from penstock.spool.entry import Entry
 from penstock.spool.files import FileError
 from penstock.spool.log import SpoolLog, SpoolOptions
 from penstock.spool.places import is_in_use, is_there, remove, spool_of
@@ -43,17 +44,20 @@ _AGAIN: Final = 30.0
 _GRACE: Final = Seconds(5.0)
 
 
-class Recorder(Protocol):
-    """Makes events of what happens in the spool."""
+class Teller(Protocol):
+    """Tells of what happens in the spool, so that events are made of it."""
 
-    def on_stored(self, records: Sequence[SpoolRecord], position: LogPosition) -> None:
-        """See ``mail.ports.OnStored``."""
+    def on_stored(self, entries: Sequence[Entry], position: LogPosition) -> None:
+        """See ``spool.entry.Follower``."""
 
-    def start(self, spool: SpoolLog, /) -> None:
+    def start(self) -> None:
         """The spool has been recovered."""
 
     async def close(self) -> None:
         """The spool is closed."""
+
+    async def forget(self) -> None:
+        """The spool is closed and empty, all of it has become events, and it is about to be removed."""
 
 
 class Adoption:
@@ -68,7 +72,7 @@ class Adoption:
         ids: IdSource,
         options: SpoolOptions,
         tally: Tally,
-        recorder: Callable[[str], Recorder],
+        teller: Callable[[str, SpoolLog, Path], Teller],
     ) -> None:
         self.orphan = orphan
         self._adopter = adopter
@@ -79,7 +83,7 @@ class Adoption:
         self._ids = ids
         self._options = options
         self._tally = tally
-        self._new_recorder = recorder
+        self._new_teller = teller
         self._lanes: tuple[str, ...] = ()
         self._moves: Moves | None = None
         self._source: StoredSource | None = None
@@ -102,38 +106,33 @@ class Adoption:
             await asyncio.sleep(_LOOK)
         if not is_there(self._root):
             return True  # an earlier life of this worker was done with it
-        recorder = self._new_recorder(self.orphan)
         try:
-            durable = DurableSpool(
-                self._root, self._clock, self._ids, self._on_stored(recorder), self._options
-            )
+            durable = DurableSpool(self._root, self._clock, self._ids, self._count, self._options)
             durable.open()
         except (FileError, SpoolError) as error:
             LOG.error("the spool of lane %s, which there is no more, cannot be had: %s", self.orphan, error)
             return False
+        teller = self._new_teller(self.orphan, durable.log, self._root)
+        durable.log.follower = teller
         is_empty = False
         try:
-            is_empty = await self._empty(durable.log, recorder)
+            is_empty = await self._empty(durable.log, teller)
         except (FileError, SpoolError, ChannelError, OSError) as error:
             LOG.error("the mail of lane %s, which there is no more, stays in it: %s", self.orphan, error)
         finally:
             self._moves = None
             await durable.close(_GRACE)
-            await recorder.close()
+            await (teller.forget() if is_empty else teller.close())
         if is_empty:
             await asyncio.to_thread(remove, self._root)
             LOG.info("lane %s, which there is no more, is empty, and its spool is removed", self.orphan)
         return is_empty
 
-    def _on_stored(self, recorder: Recorder) -> Callable[[Sequence[SpoolRecord], LogPosition], None]:
-        def on_stored(records: Sequence[SpoolRecord], position: LogPosition) -> None:
-            for record in records:
-                self._tally.add(record)
-            recorder.on_stored(records, position)
+    def _count(self, records: Sequence[SpoolRecord], _: LogPosition) -> None:
+        for record in records:
+            self._tally.add(record)
 
-        return on_stored
-
-    async def _empty(self, spool: SpoolLog, recorder: Recorder) -> bool:
+    async def _empty(self, spool: SpoolLog, teller: Teller) -> bool:
         """Have all of it moved."""
         positions: list[int] = []
 
@@ -144,7 +143,7 @@ class Adoption:
                     positions.append(message.position)
 
         await spool.recover(restored)
-        recorder.start(spool)
+        teller.start()
         LOG.info("%d messages of lane %s, which there is no more, move to lane %s", len(positions), self.orphan, self._adopter)  # fmt: skip
         background = Threads()
         moves = self._moves = Moves(self._place(spool, background), self._run, self._new_source, self._ours)

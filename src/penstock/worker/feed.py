@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -43,7 +44,7 @@ _GATHERED: Final = 128 * 1024
 #: Octets that the scribe has not taken: with more, frames are not told.
 _BACKLOG: Final = 1024 * 1024
 _FIRST_RETRY: Final = 0.1
-_LAST_RETRY: Final = 2.0
+_LAST_RETRY: Final = 0.5
 #: Seconds that the scribe has at the end to take what was told last.
 _PARTING: Final = 2.0
 #: Frames of which no event is made, and which no event needs.
@@ -91,6 +92,8 @@ class Feed:
         self._running: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._is_closing = False
+        #: the scribe has said how far it is
+        self._heard = asyncio.Event()
         #: frames that were told
         self.told = 0
 
@@ -99,10 +102,13 @@ class Feed:
         self._running = self._loop.create_task(self._run(), name=f"feed of lane {self.lane}")
 
     async def close(self) -> None:
-        """Tell what is left, and go. To be called after the last frame was stored."""
+        """Tell what is left, or at least that there is something, and go. To be called after the last frame was stored."""
         self._is_closing = True
         if self._running is not None and self._channel is None:
             self._running.cancel()
+            await asyncio.wait({self._running})
+            with suppress(ChannelError):
+                await self._connect()
         self._flush()
         if self._channel is not None:
             self._channel.close()
@@ -123,6 +129,12 @@ class Feed:
             self._running.cancel()
         if self._channel is not None:
             self._channel.abort()
+
+    async def written_all(self) -> None:
+        """Wait until all that is stored has become events on stable storage. Without a scribe that takes for ever."""
+        while self.written < self._log.synced:
+            self._heard.clear()
+            await self._heard.wait()
 
     async def forget(self) -> None:
         """The spool is empty and all of it has become events: tell that it is about to be removed, and go."""
@@ -209,21 +221,24 @@ class Feed:
     async def _run(self) -> None:
         delay = _FIRST_RETRY
         while not self._is_closing:
-            self._ended.clear()
-            channel = Channel(self._received, self._on_ended, self._flush, tail_limit=FEED_TAIL_LIMIT)
             try:
-                await connect(self._path, channel)
+                await self._connect()
             except ChannelError as error:
                 LOG.debug("feed: %s", error)
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _LAST_RETRY)
                 continue
             delay = _FIRST_RETRY
-            self._channel = channel
-            self._begin(channel)
             await self._ended.wait()
             if not self._is_closing:
                 await asyncio.sleep(delay)
+
+    async def _connect(self) -> None:
+        self._ended.clear()
+        channel = Channel(self._received, self._on_ended, self._flush, tail_limit=FEED_TAIL_LIMIT)
+        await connect(self._path, channel)
+        self._channel = channel
+        self._begin(channel)
 
     def _begin(self, channel: Channel) -> None:
         synced = self._log.synced
@@ -244,6 +259,7 @@ class Feed:
             raise ProtocolError("the scribe said what is for it to hear")
         self.written = LogPosition(*word.position)
         self._log.events_written(self.written)
+        self._heard.set()
         old = sum(epoch.behind <= self.written for epoch in self._epochs)
         if old > 1:
             del self._epochs[: old - 1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import penstock
 from penstock.mail.duration import WallTime
 from penstock.mail.status import (
+    EventLogCounts,
     ListenerStatus,
     PathStatus,
     QueueStatus,
@@ -67,14 +68,14 @@ def snapshot(worker: Worker) -> Snapshot:
             waiting += queue.waiting
             domain = queue.name.domain
             by_domain[domain] = by_domain.get(domain, 0) + queue.waiting
-    tally = worker.journal.tally
+    tally = worker.tally
     policy = worker.desk.policy
     return Snapshot(
         started=worker.started,
         epoch=worker.configuration.epoch,
         mail=tally.total,
         tenants=tally.tenants,
-        event_log=worker.event_log.counts,
+        event_log=EventLogCounts(),
         spool=worker.spool.counts,
         connections_in=sum(len(listener) for listener in worker.listeners),
         connections_out=len(worker.lane.connections),
@@ -104,7 +105,7 @@ def snapshot(worker: Worker) -> Snapshot:
 def status(worker: Worker) -> Status:
     """The state now, for people."""
     scheduler = worker.lane.scheduler
-    tally = worker.journal.tally
+    tally = worker.tally
     queues = heapq.nlargest(_SHOWN, scheduler.queues.values(), key=len)
     paths = heapq.nlargest(_SHOWN, scheduler.paths.values(), key=lambda path: (path.ready, path.connections))
     tenants = heapq.nlargest(_SHOWN, tally.tenants.items(), key=lambda item: item[1].received)
@@ -118,7 +119,7 @@ def status(worker: Worker) -> Status:
         spool=worker.spool.counts,
         mail=tally.total,
         rates=worker.rates(),
-        event_log=worker.event_log.counts,
+        event_log=EventLogCounts(),
         fault=worker.fault(),
         connections_in=sum(len(listener) for listener in worker.listeners),
         connections_out=len(worker.lane.connections),

@@ -13,18 +13,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from penstock.events.log import EventLog
 from penstock.ingress.budget import Budget
 from penstock.ingress.desk import Desk
 from penstock.ingress.listener import Listener
+from penstock.ipc.feed_words import scribe_socket
 from penstock.lane.lane import Lane
 from penstock.mail.configuration import Configuration, DnsConfig, PathConfig, QueueConfig
 from penstock.mail.duration import ByteCount, Seconds
 from penstock.mail.ids import IdSource
-from penstock.mail.ports import Clock, SpoolError
+from penstock.mail.ports import Clock, LogPosition, SpoolError
 from penstock.mail.queue_name import QueueName
-from penstock.mail.records import QueuedMessage
-from penstock.mail.status import PolicyCounts, Rates, RateWindow, Snapshot, Status
+from penstock.mail.records import QueuedMessage, SpoolRecord
+from penstock.mail.status import PolicyCounts, Rates, RateWindow, Snapshot, Status, Tally
 from penstock.net.dns import DnsResolver
 from penstock.net.listening import endpoint_of
 from penstock.net.router import Router
@@ -35,12 +35,12 @@ from penstock.policy import dns as policy_dns
 from penstock.routing.placement import ALONE, Placement
 from penstock.spool.durable import DurableSpool
 from penstock.spool.files import FileError
-from penstock.spool.log import SpoolOptions
+from penstock.spool.log import SpoolLog, SpoolOptions
 from penstock.spool.places import spool_of
 from penstock.worker import memory, report
 from penstock.worker.adoption import Adoption
 from penstock.worker.crossing import Crossing
-from penstock.worker.journal import Journal
+from penstock.worker.feed import Feed
 
 LOG = logging.getLogger(__name__)
 
@@ -84,19 +84,14 @@ class Worker:
         self.memory_limit: ByteCount = memory.limit(configuration.node.memory_limit, _lanes(placement))
         self._loop = asyncio.get_running_loop()
         self._own = [endpoint_of(sock) for group in sockets for sock in group]
-        self.event_log = EventLog(
-            _events_folder(configuration, lane_name, placement),
-            clock=clock,
-            max_file_size=configuration.events.max_file_size,
-            max_segment_duration=configuration.events.max_segment_duration,
-        )
-        self.journal = Journal(self.event_log, configuration.node.hostname, configuration.epoch)
+        self.tally = Tally()
         ids = IdSource(secrets.randbits(42))
+        folder = spool_of(configuration.node.data_dir, lane_name)
         self._durable = DurableSpool(
-            spool_of(configuration.node.data_dir, lane_name),
+            folder,
             clock,
             ids,
-            self.journal.on_stored,
+            self._count,
             SpoolOptions(
                 durability=configuration.spool.durability,
                 reserve=configuration.spool.min_free_space,
@@ -104,6 +99,9 @@ class Worker:
             ),
         )
         self.spool = self._durable.log
+        scribe = scribe_socket(configuration.node.data_dir)
+        self.feed = Feed(lane_name, self.spool, folder, scribe, configuration.epoch)
+        self.spool.follower = self.feed
         self._router = self._new_router(configuration.dns)
         connections = max(2, int(descriptors * (1 - _DNS_SHARE)) - _DESCRIPTOR_RESERVE)
         outbound = max(1, int(connections * _OUTBOUND_SHARE))
@@ -175,20 +173,14 @@ class Worker:
             memory=_ORPHANS_MEMORY,
         )
         return Adoption(
-            orphan, self.crossing.homes.own, Path(node.data_dir), self.clock, ids, options, self.journal.tally,
-            self._new_recorder,
+            orphan, self.crossing.homes.own, Path(node.data_dir), self.clock, ids, options, self.tally,
+            self._new_teller,
         )  # fmt: skip
 
-    def _new_recorder(self, orphan: str) -> Journal:
-        """Who makes events of what happens in an orphan's spool: in the log that it had."""
-        configuration = self.configuration
-        log = EventLog(
-            Path(configuration.node.data_dir) / "events" / orphan,
-            clock=self.clock,
-            max_file_size=configuration.events.max_file_size,
-            max_segment_duration=configuration.events.max_segment_duration,
-        )
-        return Journal(log, configuration.node.hostname, configuration.epoch)
+    def _new_teller(self, orphan: str, spool: SpoolLog, folder: Path) -> Feed:
+        """Who tells the scribe of what happens in an orphan's spool."""
+        scribe = scribe_socket(self.configuration.node.data_dir)
+        return Feed(orphan, spool, folder, scribe, self.configuration.epoch)
 
     def _adopt(self) -> None:
         """Take over the mail of the orphans."""
@@ -212,9 +204,8 @@ class Worker:
     async def start(self) -> None:
         """Take the spool, and accept mail; what is in the spool follows meanwhile.
 
-        FileError, SpoolError if the spool cannot be had, OSError if the event log cannot be written.
+        FileError, SpoolError if the spool cannot be had.
         """
-        self.event_log.open()
         self._durable.open()
         self._sample_at = self._loop.time()
         self._sample()
@@ -225,7 +216,7 @@ class Worker:
         self._recovering = self._loop.create_task(self._recover(), name="recover the spool")
 
     async def _recover(self) -> None:
-        """Read what was queued before the start, and make the events that are missing."""
+        """Read what was queued before the start; then the scribe can be told of the log."""
         # what is made of queued mail stays for long: it need not be looked through again and again, which would stall the loop
         gc.disable()
         try:
@@ -248,22 +239,21 @@ class Worker:
         finally:
             gc.enable()
         LOG.info("recovered: %d messages from before the start are queued", self.recovered_messages)
-        try:
-            self.journal.start(self.spool)
-        except OSError as error:
-            LOG.critical("the event log cannot be used: %s", error)
-            self._fault = f"the event log cannot be used: {error}"
-            self.failed.set()
-            return
+        self.feed.start()
         self.crossing.recovered()
         self._adopt()
         self.recovered.set()
+
+    def _count(self, records: Sequence[SpoolRecord], _: LogPosition) -> None:  # hot: throughput
+        add = self.tally.add
+        for record in records:
+            add(record)
 
     def _restored(self, messages: Sequence[QueuedMessage]) -> None:
         self.recovered_messages += len(messages)
         for message in messages:
             if not message.is_held:
-                self.journal.tally.restore(message.queue.tenant, message.recipients)
+                self.tally.restore(message.queue.tenant, message.recipients)
         self.lane.restore(messages)
 
     def _sample(self) -> None:
@@ -271,7 +261,7 @@ class Worker:
         now = self._loop.time()
         self._lags.append(max(0.0, now - self._sample_at))
         self._sample_at = now + 1.0
-        self._rates.sample(self.clock.monotonic(), self.journal.tally.total)
+        self._rates.sample(self.clock.monotonic(), self.tally.total)
         self._sampler = self._loop.call_at(self._sample_at, self._sample)
 
     # -- what it says of itself
@@ -302,7 +292,7 @@ class Worker:
     async def reconfigure(self, new: Configuration, policy: Policy | None = None) -> None:
         """Go on with a configuration in which nothing differs that cannot change (``config.changes``), and its policy, loaded."""
         old, self.configuration = self.configuration, new
-        self.journal.use_epoch(new.epoch)
+        self.feed.use_epoch(new.epoch)
         self.desk.queues = new.queues
         retiring, self.desk.policy = self.desk.policy, _runner(policy, new, self.policy_counts)
         if retiring is not None:
@@ -345,18 +335,12 @@ class Worker:
             await asyncio.wait({self._recovering})
         left = len(self.spool)
         await self._durable.close(Seconds(max(_LAST_SYNC, deadline - self._loop.time())))
-        await self.journal.close()
+        await self.feed.close()
         return left
 
 
 def _lanes(placement: Placement) -> int:
     return len(placement.general) + len(placement.dedicated)
-
-
-def _events_folder(configuration: Configuration, lane_name: str, placement: Placement) -> Path:
-    """An event log has one writer: with several lanes each has its own."""
-    folder = Path(configuration.node.data_dir) / "events"
-    return folder if _lanes(placement) == 1 else folder / lane_name
 
 
 def _own_names(configuration: Configuration) -> set[str]:

@@ -81,10 +81,10 @@ async def _many_refusals(place: Path) -> list[str]:
             await wire.replies(1)
             await wire.send(b"EHLO client.test\r\nMAIL FROM:<>\r\n" + b"RCPT TO:<a..b@a.test>\r\n" * refused)
             await wire.replies(2 + refused)
-        total = server.worker.journal.tally.total
+        total = server.worker.tally.total
         await until(lambda: total.rejected >= refused, "every refusal is noted")
         await until(
-            lambda: (server.flush(), server.worker.event_log.counts.lines)[1] >= refused,
+            lambda: (server.told.read(), len(server.told.lines))[1] >= refused,
             "every event is written",
         )
         faults = record_faults(server)
