@@ -9,6 +9,7 @@ from penstock.mail.status import (
     MailCounts,
     PathStatus,
     PolicyCounts,
+    ProcessNumbers,
     QueueStatus,
     Rates,
     Snapshot,
@@ -85,6 +86,10 @@ def snapshot() -> Snapshot:
         scheduled_by_domain={"dest.example": 19},
         ready={"ip-1->mx.dest.example": 20},
         loop_lag=Seconds(0.25),
+        processes={
+            "0": ProcessNumbers(Seconds(0.25), ByteCount(1000), 3),
+            "scribe": ProcessNumbers(Seconds(0.125), ByteCount(500), 4, is_silent=True),
+        },
         memory=ByteCount(21),
         memory_limit=ByteCount(22),
         dns_hits=23,

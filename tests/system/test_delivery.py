@@ -316,7 +316,8 @@ def test_stopping_finishes_what_is_on_a_connection(tmp_path: Path) -> None:
             await here.send(["tempfail@a.test"])
             await until(lambda: here.events("TransientFailure"), "one is deferred")
             assert await here.worker.stop(5.0) == 1
-            assert [event["recipient"] for event in here.events("Delivery")] == ["slow-0.2-dot@a.test"]
+            assert here.worker.tally.total.delivered == 1
+            assert len(here.accepted()) == 1
 
     uvloop.run(scenario())
 

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from penstock.mail.status import OTHER, Histogram, MailCounts, PolicyCounts, Snapshot
+from penstock.mail.status import OTHER, Histogram, MailCounts, PolicyCounts, ProcessNumbers, Snapshot
 
 LABEL_LIMIT: Final = 1000
 _IN: Final = "esmtp_listener"
@@ -85,6 +85,14 @@ def _by_hook(name: str, what: str, count: Callable[[PolicyCounts], float]) -> Me
             yield hook, count(counts)
 
     return Metric(name, Kind.COUNTER, what, "hook", read)
+
+
+def _by_process(name: str, what: str, number: Callable[[ProcessNumbers], float]) -> Metric:
+    def read(snapshot: Snapshot) -> Samples:
+        for process, numbers in snapshot.processes.items():
+            yield process, number(numbers)
+
+    return Metric(name, Kind.GAUGE, what, "process", read)
 
 
 def _connections(snapshot: Snapshot) -> Samples:
@@ -182,7 +190,11 @@ METRICS: Final[tuple[Metric, ...]] = (
     _plain(_GAUGE, "event_log_waiting_bytes", "octets of events not written yet", lambda s: s.event_log.waiting),
     _plain(_GAUGE, "event_log_fault", "1 while the disk does not take events", lambda s: s.event_log.fault is not None),
     Metric("event_log_flush_seconds", Kind.HISTOGRAM, "how long a write of events held up the loop", "", lambda s: s.event_log.flushes),
-    _plain(_GAUGE, "loop_lag_seconds", "the most that the event loop ran late within the last minute", lambda s: s.loop_lag),
+    _plain(_GAUGE, "loop_lag_seconds", "the most that an event loop ran late within the last minute", lambda s: s.loop_lag),
+    _by_process("process_loop_lag_seconds", "the same of each process", lambda p: p.loop_lag),
+    _by_process("process_memory_bytes", "octets of memory in use by each process", lambda p: p.memory),
+    _by_process("process_config_epoch", "number of the configuration that each process goes by", lambda p: p.epoch),
+    _by_process("process_silent", "1 for a process that does not answer: its numbers are the last it has told", lambda p: p.is_silent),
     _plain(_GAUGE, "config_epoch", "number of the configuration in force", lambda s: s.epoch),
     _plain(_GAUGE, "process_start_time_seconds", "when the server started, in seconds since 1970", lambda s: s.started),
 )  # fmt: skip
