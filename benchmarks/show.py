@@ -14,7 +14,9 @@ from typing import Final, NoReturn
 
 from benchmarks import (
     processes_1,
+    processes_2,
     processes_3,
+    processes_4,
     processes_6,
     protocol_1,
     protocol_2,
@@ -58,7 +60,9 @@ CHECKS: Final[dict[str, Check]] = {
     "spool-5": spool_5.check,
     "spool-6": spool_6.check,
     "processes-1": processes_1.check,
+    "processes-2": processes_2.check,
     "processes-3": processes_3.check,
+    "processes-4": processes_4.check,
     "processes-6": processes_6.check,
 }
 

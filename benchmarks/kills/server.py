@@ -96,9 +96,9 @@ def first_traceback(log: str) -> str:
 
 
 class Server:
-    """One data directory and whoever serves it. ``log`` has what all lives have said."""
+    """One data directory and whoever serves it. ``log`` has what all lives have said. ``node`` are options of its configuration, as TOML."""
 
-    def __init__(self, folder: Path, sink_port: int) -> None:
+    def __init__(self, folder: Path, sink_port: int, node: str = "") -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder.resolve()
         self.data = self.folder / "data"
@@ -113,7 +113,7 @@ class Server:
             smtp_port=self.port,
             http_port=self._http_port,
             destination_port=sink_port,
-            settings=RELAY_IN_THE_CLEAR._replace(queues=_SCHEDULE),
+            settings=RELAY_IN_THE_CLEAR._replace(queues=_SCHEDULE, node=node),
         )
 
     def start(self, tampering: Sequence[str] = ()) -> None:

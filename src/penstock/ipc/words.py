@@ -18,11 +18,15 @@ from penstock.mail.status import Snapshot, Status
 
 
 class WorkerAssign(msgspec.Struct, frozen=True):
-    """Who the worker is, which file its configuration comes from, and for each SMTP listener the descriptors of the sockets that it has."""
+    """Who the worker is, which file its configuration comes from, and for each SMTP listener the descriptors of the sockets that it has.
+
+    ``unused`` are descriptors that it has inherited, and is to close.
+    """
 
     assignment: Assignment
     config: str
     listeners: tuple[tuple[int, ...], ...] = ()
+    unused: tuple[int, ...] = ()
 
 
 class WorkerPrepareEpoch(msgspec.Struct, frozen=True):

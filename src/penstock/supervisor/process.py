@@ -21,8 +21,10 @@ class ChildProcess:
         self, pid: int, ended: Callable[[str], None], started: subprocess.Popen[bytes] | None = None
     ) -> None:
         self.pid = pid
-        self._on_end = ended
+        #: told how it ended
+        self.on_end = ended
         self._started = started
+        self._is_over = False
         # a process id may be another's a moment later, this descriptor never is (pidfd_open(2))
         self._descriptor = os.pidfd_open(pid)
         asyncio.get_running_loop().add_reader(self._descriptor, self._ended)
@@ -45,17 +47,20 @@ class ChildProcess:
         self._send(signal.SIGTERM)
 
     def _send(self, number: signal.Signals) -> None:
+        if self._is_over:
+            return
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._descriptor, number)
 
     def _ended(self) -> None:
+        self._is_over = True
         result = os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED)
         asyncio.get_running_loop().remove_reader(self._descriptor)
         os.close(self._descriptor)
         assert result is not None  # noqa: S101  # without WNOHANG there is one
         if self._started is not None:
             self._started.returncode = result.si_status
-        self._on_end(_told(result.si_code, result.si_status))
+        self.on_end(_told(result.si_code, result.si_status))
 
 
 def _told(code: int, status: int) -> str:

@@ -44,7 +44,8 @@ from penstock.supervisor import roster as children
 from penstock.supervisor.agreement import Agreement
 from penstock.supervisor.homes import SettledHomes
 from penstock.supervisor.members import Member, Plan, SupervisorError
-from penstock.supervisor.process import CHILD, ChildProcess
+from penstock.supervisor.nursery import Born, Nursery
+from penstock.supervisor.process import ChildProcess
 from penstock.supervisor.roster import Phase, Roster
 from penstock.supervisor.state import State, StateError, StoredEpoch
 
@@ -86,6 +87,7 @@ class Supervisor:
         self._files = {epoch.number: epoch.files}
         self._last_number = epoch.number
         self._fault: str | None = "starting"
+        self._nursery = Nursery(plan.options)
         self._begun: asyncio.Future[None] = self._loop.create_future()
         self._over = asyncio.Event()
         self._change: asyncio.Future[tuple[Problem, ...]] | None = None
@@ -113,6 +115,7 @@ class Supervisor:
         been read to the end. Called again meanwhile, it shortens the grace.
         """
         self._fault = "shutting down"
+        self._nursery.close()
         for each in self._sockets():
             each.close()
         self._doors = []
@@ -164,6 +167,7 @@ class Supervisor:
         """Let go of the processes, for another program to adopt: they go on without a bus. Their ids by lane."""
         if self._timer is not None:
             self._timer.cancel()
+        self._nursery.close()
         for member in self.members.values():
             if member.bus is not None and member.process is not None:
                 member.bus.tell(WorkerOutlive())
@@ -234,6 +238,8 @@ class Supervisor:
         if self.roster.is_over:
             self._over.set()
             return
+        if self.is_settled and not self.roster.is_stopping:
+            self._nursery.prepare((each.fileno() for each in self._sockets()), now)
         self._timer = self._loop.call_later(max(0.0, self.roster.next_wake() - now), self._look)
 
     def _carry_out(self, effects: Iterable[children.Effect]) -> None:
@@ -264,22 +270,18 @@ class Supervisor:
     def _start(self, member: Member) -> None:
         lane = member.lane
         member.fault, member.reason, member.recovered, member.left = "starting", None, None, None
-        ours, theirs = socket.socketpair()
+        listeners = self._listeners(lane)
         try:
-            listeners = self._listeners(lane)
-            passed = [theirs.fileno(), *(each for group in listeners for each in group)]
-            command = [*CHILD, "worker", *self.plan.options, "--fd", str(theirs.fileno())]
-            member.process = ChildProcess.start(command, passed, partial(self._ended, member))
+            born = self._nursery.take(
+                (each for group in listeners for each in group), partial(self._ended, member)
+            )
         except OSError as error:
-            ours.close()
             LOG.error("lane %s: cannot be started: %s", lane, error)
             self._loop.call_soon(self._gone, member)
             return
-        finally:
-            theirs.close()
-        member.pid = member.process.pid
+        member.process, member.pid = born.process, born.process.pid
         bus = member.bus = self._bus_of(member)
-        self.keep(self._introduce(member, bus, ours, listeners))
+        self.keep(self._introduce(member, bus, born, listeners))
 
     def _listeners(self, lane: str) -> tuple[tuple[int, ...], ...]:
         """The descriptors that a lane has of each listener: general lanes share them, dedicated ones have none."""
@@ -292,17 +294,19 @@ class Supervisor:
         )
 
     async def _introduce(
-        self, member: Member, bus: Bus, ours: socket.socket, listeners: tuple[tuple[int, ...], ...]
+        self, member: Member, bus: Bus, born: Born, listeners: tuple[tuple[int, ...], ...]
     ) -> None:
-        await over(ours, bus.channel)
-        self._welcome(member, bus, listeners)
+        await over(born.bus, bus.channel)
+        self._welcome(member, bus, listeners, born.unused)
 
-    def _welcome(self, member: Member, bus: Bus, listeners: tuple[tuple[int, ...], ...]) -> None:
+    def _welcome(
+        self, member: Member, bus: Bus, listeners: tuple[tuple[int, ...], ...], unused: tuple[int, ...] = ()
+    ) -> None:
         """A lane's process is there: it is told who it is, and given the epoch in force."""
         plan, lane = self.plan, member.lane
         table = self.homes.table
         assignment = Assignment(lane, plan.general, plan.dedicated, table, plan.adopted_by(lane))
-        bus.tell(WorkerAssign(assignment, self.plan.root, listeners))
+        bus.tell(WorkerAssign(assignment, self.plan.root, listeners, unused))
         self._agree(self.agreement.joined(member.lane, self.clock.monotonic()))
 
     def _bus_of(self, member: Member) -> Bus:

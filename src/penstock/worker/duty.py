@@ -107,6 +107,8 @@ class Duty:
 
     def _assign(self, word: WorkerAssign) -> None:
         self._assigned = word
+        for descriptor in word.unused:
+            os.close(descriptor)
         self._keep(self._ticking(), "ticks")
 
     async def _prepare(self, word: WorkerPrepareEpoch) -> WorkerPreparedEpoch:
