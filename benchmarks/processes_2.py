@@ -113,7 +113,9 @@ def _kill_worker(lanes: Lanes, back: list[float]) -> None:
 
 
 def _kill_helper(lanes: Lanes) -> None:
-    lanes.server.kill_sync_helper()
+    lane = lanes.lane("0")
+    if lane is not None and lane.pid is not None:
+        lanes.server.kill_sync_helper(lane.pid)
 
 
 def _accounts(report: Report, lanes: Lanes) -> None:

@@ -194,9 +194,10 @@ class Server:
         """Files in the spool's quarantine: a kill damages nothing."""
         return sum(1 for _ in (self.data / "spool" / "0" / "quarantine").glob("*"))
 
-    def kill_sync_helper(self) -> bool:
-        """End the process that syncs for it, and nobody else, with kill -9; whether there was one."""
-        below = descendants(self.process.pid) if self.process is not None else []
+    def kill_sync_helper(self, worker: int | None = None) -> bool:
+        """End the processes that sync for it, or for one worker, and nobody else, with kill -9; whether there was one."""
+        above = worker if worker is not None or self.process is None else self.process.pid
+        below = descendants(above) if above is not None else []
         helpers = [pid for pid in below if b"sync_helper" in _command_line(pid)]
         for pid in helpers:
             with contextlib.suppress(ProcessLookupError):
