@@ -52,14 +52,16 @@ def write(
     size: int,
     now: float,
     due: float | None = None,
+    seed: int = 1,
 ) -> int:
     """Write a spool with so many messages of ``size`` octets, received within the hour before ``now``; its size in octets.
 
-    With ``due`` each has been tried once, and is due within the hour after that.
+    With ``due`` each has been tried once, and is due within the hour after that. Spools with another ``seed`` have other ids and recipients.
     """
     files = OsFiles(folder)
     prepare(files)
-    rng = random.Random(1)
+    rng = random.Random(seed)
+    local_part = "user" if seed == 1 else f"user-{seed}-"
     ids = IdSource(rng.getrandbits(42))
     line = b"The quick brown fox jumps over the lazy dog, as it does each day.\r\n"
     content = (b"Subject: a message\r\n\r\n" + line * (size // len(line) + 1))[: size - 2] + b"\r\n"
@@ -76,7 +78,7 @@ def write(
             template,
             id=ids.next(created),
             queue=name,
-            recipients=(Address(f"user{number}", name.domain),),
+            recipients=(Address(f"{local_part}{number}", name.domain),),
             added_header=b"Received: from client.test (192.0.2.1) by mta.test with ESMTP; now\r\n",
             created=created,
         )
