@@ -60,12 +60,11 @@ CHECKS: Final[dict[str, Check]] = {
     "spool-4": spool_4.check,
     "spool-5": spool_5.check,
     "spool-6": spool_6.check,
-    "processes-3": processes_3.check,
-    "processes-5": processes_5.check,
     "processes-1": processes_1.check,
     "processes-2": processes_2.check,
     "processes-3": processes_3.check,
     "processes-4": processes_4.check,
+    "processes-5": processes_5.check,
     "processes-6": processes_6.check,
 }
 
