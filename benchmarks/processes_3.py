@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from benchmarks.event_files import EventFiles
 from benchmarks.processes import (
     LOOPBACK,
     ProgramFaultError,
@@ -136,10 +137,9 @@ def leg(report: Report, folder: Path, rate: float, seconds: float, *, is_rough: 
 
 def _failures(events: Path) -> list[str]:
     """What was put off of the others' mail, as the event logs have it."""
-    lines = [line for file in events.rglob("*") if file.is_file() for line in file.read_bytes().splitlines()]
     return [
         line.decode(errors="replace")[:600]
-        for line in lines
+        for line in EventFiles(events).lines()
         if b'"TransientFailure"' in line and any(f'"{domain}"'.encode() in line for domain in CALM)
     ]
 

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple
 
 from benchmarks.cpu import TreeClock
+from benchmarks.event_files import EventFiles
 from benchmarks.processes import (
     LOOPBACK,
     ProgramFaultError,
@@ -160,9 +161,7 @@ class Penstock:
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The event log so far, oldest file first."""
-        for file in sorted((self.folder / "data" / "events").glob("[0-9]*")):
-            with file.open("rb") as lines:
-                yield from (json.loads(line) for line in lines if line.endswith(b"\n"))
+        yield from map(json.loads, EventFiles(self.folder / "data" / "events").lines())
 
     def event_recipients(self, kind: str) -> int:
         """How many recipients the events of one type have in all (a batch names several in one event)."""

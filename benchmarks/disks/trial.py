@@ -19,6 +19,7 @@ from benchmarks.disks.destination import Destination
 from benchmarks.disks.letters import MIXED, Sizes
 from benchmarks.disks.oracle import GIVEN_UP, Cut, Findings, event_faults, judge
 from benchmarks.disks.source import Source
+from benchmarks.event_files import EventFiles
 from benchmarks.journals import Arrived, Journal, Sent
 from benchmarks.processes import LOOPBACK, ProgramFaultError, descendants, wait_until
 from benchmarks.product import Penstock, Settings, run_command
@@ -245,21 +246,11 @@ class _NewEvents:
     """Events of a log that grows, each read once. A file that a crash has shortened is not waited for: a new start writes a new one."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._read: dict[str, int] = {}
+        self._files = EventFiles(folder)
 
     def read(self) -> Iterator[dict[str, Any]]:
         """What has come since the last time."""
-        for path in sorted(self._folder.glob("[0-9]*")):
-            start = self._read.get(path.name, 0)
-            if path.stat().st_size <= start:
-                continue
-            with path.open("rb") as file:
-                file.seek(start)
-                octets = file.read()
-            end = octets.rfind(b"\n") + 1
-            self._read[path.name] = start + end
-            yield from map(json.loads, octets[:end].splitlines())
+        yield from map(json.loads, self._files.lines())
 
 
 def _recipients(event: dict[str, Any]) -> list[str]:

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.event_files import EventFiles
 from benchmarks.kills.journal import Fate, Journal
 from benchmarks.kills.letters import Letter
 
 OF_MESSAGES: Final = ("Reception", "Delivery", "Bounce")
 
-#: ``YYYYMMDD-HHMMSS.<fraction>``; whatever else is in the folder is not events.
-_FILES: Final = f"{'[0-9]' * 8}-{'[0-9]' * 6}.[0-9]*"
 
 Event = dict[str, Any]
 
@@ -22,18 +21,11 @@ class EventReader:
     """Reads the events of a folder as they come, whole lines only; the torn last line of a file is passed over once there is a newer file."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._offsets: dict[str, int] = {}
+        self._files = EventFiles(folder)
 
     def read(self) -> Iterator[Event]:
         """The events since the last call, oldest first. ValueError for a line that is no JSON."""
-        for file in sorted(self._folder.glob(_FILES)):
-            offset = self._offsets.get(file.name, 0)
-            with file.open("rb") as lines:
-                lines.seek(offset)
-                whole, end, _ = lines.read().rpartition(b"\n")
-            self._offsets[file.name] = offset + len(whole) + len(end)
-            yield from map(json.loads, whole.splitlines())
+        yield from map(json.loads, self._files.lines())
 
 
 def recipients_of(event: Event) -> list[str]:
