@@ -76,8 +76,11 @@ def check(report: Report, arguments: Sequence[str]) -> None:
         fine: list[Leg] = []
         rough: list[Leg] = []
         for number in range(options.pairs):
-            fine.append(leg(report, root / f"fine-{number}", rate, options.seconds, is_rough=False))
-            rough.append(leg(report, root / f"rough-{number}", rate, options.seconds, is_rough=True))
+            # either is first as often as the other: a machine that gets busier, or warmer, favours neither
+            for is_rough in (bool(number % 2), not number % 2):
+                folder = root / f"{'rough' if is_rough else 'fine'}-{number}"
+                one = leg(report, folder, rate, options.seconds, is_rough=is_rough)
+                (rough if is_rough else fine).append(one)
             for what, one in (("healthy", fine[-1]), ("storm", rough[-1])):
                 report.figure(
                     f"pair {number + 1}, {what:8} p99 to acceptance {one.acceptance * 1e3:6.1f} ms, "

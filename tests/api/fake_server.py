@@ -101,6 +101,7 @@ def snapshot() -> Snapshot:
         policy={"on_rcpt": PolicyCounts(61, 62, 63, 64, 65.5)},
         policy_lost_threads=27,
         policy_waiting_calls=28,
+        handed_over={"stored": 71, "not stored": 72, "uncertain": 73, "unsent": 74},
     )
 
 

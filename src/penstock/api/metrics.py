@@ -163,6 +163,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("ready_count", _GAUGE, "messages in the ready queue of a path", "service", _ready),
     _plain(_COUNTER, "dns_mx_resolve_cache_hit", "MX resolutions answered from the cache", lambda s: s.dns_hits),
     _plain(_COUNTER, "dns_mx_resolve_cache_miss", "MX resolutions that had to ask", lambda s: s.dns_misses),
+    Metric("handed_over_total", _COUNTER, "transactions offered to another lane, by their fate", "fate", lambda s: iter(s.handed_over.items())),
     _plain(_GAUGE, "memory_usage", "octets of memory in use", lambda s: s.memory),
     Metric("memory_limit", _GAUGE, "octets of memory that may be used; absent without a limit", "", _memory_limit),
     Metric("spool_durability", _GAUGE, "1 for what a 250 means: fsync, os (the page cache), memory", "durability", _durability),

@@ -54,9 +54,9 @@ class Neighbours:
         """Of what is under way to all of them."""
         return sum(neighbour.octets for neighbour in self._by_name.values())
 
-    def fates(self) -> dict[str, dict[Fate, int]]:
-        """By lane, what became of the transactions that were handed over to it."""
-        return {lane: dict(neighbour.fates) for lane, neighbour in self._by_name.items()}
+    def fates(self) -> dict[Fate, int]:
+        """How many transactions that were offered to other lanes have come to what end."""
+        return {fate: sum(neighbour.fates[fate] for neighbour in self._by_name.values()) for fate in Fate}
 
     async def close(self) -> None:
         """Leave all of them."""

@@ -259,7 +259,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     ``messages`` are stored, ``scheduled`` of them wait in ``scheduled_queues`` queues, the others are in ready queues and in flight.
     ``ready`` is by path, written ``source->site_name``; ``scheduled_by_domain`` and ``ready`` may hold any number of names, the largest
     are shown. ``policy`` is by hook; ``policy_lost_threads`` have a hook that was late and has not ended, ``policy_waiting_calls``
-    wait for a thread. ``loop_lag`` is the most that the event loop ran late within the last minute. Totals count since the start.
+    wait for a thread. ``handed_over`` are transactions offered to other lanes, by what became of them. ``loop_lag`` is the most that the event
+    loop ran late within the last minute. Totals count since the start.
     ``processes`` are by name: that of its lane, or ``scribe``.
     """
 
@@ -292,6 +293,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     policy_lost_threads: int = 0
     policy_waiting_calls: int = 0
     processes: Mapping[str, ProcessNumbers] = {}
+    handed_over: Mapping[str, int] = {}
 
 
 class ListenerStatus(msgspec.Struct, frozen=True):

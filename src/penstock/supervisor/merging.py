@@ -79,6 +79,7 @@ def merge_snapshots(parts: Sequence[Snapshot]) -> Snapshot:
         memory=ByteCount(sum(part.memory for part in parts)),
         memory_limit=ByteCount(sum(limits)) if limits else None,
         policy=by_name(part.policy for part in parts),
+        handed_over=_sums(part.handed_over for part in parts),
         **summed,
     )
 

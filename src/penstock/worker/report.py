@@ -97,6 +97,7 @@ def snapshot(worker: Worker) -> Snapshot:
         authentications_failed=worker.desk.auth_failures,
         proxy_headers_failed=worker.desk.headers_failed,
         policy=worker.policy_counts,
+        handed_over={fate.value: count for fate, count in worker.crossing.neighbours.fates().items()},
         policy_lost_threads=policy.lost_threads if policy is not None else 0,
         policy_waiting_calls=policy.waiting_calls if policy is not None else 0,
     )
