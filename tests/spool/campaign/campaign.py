@@ -55,6 +55,10 @@ KINDS: Final = (
     "cut again during the recovery",
     "gone on with, and cut once more",
     "compared with the independent reader",
+    "messages from other lanes",
+    "held messages released",
+    "held messages dropped",
+    "messages gone to other lanes",
 )
 
 

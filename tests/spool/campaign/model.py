@@ -15,6 +15,7 @@ from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
     MessageRecord,
+    MovedRecord,
     QuarantineRecord,
     SpoolRecord,
     Verdict,
@@ -62,13 +63,22 @@ class Change:
 
     __slots__ = ("attempts", "due", "is_shown", "keeps_due", "key", "settled")
 
-    def __init__(self, record: AttemptRecord | ExpirationRecord) -> None:
-        self.key = key_of(record)
-        self.settled = settled_by(record)
-        self.attempts = record.attempts
-        self.keeps_due = isinstance(record, ExpirationRecord)
-        self.due = record.due if isinstance(record, AttemptRecord) else None
+    def __init__(
+        self, key: str, settled: frozenset[int], attempts: int, due: float | None, *, keeps_due: bool
+    ) -> None:
+        self.key = key
+        self.settled = settled
+        self.attempts = attempts
+        self.keeps_due = keeps_due
+        self.due = due
         self.is_shown = False
+
+    @classmethod
+    def of(cls, record: AttemptRecord | ExpirationRecord) -> Change:
+        """What a record makes of its message."""
+        due = record.due if isinstance(record, AttemptRecord) else None
+        keeps_due = isinstance(record, ExpirationRecord)
+        return cls(key_of(record), settled_by(record), record.attempts, due, keeps_due=keeps_due)
 
 
 class Message:
@@ -78,6 +88,7 @@ class Message:
         "base",
         "changes",
         "created",
+        "holding",
         "is_spoiled",
         "jump",
         "record",
@@ -97,6 +108,8 @@ class Message:
         self.jump = (0.0, 0.0)
         #: recipients of which a record was shown that settles them
         self.settled: frozenset[int] = frozenset()
+        #: what is known of its being held: True, it is; False, it is not, and what is None may be so or so
+        self.holding: bool | None = False
         #: somebody has changed its octets on the disk
         self.is_spoiled = False
 
@@ -109,6 +122,14 @@ class Message:
     def may_be_absent(self) -> bool:
         """Whether it need not be there."""
         return self.standing is not Standing.STORED or not self.waiting or self.is_spoiled
+
+    def judge_holding(self, *, is_held: bool) -> None:
+        """Violation unless a live message may be held, or not."""
+        if self.holding is not None and is_held is not self.holding:
+            what = "is held" if is_held else "is not held any more"
+            raise Violation(
+                "M1 what is held stays held until it is released, and no longer", f"{self.record.id} {what}"
+            )
 
     def judge(self, found: State) -> None:
         """Violation unless a live message may be in this state."""
@@ -167,6 +188,8 @@ class Model:
         self.never: set[str] = set()
         self.events = LogPosition(0, 0)
         self.position = LogPosition(0, 0)
+        #: by key, of which message a record of a move is, and which recipients it settles
+        self.moves: dict[str, tuple[str, frozenset[int]]] = {}
         #: octets of some record were changed on the disk
         self.is_spoiled = False
 
@@ -176,11 +199,15 @@ class Model:
         """Another process begins."""
         self.fresh.clear()
 
-    def asked(self, records: Sequence[MessageRecord]) -> None:
-        """A transaction is handed over."""
+    def asked(self, records: Sequence[MessageRecord], states: Sequence[State] = ()) -> None:
+        """A transaction is handed over; with ``states``, to be held, for it comes from another lane."""
         ids = tuple([record.id for record in records])
-        for record in records:
-            self.messages[record.id] = self.open[record.id] = Message(record, ids)
+        for index, record in enumerate(records):
+            message = self.messages[record.id] = self.open[record.id] = Message(record, ids)
+            if states:
+                message.base = states[index]
+                message.settled = frozenset(range(len(record.recipients))) - states[index].waiting
+                message.holding = True
             self._take(record)
 
     def _take(self, record: SpoolRecord) -> None:
@@ -195,8 +222,22 @@ class Model:
 
     def recorded(self, record: AttemptRecord | ExpirationRecord) -> None:
         """An outcome is handed over."""
-        self.messages[record.message.id].changes.append(Change(record))
+        self.messages[record.message.id].changes.append(Change.of(record))
         self._take(record)
+
+    def decided(self, name: str, key: str, *, is_gone: bool) -> None:
+        """A message has gone to another lane, or is dropped; or it is released."""
+        message = self.messages[name]
+        settled = message.waiting if is_gone else frozenset()
+        message.changes.append(Change(key, settled, self.spent(name), None, keeps_due=True))
+        message.holding = None if message.holding is not False else False
+        self.moves[key] = (name, settled)
+        self.fresh.add(key)
+
+    def spent(self, name: str) -> int:
+        """Attempts that were spent on a message."""
+        message = self.messages[name]
+        return max([message.base.attempts, *[change.attempts for change in message.changes]])
 
     def noted(self, record: SpoolRecord) -> None:
         """A note is handed over."""
@@ -236,7 +277,9 @@ class Model:
             raise Violation("D9 nothing is made up", key)
         if key in self.never:
             raise Violation("D3 what was refused is never shown", key)
-        if isinstance(record, AttemptRecord | ExpirationRecord):
+        if isinstance(record, MovedRecord):
+            self._show_move(record, key)
+        elif isinstance(record, AttemptRecord | ExpirationRecord):
             if f"message {record.message.id}" not in self.shown_keys:
                 raise Violation("D9 a message is shown before its outcomes", key)
             message = self.messages[record.message.id]
@@ -254,6 +297,20 @@ class Model:
         self.records[key] = record
         self.shown_keys.add(key)
         self.shown.append(Shown(key, position))
+
+    def _show_move(self, record: MovedRecord, key: str) -> None:
+        if key not in self.moves:
+            raise Violation("D9 nothing is made up", key)
+        name, settled = self.moves[key]
+        message = self.messages[name]
+        if record.is_in:
+            message.holding = False
+            # that it came is told now, for now it is ours
+            self.shown_keys.add(f"message {name}")
+        message.settled |= settled
+        for change in message.changes:
+            change.is_shown = change.is_shown or change.key == key
+        self._settle(message)
 
     def _settle(self, message: Message) -> None:
         shown = [change.settled for change in message.changes if change.is_shown]
@@ -286,12 +343,14 @@ class Model:
 
     # -- starts
 
-    def found(self, name: str, state: State, shift: float) -> None:
+    def found(self, name: str, state: State, shift: float, *, is_held: bool = False) -> None:
         """A start tells that a message is live, and how it is; all its times are later by ``shift`` now."""
         message = self.messages[name]
         if message.standing not in OPEN:
             raise Violation(f"D3 {message.standing.value}, and is there", name)
         message.judge(state)
+        message.judge_holding(is_held=is_held)
+        message.holding = is_held
         message.standing = Standing.STORED
         message.base = state._replace(due=state.due + shift if state.due is not None else None)
         message.changes = []
@@ -329,6 +388,8 @@ def key_of(record: SpoolRecord) -> str:
         return f"attempt {record.message.id} {record.time}"
     if isinstance(record, ExpirationRecord):
         return f"expiration {record.message.id} {record.time}"
+    if isinstance(record, MovedRecord):
+        return f"moved {'in' if record.is_in else 'out'} {record.move.id} {record.move.part}"
     return f"{'quarantine' if isinstance(record, QuarantineRecord) else 'note'} {record.id}"
 
 

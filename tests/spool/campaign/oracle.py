@@ -5,6 +5,7 @@ D2   a transaction is there whole or not at all
 D3   what was refused is not there, nor ever shown
 D4   an outcome that was shown is not forgotten; state is that of the last shown outcome or of a later one
 D5   every start succeeds, finds no damage, and is the same again; nothing is there twice; no body file stays behind or is missing
+M1   what is held stays held until it is released, over copies and starts; no other message is ever held
 D9   history tells every shown record once; recipients shown as accepted wait, or are settled by a record, and never both
 D11  the spool that was started stores, delivers and remembers
 """
@@ -18,7 +19,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from penstock.mail.ports import LogPosition, SpoolError, Unreadable
-from penstock.mail.records import AttemptRecord, ExpirationRecord, MessageRecord, SpoolRecord, Verdict
+from penstock.mail.records import (
+    AttemptRecord,
+    ExpirationRecord,
+    MessageRecord,
+    MovedRecord,
+    SpoolRecord,
+    Verdict,
+)
 from penstock.sim.file_system import SimulatedDisk, Step
 from penstock.spool.names import BODIES
 from penstock.spool.recovery import prepare, recover
@@ -46,6 +54,7 @@ class Found(NamedTuple):
     position: int
     state: State
     shift: float
+    is_held: bool = False
 
 
 class Oracle:
@@ -125,7 +134,8 @@ class Oracle:
         )
         answers: list[SpoolError | None] = []
         life.spool.store([new], lambda _positions, fault: answers.append(fault))
-        chosen = self._draw.choice(sorted(found)) if found else None
+        free = sorted(name for name, item in found.items() if not item.is_held)
+        chosen = self._draw.choice(free) if free else None
         if chosen is not None:
             expected[chosen] = self._defer(life, chosen, found[chosen])
         life.loop.advance(0.1)
@@ -195,7 +205,7 @@ def inspect(life: Life, model: Model) -> dict[str, Found]:
                 "D5 no message is older for a jump of the clock",
                 f"{name} is moved by {shift}, not {least} to {most}",
             )
-        found[name] = Found(queued.position, state_of(stored, queued, shift), shift)
+        found[name] = Found(queued.position, state_of(stored, queued, shift), shift, queued.is_held)
     return found
 
 
@@ -208,6 +218,7 @@ def judge_found(
         if name not in wanted:
             raise Violation(_rule_of(message.standing), name)
         message.judge(item.state)
+        message.judge_holding(is_held=item.is_held)
     for name, message in wanted.items():
         if name not in found:
             if not message.may_be_absent:
@@ -279,9 +290,15 @@ def judge_ledger(
     """Recipients of messages that were shown wait, or were settled by a record: one of the two (D9)."""
     settled = {name: message.settled for name, message in wanted.items()}
     told = {name for name in wanted if f"message {name}" in model.shown_keys}
+    held = {name for name, item in found.items() if item.is_held}
     for record, _ in history:
         if isinstance(record, MessageRecord):
             told.add(record.id)
+        elif isinstance(record, MovedRecord):
+            name, gone = model.moves.get(key_of(record), ("", frozenset()))
+            settled[name] = settled.get(name, frozenset()) | gone
+            if record.is_in:
+                told.add(name)
         elif isinstance(record, AttemptRecord | ExpirationRecord):
             name = record.message.id
             settled[name] = settled.get(name, frozenset()) | settled_by(record)
@@ -289,7 +306,7 @@ def judge_ledger(
         if message.is_spoiled:
             continue
         waiting = found[name].state.waiting if name in found else frozenset()
-        if waiting and name not in told:
+        if waiting and name not in told and name not in held:
             raise Violation("D9 what is queued was told", name)
         everybody = frozenset(range(len(message.record.recipients)))
         if name in told and (waiting | settled[name] != everybody or waiting & settled[name]):

@@ -64,7 +64,10 @@ FAULTS: Final[tuple[Fault, ...]] = (
 
 
 class Processes:
-    """See the module. ``kinds`` counts what has happened; ``known`` has the ids of messages that the server knows, by position."""
+    """See the module. ``kinds`` counts what has happened; ``known`` has the ids of messages that the server knows, by position.
+
+    ``held`` has those that came from another lane and are not released.
+    """
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class Processes:
         self.life: Life
         self.now = 1_700_000_000.0
         self.known: dict[int, str] = {}
+        self.held: dict[int, str] = {}
         self.violation: Violation | None = None
         #: share of the starts in which something is wrong with the disk
         self.bad_starts = 0.0
@@ -127,6 +131,7 @@ class Processes:
                 self.disk.faults.clear()
             self.life = Life(self.disk, self.draw, self.now, self.size, self._on_stored)
             self.known.clear()
+            self.held.clear()
             self.model.begin()
             try:
                 self.life.spool.open()
@@ -177,8 +182,8 @@ class Processes:
         history = life.history(model.events)
         judge_found(model, model.old, found, history)
         for name, item in found.items():
-            model.found(name, item.state, item.shift)
-            self.known[item.position] = name
+            model.found(name, item.state, item.shift, is_held=item.is_held)
+            (self.held if item.is_held else self.known)[item.position] = name
         model.started(set(found), history)
         self.kinds["messages restored"] += len(found)
 

@@ -9,11 +9,19 @@ from typing import Final
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import MessageId
 from penstock.mail.ports import SpoolError, Unreadable
-from penstock.mail.records import AttemptRecord, ExpirationRecord, MessageRecord, RejectionRecord, Verdict
+from penstock.mail.records import (
+    AttemptRecord,
+    ExpirationRecord,
+    MessageRecord,
+    Move,
+    RejectionRecord,
+    Verdict,
+)
 from penstock.sim.file_system import Switches
+from penstock.spool.arrivals import Arrival
 from tests.spool import samples
 from tests.spool.campaign.life import difference
-from tests.spool.campaign.model import Message, Standing, Violation
+from tests.spool.campaign.model import Message, Standing, State, Violation
 from tests.spool.campaign.oracle import judge_history
 from tests.spool.campaign.processes import FAULTS, LOOKS, STATES, Processes
 from tests.spool.campaign.world import LARGE
@@ -42,11 +50,12 @@ class Run(Processes):
         super().__init__(seed, switches=switches, looks=looks, states=states, size=size)
         self._numbers = itertools.count(1)
         self._times = itertools.count(1)
+        self._moves = itertools.count(1)
         actions: tuple[tuple[float, Callable[[], None]], ...] = (
             (24, self.store), (24, self.attempt), (3, self.expire), (2, self.note), (10, self.turn), (12, self.sync),
             (10, self.settle), (10, self.wait), (10, self.write_events), (5, self.read), (2, self.read_history),
             (5, self.fail), (2, self.lose_helper), (3, self.die), (1, self.stop), (0.7, self.jump), (6, self.go_on_recovering),
-            (4, self.rest), (4, self.deliver_all),
+            (4, self.rest), (4, self.deliver_all), (5, self.hold), (6, self.decide), (4, self.forget),
         )  # fmt: skip
         self._actions = [action for _, action in actions]
         #: each run has another temper
@@ -181,6 +190,77 @@ class Run(Processes):
         else:
             self.life.spool.record_expiration(position, record)
         self.kinds["outcomes while nothing can be written"] += not self.life.spool.can_record()
+
+    def hold(self) -> None:
+        """Messages come from another lane, with some of their recipients settled and some attempts spent."""
+        draw, number = self.draw, next(self._numbers)
+        size = draw.choice((20, 100, 300, LARGE + 1))
+        content = b"%d:" % number + draw.randbytes(size)
+        records = [
+            samples.message(number * 10 + part, draw.choice((1, 2, 3)), content, f"{draw.choice('abc')}.test")
+            for part in range(draw.choice((1, 1, 2)))
+        ]
+        self.hand_over_held(records)
+
+    def hand_over_held(self, records: Sequence[MessageRecord]) -> None:
+        """Have the spool hold messages of another lane."""
+        draw, offer = self.draw, MessageId(f"{next(self._moves):032x}")
+        states: list[State] = []
+        arrivals: list[Arrival] = []
+        for part, record in enumerate(records):
+            waiting = sorted(
+                draw.sample(range(len(record.recipients)), draw.randint(1, len(record.recipients)))
+            )
+            attempts = draw.choice((0, 2))
+            due = WallTime(self.now + 60.0 * next(self._times)) if attempts else None
+            states.append(State(frozenset(waiting), attempts, due))
+            arrivals.append(Arrival(record, Move("other", offer, part), tuple(waiting), attempts, due))
+        self.model.asked(records, states)
+        self.kinds["messages from other lanes"] += len(records)
+
+        def done(positions: Sequence[int], fault: SpoolError | None) -> None:
+            known, self.known = self.known, self.held
+            self._answered(records, positions, fault)
+            self.known = known
+
+        try:
+            self.life.spool.arrivals.hold(arrivals, done)
+        except SpoolError as fault:
+            done((), fault)
+
+    def decide(self) -> None:
+        """The other lane says what is to become of a message that it gave."""
+        if not self.held:
+            return
+        self.decide_on(self.draw.choice(sorted(self.held)), is_dropped=self.draw.random() < 0.3)
+
+    def decide_on(self, position: int, *, is_dropped: bool) -> None:
+        """Have a held message released, or dropped."""
+        name = self.held.pop(position)
+        move = dict(self.life.spool.arrivals.held())[position]
+        self.model.decided(name, f"moved in {move.id} {move.part}", is_gone=is_dropped)
+        if is_dropped:
+            self.life.spool.arrivals.drop(position, _nothing)
+            self.kinds["held messages dropped"] += 1
+            return
+        self.known[position] = name
+        self.life.spool.arrivals.release(position, _nothing)
+        self.kinds["held messages released"] += 1
+
+    def forget(self) -> None:
+        """A message has gone to another lane."""
+        if self.known:
+            self.forget_at(self.draw.choice(sorted(self.known)))
+
+    def forget_at(self, position: int) -> None:
+        """Have this message gone to another lane."""
+        name = self.known.pop(position)
+        move = Move("other", MessageId(f"{next(self._moves):032x}"), 0)
+        self.model.decided(name, f"moved out {move.id} {move.part}", is_gone=True)
+        self.life.spool.departures.forget(position, move, _nothing)
+        if self.draw.random() < 0.7:
+            self.life.spool.departures.confirm(move)
+        self.kinds["messages gone to other lanes"] += 1
 
     def note(self) -> None:
         """Something that is no message."""
@@ -319,3 +399,7 @@ class Run(Processes):
         self._end_process()
         self.kinds["stops"] += 1
         self.begin()
+
+
+def _nothing() -> None:
+    """Nobody waits for it."""

@@ -231,6 +231,39 @@ def large_contents(script: Script) -> None:
     script.end()
 
 
+def mail_of_another_lane(script: Script) -> None:
+    """Held, copied forward while it is, released and dropped one by one, delivered; and mail that goes to another lane."""
+    run = script.run
+    script.begin()
+    run.hand_over_held([samples.message(900_000 + part, 2, b"held" * 60) for part in range(3)])
+    run.hand_over_held([samples.message(900_010, 1, b"h" * (LARGE + 9))])
+    going = script.mail(2)[0]
+    others = [script.mail()[0] for _ in range(_FILL)]
+    script.settle()
+    for record in others:
+        script.deliver(record)
+    script.settle()
+    script.write_events()
+    script.idle()
+    first, second, *_ = sorted(run.held)
+    run.decide_on(first, is_dropped=False)
+    with script.looking(_CLOSELY):
+        script.settle()
+    run.decide_on(second, is_dropped=True)
+    run.forget_at(next(position for position, name in run.known.items() if name == going.id))
+    with script.looking(_CLOSELY):
+        script.settle()
+    script.kill()
+    for position in sorted(run.held):
+        run.decide_on(position, is_dropped=False)
+    script.fail(Operation.SYNC)
+    script.settle()
+    script.idle(4)
+    script.write_events()
+    script.idle()
+    script.end()
+
+
 def segments_begin_and_no_sync_ends(script: Script) -> None:
     """Segments are filled and sealed while nothing is synced; then the process is killed, and what it left is read."""
     script.begin()
@@ -321,6 +354,7 @@ SCRIPTS: Final[dict[str, Callable[[Script], None]]] = {
         a_copy_follows_an_outcome,
         a_sync_fails,
         large_contents,
+        mail_of_another_lane,
         segments_begin_and_no_sync_ends,
         a_sync_fails_and_the_process_is_killed,
         the_clock_jumps,

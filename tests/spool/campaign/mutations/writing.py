@@ -8,15 +8,16 @@ from typing import Any, Final
 from unittest import mock
 
 from penstock.mail.ports import LogPosition, SpoolError
-from penstock.mail.records import MessageRecord
+from penstock.mail.records import MessageRecord, MovedRecord
 from penstock.spool import appender as appender_module
+from penstock.spool import reclaim as reclaim_module
 from penstock.spool.appender import Appender
 from penstock.spool.bodies import Bodies
 from penstock.spool.codec import Body
 from penstock.spool.creation import Creation
 from penstock.spool.entry import Entry
 from penstock.spool.files import File, FileError
-from penstock.spool.frame import Place
+from penstock.spool.frame import FrameType, Place
 from penstock.spool.log import SpoolLog
 from penstock.spool.meaning import State
 from penstock.spool.queued import Queued
@@ -301,3 +302,50 @@ def _copy_attempts() -> Patch:
 @MISTAKES.take("a copy does not take the place of its original")
 def _copy_beside() -> Patch:
     return mock.patch.object(Queued, "replace", nothing)
+
+
+# -- mail between lanes
+
+
+@MISTAKES.take("mail of another lane is not held after a start", "mail of another lane")
+def _not_held() -> Patch:
+    def change(original: Any, self: Any, row: int, kind: int, change: Any) -> None:
+        original(self, row, kind, change)
+        if kind == FrameType.MOVED:
+            self.held.pop(row, None)
+
+    return replaced(Queued, "change", change)
+
+
+@MISTAKES.take("mail of another lane is not held any more when it is copied", "mail of another lane")
+def _copied_free() -> Patch:
+    return mock.patch.object(reclaim_module, "State", lambda *args: State(*args[:5]))
+
+
+@MISTAKES.take("what is released stays held", "mail of another lane")
+def _never_released() -> Patch:
+    def change(original: Any, self: Any, row: int, kind: int, change: Any) -> None:
+        move = self.held.get(row)
+        original(self, row, kind, change)
+        if kind == FrameType.RELEASE and self.waiting[row]:
+            self.held[row] = move
+
+    return replaced(Queued, "change", change)
+
+
+@MISTAKES.take("what has gone to another lane is queued again", "mail of another lane")
+def _not_gone() -> Patch:
+    def forget(
+        original: Any, self: Any, row: int, record: Any, encode: Any, then: Any = None, **options: Any
+    ) -> Any:
+        if isinstance(record, MovedRecord) and not record.is_in:
+            payload = encode(record, Place(0, 0, 0))
+            encode_again = lambda made, _place: encode(made, Place(0, 0, 0))  # noqa: E731
+            self._queued.change(row, payload.meaning.kind, payload.meaning.change)
+            entry = Entry(payload, (record,), None, Place(0, 0, 0), encode_again)
+            entry.after = then
+            self._appender.append(entry, is_urgent=True)
+            return entry
+        return original(self, row, record, encode, then, **options)
+
+    return replaced(SpoolLog, "record", forget)
