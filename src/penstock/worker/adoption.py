@@ -122,9 +122,13 @@ class Adoption:
         finally:
             self._moves = None
             await durable.close(_GRACE)
-            await (teller.forget() if is_empty else teller.close())
+            if is_empty:
+                # before the scribe forgets it: from a spool that it does not know it would make all events once more
+                await asyncio.to_thread(remove, self._root)
+                await teller.forget()
+            else:
+                await teller.close()
         if is_empty:
-            await asyncio.to_thread(remove, self._root)
             LOG.info("lane %s, which there is no more, is empty, and its spool is removed", self.orphan)
         return is_empty
 
