@@ -1,58 +1,39 @@
-"""``penstock`` with its spool in memory, to hold the durable one against: ``python -m benchmarks.in_memory serve -c FILE``.
+"""The last Penstock whose spool was in memory, to hold the durable one against: taken from the repository's history.
 
-It stands in for ``penstock.spool.durable``; the rest of the program is what it is.
+It was one process, which wrote its events itself; what it costs besides the spool is what Penstock costs without one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import io
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
+from typing import Final
 
-from penstock.cli.app import main
-from penstock.mail.configuration import Reserve
-from penstock.mail.duration import Seconds
-from penstock.mail.ids import IdSource
-from penstock.mail.ports import Clock, LogPosition, OnStored
-from penstock.mail.records import QueuedMessage, SpoolRecord
-from penstock.spool.log import SpoolOptions
-from penstock.spool.memory import MemorySpool
-from penstock.worker import worker
+from benchmarks.processes import MissingProgramError, find_program
 
-
-class Log(MemorySpool):
-    """What the worker asks of a durable spool besides; nothing is ever there at a start."""
-
-    synced = LogPosition(0, 0)
-
-    async def recover(self, restored: Callable[[Sequence[QueuedMessage]], None]) -> None:
-        """Nothing to recover."""
-
-    def history(self, start: LogPosition) -> Iterator[tuple[SpoolRecord | None, LogPosition]]:
-        """Nothing is kept."""
-        return iter(())
-
-    def events_written(self, position: LogPosition) -> None:
-        """Nothing waits for that."""
-
-    def use_reserve(self, reserve: Reserve) -> None:
-        """No disk."""
+#: The commit before the spool became durable.
+COMMIT: Final = "33f8f4f85a1bce724b9095d05e0893481b6e00df"
+#: How it is started, with its source as PYTHONPATH.
+LAUNCHER: Final = (
+    sys.executable,
+    "-c",
+    "import sys; from penstock.cli.app import main; sys.argv[0] = 'penstock'; main()",
+)
 
 
-class Durable:
-    """``DurableSpool``, not durable."""
-
-    def __init__(
-        self, root: Path, clock: Clock, ids: IdSource, on_stored: OnStored, options: SpoolOptions
-    ) -> None:
-        self.log = Log(on_stored)
-
-    def open(self) -> None:
-        """Nothing to open."""
-
-    async def close(self, grace: Seconds) -> None:
-        """Nothing to close."""
-
-
-if __name__ == "__main__":
-    worker.DurableSpool = Durable  # type: ignore[assignment, misc, attr-defined]
-    main()
+def source(folder: Path) -> Path:
+    """Its source, put in ``folder``. MissingProgramError where the repository has no history."""
+    repository = Path(__file__).resolve().parent.parent
+    command = [find_program("git"), "-C", str(repository), "archive", COMMIT, "src"]
+    ran = subprocess.run(command, capture_output=True, check=False)
+    if ran.returncode:
+        raise MissingProgramError(
+            f"the version with its spool in memory is commit {COMMIT[:7]}, and this checkout has no history: "
+            f"{ran.stderr.decode().strip()[:200]}; use a full clone"
+        )
+    with tarfile.open(fileobj=io.BytesIO(ran.stdout)) as archive:
+        archive.extractall(folder)
+    return folder / "src"

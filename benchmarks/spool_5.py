@@ -6,20 +6,19 @@ import argparse
 import contextlib
 import socket
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import backlog
-from benchmarks.bench import Bench, Leg, Load, Server, file_system, with_repository
+from benchmarks import backlog, in_memory
+from benchmarks.bench import Bench, Leg, Load, Server, file_system
 from benchmarks.gauges import metrics
 from benchmarks.postfix import Postfix
 from benchmarks.postfix_tools import Sink
 from benchmarks.processes import LOOPBACK, ProgramFaultError
-from benchmarks.product import DOMAINS, Penstock
+from benchmarks.product import DOMAINS, Penstock, Settings
 from benchmarks.report import Report, spread
 
 #: The bars of the acceptance check.
@@ -27,6 +26,8 @@ TIMES_POSTFIX: Final = 5.0
 CPU_BESIDE_MEMORY: Final = 1.25
 BACKLOG: Final = 100_000
 _PROBES_A_SECOND: Final = 50.0
+#: Relay-2's one process.
+_ONE: Final = Settings(node="workers = 1\n")
 
 Legs = dict[str, list[Leg]]
 
@@ -46,11 +47,14 @@ def check(report: Report, arguments: Sequence[str]) -> None:
 
 def _throughput(report: Report, options: argparse.Namespace) -> None:
     with Bench.open(Load()) as bench, contextlib.ExitStack() as context:
-        durable = context.enter_context(Penstock(bench.folder / "durable", bench.sink.port))
-        launcher = [sys.executable, "-m", "benchmarks.in_memory"]
+        durable = context.enter_context(Penstock(bench.folder / "durable", bench.sink.port, settings=_ONE))
         memory = context.enter_context(
             Penstock(
-                bench.folder / "memory", bench.sink.port, launcher=launcher, environment=with_repository()
+                bench.folder / "memory",
+                bench.sink.port,
+                launcher=in_memory.LAUNCHER,
+                environment={"PYTHONPATH": str(in_memory.source(bench.folder / "in-memory"))},
+                settings=_ONE,
             )
         )
         folder = bench.folder / "postfix"
@@ -124,7 +128,7 @@ def _latency(report: Report, messages: int) -> None:
             data = folder / "penstock" / "data" / "spool" / "0"
             data.mkdir(parents=True)
             backlog.write(data, messages, backlog.one_of(len(DOMAINS), 625), size=10_240, now=time.time())
-            with Penstock(folder / "penstock", sink.port) as server:
+            with Penstock(folder / "penstock", sink.port, settings=_ONE) as server:
                 drained: list[float] = []
                 alone: list[float] = []
                 began, before = time.monotonic(), sink.count()

@@ -31,7 +31,7 @@ def three_lanes(place: Path) -> Path:
         for domain in DOMAINS
     )
     lane = f'[[lane]]\nname = "storm"\nmatch = {{ domain = ["{STORM}"] }}\n'
-    text = root.read_text().replace("[node]", "[node]\nworkers = 2", 1)
+    text = root.read_text().replace("workers = 1", "workers = 2", 1)
     root.write_text(f"{text}{static}{lane}")
     return root
 

@@ -30,6 +30,7 @@ ROOT = """
 [node]
 hostname = "mta.test"
 data_dir = "data"
+workers = 1
 [[listener.smtp]]
 listen = ["127.0.0.1:0"]
 {listener}

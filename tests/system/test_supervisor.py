@@ -18,7 +18,7 @@ pytestmark = pytest.mark.system
 def two_workers(place: Path, **more: str) -> Path:
     """A configuration with two workers whose only destination answers nothing."""
     root = write(place, **more)
-    root.write_text(root.read_text().replace("[node]", "[node]\nworkers = 2", 1))
+    root.write_text(root.read_text().replace("workers = 1", "workers = 2", 1))
     return root
 
 

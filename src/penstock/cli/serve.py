@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 import uvloop
@@ -43,6 +43,9 @@ from penstock.supervisor.supervisor import Supervisor
 from penstock.supervisor.visitors import receive
 
 LOG = logging.getLogger("penstock")
+
+#: More processors than this are used only if the configuration says so: each worker takes some 40 MB.
+_MOST_WORKERS: Final = 64
 
 Level = Literal["debug", "info", "warning", "error"]
 _HTTP_GRACE = 2.0
@@ -102,7 +105,7 @@ def _serve(path: Path, loaded: Loaded, user: User, log_level: Level, grace: Seco
     data_dir = Path(configuration.node.data_dir)
     plan = Plan(
         root=str(path),
-        general=general_lanes(configuration.node.workers or 1),
+        general=general_lanes(configuration.node.workers or _processors()),
         dedicated=tuple(lane.name for lane in configuration.lanes),
         standalone=frozenset(lane.name for lane in configuration.lanes if lane.standalone),
         options=("--log-level", log_level),
@@ -133,6 +136,11 @@ def _serve(path: Path, loaded: Loaded, user: User, log_level: Level, grace: Seco
     except (ControlError, ChannelError, StateError, SupervisorError, OSError) as error:
         print(f"penstock serve: {error}", file=sys.stderr)
         return 1
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    return min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
 
 
 def with_orphans(plan: Plan, data_dir: Path) -> Plan:

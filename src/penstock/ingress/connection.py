@@ -434,6 +434,8 @@ class Connection(asyncio.BufferedProtocol):
     def leave(self) -> None:
         """Say goodbye as soon as no transaction is receiving or storing mail data."""
         self._is_leaving = True
+        if self._transport is None:
+            return  # it is told as soon as it is there, or is gone already
         if self._passage.is_open:
             self._flush()
         else:
@@ -441,6 +443,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def dismiss(self) -> None:
         """Say goodbye now, unless a message is being stored: mail data that is still coming in is not kept."""
+        if self._transport is None:
+            return
         if not self._session.is_waiting and self._passage.is_open:
             self._session.close(SHUTTING_DOWN)
             self._flush()
