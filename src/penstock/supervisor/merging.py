@@ -80,6 +80,7 @@ def merge_snapshots(parts: Sequence[Snapshot]) -> Snapshot:
         memory_limit=ByteCount(sum(limits)) if limits else None,
         policy=by_name(part.policy for part in parts),
         handed_over=_sums(part.handed_over for part in parts),
+        processes={name: process for part in parts for name, process in part.processes.items()},
         **summed,
     )
 
