@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from penstock.mail.duration import MonotonicTime
 from penstock.mail.problem import Problem
 from penstock.supervisor.agreement import (
+    CATCHING_UP,
     PATIENCE,
     Agreement,
     Commit,
@@ -124,7 +125,8 @@ def test_a_worker_that_cannot_take_what_is_kept_is_expelled() -> None:
     assert "is wrong" in expelled.reason
     made.left("0")
     made.joined("0", NOW)
-    assert isinstance(made.due(MonotonicTime(NOW + PATIENCE))[0], Expel)
+    assert not made.due(MonotonicTime(NOW + CATCHING_UP - 1))
+    assert isinstance(made.due(MonotonicTime(NOW + CATCHING_UP))[0], Expel)
 
 
 def test_a_change_without_workers_is_kept_at_once() -> None:
@@ -229,7 +231,7 @@ class Model(RuleBasedStateMachine):
                 self.goes_by[worker] = number
                 self.carry_out(self.made.committed(worker, number, self.now))
 
-    @rule(seconds=st.sampled_from([1.0, PATIENCE]))
+    @rule(seconds=st.sampled_from([1.0, PATIENCE, CATCHING_UP]))
     def wait(self, seconds: float) -> None:
         self.now = MonotonicTime(self.now + seconds)
         self.carry_out(self.made.due(self.now))

@@ -21,6 +21,8 @@ from penstock.mail.problem import Problem
 
 #: A policy may take ten seconds to load, and certificates have to be read.
 PATIENCE: Final = Seconds(20.0)
+#: One that has just been started has its program to load as well, on a machine that may be busy with as many others.
+CATCHING_UP: Final = Seconds(60.0)
 
 
 class Prepare(msgspec.Struct, frozen=True):
@@ -92,7 +94,7 @@ class Agreement:
         self.workers[worker] = epoch
         if epoch == self.kept:
             return []
-        self._catching_up[worker] = MonotonicTime(now + PATIENCE)
+        self._catching_up[worker] = MonotonicTime(now + CATCHING_UP)
         return [Prepare(worker, self.kept)]
 
     def left(self, worker: str) -> list[Effect]:
@@ -169,7 +171,7 @@ class Agreement:
         self._beginning.discard(worker)
         if worker in self._catching_up:
             if number < self.kept:
-                self._catching_up[worker] = MonotonicTime(now + PATIENCE)
+                self._catching_up[worker] = MonotonicTime(now + CATCHING_UP)
                 return [Prepare(worker, self.kept)]
             del self._catching_up[worker]
         return self._answered(worker) if number == self.proposed else []
@@ -177,7 +179,7 @@ class Agreement:
     def due(self, now: MonotonicTime) -> list[Effect]:
         """What is to be done because somebody has not answered in time."""
         effects: list[Effect] = [
-            Expel(worker, f"it has not taken epoch {self.kept} within {PATIENCE:g} s")
+            Expel(worker, f"it has not taken epoch {self.kept} within {CATCHING_UP:g} s")
             for worker, deadline in self._catching_up.items()
             if now >= deadline
         ]
