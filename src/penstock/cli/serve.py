@@ -260,6 +260,7 @@ class _Server:
             except ExceptionGroup as errors:
                 await asyncio.gather(supervisor.stop(Seconds(0.0)), scribe.stop())
                 raise errors.exceptions[0] from None
+            await scribe.tell_fault()
 
         starting = asyncio.create_task(start(), name="start")
         stopping = asyncio.create_task(self._stopping.wait(), name="stop signal")

@@ -12,23 +12,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from penstock.events import checkpoint
-from penstock.events.checkpoint import Checkpoint, CheckpointError, LanePlace
+from penstock.events.checkpoint import LanePlace
 from penstock.events.event import Event
 from penstock.events.log import EventLog
-from penstock.events.survey import ID_LIMIT, Survey
+from penstock.events.survey import ID_LIMIT
+from penstock.events.tail import Position
 from penstock.mail.duration import Seconds
 from penstock.mail.ports import LogPosition, SpoolError
 from penstock.scribe.aside import Aside, in_thread
+from penstock.scribe.beginning import Beginning
 from penstock.scribe.catching_up import catch_up
 from penstock.scribe.checkpoints import Checkpoints, Timer, Timers
 from penstock.scribe.deriving import Deriver, Envelopes
 from penstock.scribe.lane import BEGINNING, Batch, Lane, LaneLog
-from penstock.scribe.writing import State, Writing, fingerprint, unpacked
+from penstock.scribe.writing import NOTHING, State, Writing
 from penstock.spool.files import FileError
 
 LOG = logging.getLogger(__name__)
@@ -76,9 +77,9 @@ class Scribe:
         self._checkpoints = Checkpoints(
             self._writing, self.lanes.values, self._timers, aside, self._on_saved, self._on_rewound
         )
-        #: how it is found out what an earlier process has written, and the looking that is under way; None once that is known
-        self._plan: Callable[[], Iterator[None]] | None = None
-        self._survey: Iterator[None] | None = None
+        #: what an earlier process has left, and the looking at it; None once it is known
+        self._beginning: Beginning | None = None
+        self._looking: Iterator[None] | None = None
         self._is_open = False
         #: how far the lanes are on stable storage
         self._saved: dict[str, LanePlace] = {}
@@ -100,37 +101,18 @@ class Scribe:
         OSError if the event log cannot be used, which is a reason not to start.
         """
         self.log.open()
-        found: Checkpoint | None = None
-        try:
-            found = checkpoint.load(self.log.files, self.log.directory)
-        except CheckpointError as error:
-            LOG.warning(
-                "the checkpoint of the event log cannot be used: %s; all spools are read from their beginning",
-                error,
-            )
-        if found is not None:
-            places = {name: place for name, place in found.lanes.items() if name in set(lanes)}
-        else:
-            places = {name: self._new_place() for name in lanes}
-        for name, place in places.items():
-            self.lanes[name] = Lane(name, place, is_saved=found is not None)
+        lanes = list(lanes)
+        beginning = self._beginning = Beginning(self.log, lanes, self._id_limit)
+        is_saved = beginning.places is not None
+        self._saved = beginning.places or {}
+        for name, place in (beginning.places or {lane: self._new_place() for lane in lanes}).items():
+            self.lanes[name] = Lane(name, place, is_saved=is_saved)
             self._writing.epoch = max(self._writing.epoch, place.epoch)
-        self._saved = places
-        mark = found.mark if found is not None else None
-        self.saved_file = mark.file if mark is not None else None
-        known = found.known if found is not None else b""
-        survey = Survey(self.log.directory, mark, self._id_limit)
-        self._plan = lambda: self._look(Survey(self.log.directory, mark, self._id_limit), known)
-        self._aside(lambda: self._sync_old_files(survey), self._begin)
+        self.saved_file = beginning.mark.file if beginning.mark is not None else None
+        self._aside(beginning.sync, self._begin)
 
     def _new_place(self) -> LanePlace:
         return LanePlace(BEGINNING, None, self._writing.epoch)
-
-    def _sync_old_files(self, survey: Survey) -> None:
-        """A process that was killed has not synced its last lines, and the next checkpoint relies on them."""
-        for path in survey.old_files():
-            self.log.files.sync_old(path)
-        self.log.files.sync_directory(self.log.directory)
 
     def _begin(self, error: Exception | None) -> None:
         if error is not None:
@@ -140,21 +122,35 @@ class Scribe:
             self.saved_file = None
         self._read_on()
 
-    def _look(self, survey: Survey, known: bytes) -> Iterator[None]:
-        """Look what is there already, and begin behind it."""
-        end = self.log.end
+    def _look_on(self) -> None:
+        """Look at what an earlier process has written, for a moment; with the last of it, begin."""
+        beginning, end = self._beginning, self.log.end
+        assert beginning is not None  # noqa: S101  # it was opened
         assert end is not None  # noqa: S101  # nothing was appended yet
-        yield from survey.steps()
-        there = frozenset([fingerprint(event_id) for event_id in survey.ids]) | unpacked(known)
-        self._writing.totals = survey.totals
-        self._writing.leave_out(there)
+        if self._looking is None:
+            self._looking = beginning.steps()
+        delay = _PAUSE
+        try:
+            if self._for_a_moment(self._looking):
+                self._go_on_from(beginning, end)
+        except OSError as error:
+            LOG.warning("the event log cannot be read: %s", error)
+            self.log.complain(f"the event log cannot be read: {error}")
+            self._looking, delay = None, _RETRY_AFTER
+        self._read_later(delay)
+
+    def _go_on_from(self, beginning: Beginning, end: Position) -> None:
+        self._beginning = self._looking = None
+        self._writing.totals = beginning.totals
+        self._writing.leave_out(beginning.known)
         for lane in self.lanes.values():
-            if there:
-                lane.leave_out(is_partial=survey.is_partial or lane.guessing_from is not None)
+            if beginning.known:
+                lane.leave_out(is_partial=beginning.is_partial or lane.guessing_from is not None)
         self._checkpoints.begin(
             self._writing.state([lane for lane in self.lanes.values() if lane.is_saved], end)
         )
         self._is_open = True
+        self.log.complain(None)
         for lane in self.lanes.values():
             self._tell(lane)
         self._checkpoints.expect(is_urgent=True)
@@ -293,7 +289,7 @@ class Scribe:
         ):
             lane.may_repeat = False
             if not any(other.may_repeat for other in self.lanes.values()):
-                self._writing.leave_out(frozenset())
+                self._writing.leave_out(NOTHING)
 
     # -- frames that were missed
 
@@ -343,22 +339,6 @@ class Scribe:
                 delay = _RETRY_AFTER if self.log.fault else _FLUSH_AFTER
             self._read_later(delay or _PAUSE)
         self._show()
-
-    def _look_on(self) -> None:
-        """Look at what an earlier process has written, for a moment."""
-        if self._plan is None:
-            return
-        if self._survey is None:
-            self._survey = self._plan()
-        delay = _PAUSE
-        try:
-            if self._for_a_moment(self._survey):
-                self._survey = None
-        except OSError as error:
-            LOG.warning("the event log cannot be read: %s", error)
-            self.log.complain(f"the event log cannot be read: {error}")
-            self._survey, delay = None, _RETRY_AFTER
-        self._read_later(delay)
 
     def _can_read(self, lane: Lane) -> bool:
         return lane.is_behind and lane.is_saved and lane.log is not None

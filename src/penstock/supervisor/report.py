@@ -55,7 +55,7 @@ class Report:
         merged = merge_statuses(parts) if parts else self._empty()
         return msgspec.structs.replace(
             merged,
-            event_log=scribe.event_log if scribe is not None else EventLogCounts(is_behind=True),
+            event_log=_events(merged.event_log, scribe),
             memory=ByteCount(merged.memory + (scribe.memory if scribe is not None else 0)),
             pid=os.getpid(),
             started=supervisor.started,
@@ -73,8 +73,8 @@ class Report:
         self._last.update(parts)
         supervisor = self._supervisor
         epoch = supervisor.agreement.kept
-        events = scribe.event_log if scribe is not None else EventLogCounts(is_behind=True)
         if not self._last:
+            events = _events(EventLogCounts(), scribe)
             return Snapshot(supervisor.started, epoch, MailCounts(), {}, events, SpoolCounts())
         processes = {
             lane: ProcessNumbers(last.loop_lag, last.memory, last.epoch, lane not in parts)
@@ -89,7 +89,7 @@ class Report:
             merged,
             started=supervisor.started,
             epoch=epoch,
-            event_log=events,
+            event_log=_events(merged.event_log, scribe),
             memory=memory,
             processes=processes,
         )
@@ -161,3 +161,11 @@ class Report:
             connections_in=told.connections_in,
             connections_out=told.connections_out,
         )
+
+
+def _events(lanes: EventLogCounts, scribe: ScribeCounts | None) -> EventLogCounts:
+    """What the scribe has done; it is behind if any lane has stored more than it has events of on stable storage."""
+    if scribe is None:
+        return EventLogCounts(is_behind=True)
+    is_behind = lanes.is_behind or scribe.event_log.is_behind
+    return msgspec.structs.replace(scribe.event_log, is_behind=is_behind)

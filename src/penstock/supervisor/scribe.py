@@ -105,6 +105,12 @@ class ScribeProcess:
         for task in self._tasks:
             task.cancel()
 
+    async def tell_fault(self) -> None:
+        """Let it know now how the server is, which it is told once a second besides."""
+        if self._bus is not None:
+            with suppress(BusEnded, BusFault, TimeoutError):
+                await self._bus.ask(ScribeServerFault(self._fault()), _COUNTS)
+
     async def counts(self) -> ScribeCounts | None:
         """How it is; what it said last, if it does not answer; None if it never has."""
         if self._bus is not None:
@@ -183,6 +189,7 @@ class ScribeProcess:
             bus.channel.abort()
             return
         self._roster.ready(SCRIBE, self._clock.monotonic())
+        bus.tell(ScribeServerFault(self._fault()))
         if not self._begun.done():
             self._begun.set_result(None)
 
