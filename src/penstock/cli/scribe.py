@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
-import os
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -15,15 +11,13 @@ import uvloop
 
 from penstock.api.app import public_app
 from penstock.api.server import HttpServer
-from penstock.cli.worker import die, set_up_log
+from penstock.cli.child import die, is_orphan, set_up_log, signals
 from penstock.ipc.channel import over
 from penstock.mail.configuration import Configuration
 from penstock.net.clock import SystemClock
 from penstock.scribe.duty import ScribeDuty
 from penstock.worker import memory
 
-#: prctl(2): the signal that we get when our parent dies
-_PR_SET_PDEATHSIG: Final = 1
 _HTTP_GRACE: Final = 2.0
 
 
@@ -31,16 +25,13 @@ def scribe(arguments: Sequence[str]) -> int:
     """Serve as the supervisor says, over the socket that was inherited. ``arguments`` are pairs of ``--fd N`` and ``--log-level L``."""
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
     set_up_log(options.get("--log-level", "info"))
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        return 1  # it died before we could ask to be told
+    if is_orphan():
+        return 1
     return uvloop.run(serve_events(socket.socket(fileno=int(options["--fd"]))))
 
 
 async def serve_events(bus: socket.socket) -> int:
     """Be the scribe's process, ``bus`` being its end of the bus. From start to end; the exit code."""
-    loop = asyncio.get_running_loop()
 
     async def serve_http(
         configuration: Configuration, sockets: Sequence[Sequence[socket.socket]]
@@ -58,15 +49,6 @@ async def serve_events(bus: socket.socket) -> int:
         return stop
 
     duty = ScribeDuty(SystemClock(), serve_http, memory.resident, die)
-    loop.add_signal_handler(signal.SIGTERM, duty.end)
-    ignored = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
-    for each in ignored:
-        # the terminal's, and the service manager's for everybody, are the supervisor's to act upon
-        loop.add_signal_handler(each, lambda: None)
-    await over(bus, duty.bus.channel)
-    try:
+    with signals(duty.end):
+        await over(bus, duty.bus.channel)
         return await duty.run()
-    finally:
-        for each in (signal.SIGTERM, *ignored):
-            with contextlib.suppress(RuntimeError):
-                loop.remove_signal_handler(each)

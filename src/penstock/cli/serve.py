@@ -19,11 +19,11 @@ from penstock.api.app import control_app
 from penstock.api.control import ControlError, ControlSocket
 from penstock.api.server import HttpServer
 from penstock.cli.checking import complain, read_epoch
+from penstock.cli.child import set_up_log
 from penstock.cli.doors import Doors, open_doors
 from penstock.cli.privileges import User
 from penstock.cli.standalone import serve_standalone
 from penstock.cli.succession import Succession, inherited, objection, succeed
-from penstock.cli.worker import set_up_log
 from penstock.config import Loaded, find_config, load
 from penstock.ipc.channel import ChannelError
 from penstock.mail.configuration import SmtpListenerConfig, TlsMode

@@ -143,7 +143,6 @@ async def _one_queue(place: Path) -> list[str]:
             mail=b" SMTPUTF8",
             recipients=("c@bücher.test".encode(), b"d@XN--BCHER-KVA.test"),
         )
-        server.flush()
         queues = {event["queue"] for event in server.events_of("Reception")}
         return unless(queues == {"xn--bcher-kva.test"}, f"queues: {queues}")
 
