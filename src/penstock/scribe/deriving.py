@@ -251,7 +251,9 @@ def _envelope(
 
 
 def _path(address: AddressForm) -> str:
-    return clean(f"{address[0]}@{address[1]}", PATH_LIMIT)
+    text = f"{address[0]}@{address[1]}"
+    # as ``clean`` would find, but for the call: there are three of these for each message
+    return text if len(text) <= PATH_LIMIT and text.isprintable() else clean(text, PATH_LIMIT)
 
 
 @lru_cache(maxsize=_QUEUES)
