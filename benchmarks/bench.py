@@ -7,7 +7,6 @@ and again when the server has come to rest, so work that it puts off (a log, a q
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import subprocess
 import tempfile
@@ -180,12 +179,6 @@ def file_system(folder: Path) -> str:
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     below = [(len(point), kind) for _, point, kind, *_ in mounts if folder.is_relative_to(point)]
     return max(below)[1]
-
-
-def with_repository() -> dict[str, str]:
-    """The environment in which another interpreter finds this package."""
-    root = str(Path(__file__).resolve().parent.parent)
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
 
 
 def _failure(sources: Sequence[subprocess.Popen[bytes]]) -> str | None:

@@ -51,12 +51,17 @@ class TreeClock:
         processes: dict[int, _Process] = {}
         for pid in [self._root, *descendants(self._root)]:
             try:
-                own = time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
+                own = process_seconds(pid)
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             except OSError:  # ended since it was listed: the next pass finds it in its parent
                 continue
             processes[pid] = _Process(own, (int(fields[13]) + int(fields[14])) * TICK)
         return processes
+
+
+def process_seconds(pid: int) -> float:
+    """CPU seconds of a living process, all its threads included, without its children. OSError if it has ended."""
+    return time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
 
 
 def settled(clock: TreeClock, seconds: float = 5.0, quiet: float = 0.1) -> float:

@@ -1,11 +1,17 @@
-"""What a running server's metrics say, by name."""
+"""What a running server says of itself: its metrics by name, and its status."""
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 from pathlib import Path
 
+import msgspec
+
 from benchmarks.processes import LOOPBACK
+from penstock.api.client import control_get
+from penstock.api.control import ControlError
+from penstock.mail.status import Status
 
 
 def metrics(port: int) -> dict[str, float]:
@@ -26,9 +32,10 @@ def metrics(port: int) -> dict[str, float]:
     return found
 
 
-def resident(pid: int) -> int:
-    """The resident memory of a process, in octets."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def status(data: Path) -> Status | None:
+    """What the server with this data directory says of itself and its lanes; None while it says nothing."""
+    try:
+        answer = asyncio.run(control_get(data, "/control/status/v1"))
+    except ControlError:
+        return None
+    return msgspec.json.decode(answer, type=Status)

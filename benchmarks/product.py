@@ -1,12 +1,13 @@
 """Penstock as a program: a folder with a configuration, the server started on it, what it says and writes.
 
-``PENSTOCK_COMMAND`` (words separated by spaces) names another program to hold against the checks, such as an older version.
+``PENSTOCK_COMMAND`` (words separated by spaces) names another program to hold against the checks, such as another version.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
-from benchmarks.cpu import TreeClock
+from benchmarks.cpu import TreeClock, settled
 from benchmarks.event_files import EventFiles
+from benchmarks.gauges import status
 from benchmarks.processes import (
     LOOPBACK,
     ProgramFaultError,
@@ -25,16 +27,20 @@ from benchmarks.processes import (
     stop,
     wait_until,
 )
+from benchmarks.roles import WORKER, members
 
 DOMAINS: Final = tuple(f"d{index}.test" for index in range(1, 9))
 TENANTS: Final = ("acme", "globex")
 STOP_SECONDS: Final = 30.0
+_WORKERS: Final = re.compile(r"^\s*workers\s*=", re.MULTILINE)
+#: A process that has loaded the program uses nothing for so long.
+_QUIET_SECONDS: Final = 0.5
 
 
 class Settings(NamedTuple):
     """What a configuration has besides, as TOML: for its tables ``node`` and ``listener.smtp``, and for every path.
 
-    ``tables`` are whole tables of the root file, ``queues`` of the one about queues.
+    There is one worker unless ``node`` says how many. ``tables`` are whole tables of the root file, ``queues`` of the one about queues.
     """
 
     node: str = ""
@@ -70,9 +76,10 @@ def write_configuration(
         f'"{domain}" = {{ mx = ["mx.{domain}"] }}\n"mx.{domain}" = {{ a = ["{LOOPBACK}"] }}\n'
         for domain in domains
     )
+    node = settings.node if _WORKERS.search(settings.node) else f"workers = 1\n{settings.node}"
     root = folder / "penstock.toml"
     root.write_text(
-        f'[node]\nhostname = "mta.test"\ndata_dir = "data"\n{settings.node}\n'
+        f'[node]\nhostname = "mta.test"\ndata_dir = "data"\n{node}\n'
         f'[[listener.smtp]]\nlisten = ["{LOOPBACK}:{smtp_port}"]\n{settings.listener}\n'
         f'[[listener.http]]\nlisten = ["{LOOPBACK}:{http_port}"]\n\n'
         f'[files]\nqueues = "queues.toml"\nshaping = "shaping.toml"\n\n[dns.static]\n{static}\n{settings.tables}'
@@ -154,6 +161,25 @@ class Penstock:
     def is_running(self) -> bool:
         """Whether the process still lives."""
         return self.process.poll() is None
+
+    def worker(self, lane: str = "0") -> int:
+        """The process that is a lane now. ProgramFaultError if it has none."""
+        now = status(self.folder / "data")
+        pid = next((found.pid for found in now.lanes if found.lane == lane), None) if now else None
+        if pid is None:
+            raise ProgramFaultError(f"lane {lane} has no process, or nothing is said of it")
+        return pid
+
+    def wait_until_whole(self) -> None:
+        """Wait for the process in reserve too, and until everything is loaded: only then memory and CPU time are the mail's alone."""
+
+        def has_reserve() -> bool:
+            now = status(self.folder / "data")
+            workers = list(members(self.process.pid).values()).count(WORKER)
+            return now is not None and workers > len(now.lanes)
+
+        wait_until(has_reserve, 30.0, "a process in reserve", self.process, 0.1)
+        settled(self.clock, 30.0, _QUIET_SECONDS)
 
     def log(self) -> str:
         """Everything that it has said on its standard output and error."""

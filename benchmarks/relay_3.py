@@ -18,6 +18,7 @@ from benchmarks.hostile import ATTACKER, VICTIM, Flood, allow_open_files, is_foo
 from benchmarks.processes import LOOPBACK, ProgramFaultError
 from benchmarks.product import Penstock
 from benchmarks.report import Report
+from benchmarks.roles import members
 from penstock.sim.smuggling import SEQUENCES, UNIVERSAL_NEWLINES, attack_stream
 
 KIB: Final = 1024
@@ -56,20 +57,21 @@ class _Attack:
         self._report = report
         self._penstock = penstock
         self._capture = capture
-        self._pid = penstock.process.pid
-        self._baseline = 0
+        #: what each process of the server had in memory before the attack
+        self._baseline: dict[int, int] = {}
 
     def run(self, attack: Callable[[_Attack], None]) -> None:
         """Let ordinary mail flow, attack, and look at what is left. Memory counts from when mail has flowed, with all code loaded."""
         self._send_mail(50)
-        self._baseline = resident_bytes(self._pid)
+        self._penstock.wait_until_whole()
+        self._baseline = {pid: resident_bytes(pid) for pid in members(self._penstock.process.pid)}
         attack(self)
-        lives = self._penstock.is_running()
+        lives = self._baseline.keys() == members(self._penstock.process.pid).keys()
         status = self._penstock.stop()
         log = self._penstock.log()
         stray = len(self._capture.messages())
         self._report.claim(
-            "the server lives, stops with status 0, logged no traceback, and sent nothing else",
+            "every process of the server lives, it stops with status 0, logged no traceback, and sent nothing else",
             lives and status == 0 and "Traceback" not in log and stray == 0,
             f"status {status}, {stray} stray messages{_first_traceback(log)}",
         )
@@ -146,7 +148,7 @@ class _Attack:
 
     def _endless(self, what: str, octets: bytes, end: bytes, *, in_data: bool) -> None:
         """Send a line, then its end: a 5yz with the session intact, or a closed connection; nothing stored, memory flat."""
-        forget_peak(self._pid)
+        self._forget_peak()
         with Dialogue(self._penstock.port) as client:
             client.command(b"EHLO attacker.test", 250)
             if in_data:
@@ -171,7 +173,7 @@ class _Attack:
     def noops_never_read(self) -> None:
         """A client that sends without end and reads nothing."""
         self._report.heading(f"{NOOPS:,} pipelined NOOPs and on, replies never read")
-        forget_peak(self._pid)
+        self._forget_peak()
         with Flood(self._penstock.port, b"NOOP\r\n" * (NOOPS * 10)) as flood:
             flood.wait()
             settled(self._penstock.clock, 30.0)
@@ -210,16 +212,22 @@ class _Attack:
             self._claim_growth("answered to EHLO", answered)
             self._claim_mail_flows("beside them", 50)
         self._claim_mail_flows("after they have gone", 5)
-        self._report.figure(
-            f"memory afterwards: {(resident_bytes(self._pid) - self._baseline) // KIB:,} KiB above before"
-        )
+        self._report.figure(f"memory afterwards: {self._above_baseline() // KIB:,} KiB above before")
 
     def _growth(self) -> int:
-        """How far memory has risen above the baseline at most, since the peak was forgotten."""
-        return max(0, peak_resident_bytes(self._pid) - self._baseline)
+        """How far memory has risen above the baseline at most, over all processes, since the peak was forgotten."""
+        return sum(max(0, peak_resident_bytes(pid) - before) for pid, before in self._baseline.items())
+
+    def _forget_peak(self) -> None:
+        for pid in self._baseline:
+            forget_peak(pid)
+
+    def _above_baseline(self) -> int:
+        """How far the memory of all processes is above the baseline now."""
+        return sum(resident_bytes(pid) - before for pid, before in self._baseline.items())
 
     def _claim_growth(self, what: str, connections: int) -> None:
-        each = (resident_bytes(self._pid) - self._baseline) / IDLE_CONNECTIONS
+        each = self._above_baseline() / IDLE_CONNECTIONS
         self._report.claim(
             f"all {what}, at most {IDLE_BYTES // KIB} KiB each",
             connections == IDLE_CONNECTIONS and each <= IDLE_BYTES,

@@ -1,4 +1,7 @@
-"""Runs Penstock in this process and samples where its CPU time goes: ``python -m benchmarks.sample FILE serve -c penstock.toml``.
+"""Runs a child of Penstock's supervisor in this process and samples where a worker's CPU time goes: ``python -m benchmarks.sample FILE worker ...``.
+
+It is what ``benchmarks.children`` starts children by. ``stages.TOGGLE`` is to be sent to the worker that has the lane; those who are never
+told write nothing.
 
 The kernel's profiling timer (ITIMER_PROF: it runs with the process's CPU time) raises a signal; its handler notes the stack. Nothing is
 traced, nothing is added to the product, and between samples the program runs at its own speed. ``stages.TOGGLE`` begins sampling; again, it
@@ -91,17 +94,18 @@ def _first_instruction(code: CodeType) -> int:
     return next((index for index in range(0, len(code.co_code), 2) if code.co_code[index] == RESUME), 0)
 
 
-def main() -> None:
-    """Install the sampler and become ``penstock``."""
+def main() -> int:
+    """Install the sampler, in a worker, and become ``penstock``."""
     from penstock.cli.app import (
         main as penstock,
     )  # here: the sampler is installed before the product is loaded
 
     file, *arguments = sys.argv[1:]
-    Sampler(Path(file)).install()
+    if arguments[:1] == ["worker"]:
+        Sampler(Path(file)).install()
     sys.argv = ["penstock", *arguments]
-    penstock()
+    return penstock()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

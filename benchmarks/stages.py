@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-#: Begins and ends sampling.
-TOGGLE: Final = signal.SIGUSR2
+#: Begins and ends sampling, sent to a worker. None that the server's processes know: SIGUSR2 is an upgrade.
+TOGGLE: Final = signal.SIGUSR1
 
 LOOP: Final = "loop"
 WRITES: Final = "socket writes"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import random
@@ -12,17 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from benchmarks.dialogue import Dialogue, DialogueError
+from benchmarks.gauges import status
 from benchmarks.kills.client import PATIENCE_SECONDS, Client, Unreachable
 from benchmarks.kills.journal import Journal
 from benchmarks.kills.letters import crowd_letters
 from benchmarks.kills.server import Server
 from benchmarks.kills.sink import Sink
 from benchmarks.processes import ProgramFaultError, wait_until
-from penstock.api.client import control_get
-from penstock.api.control import ControlError
 from penstock.mail.status import LaneStatus, Status
 
 CLIENTS: Final = 4
@@ -115,11 +111,7 @@ class Lanes:
 
     def status(self) -> Status | None:
         """What the server says of itself; None while it says nothing."""
-        try:
-            answer = asyncio.run(control_get(self.server.data, "/control/status/v1"))
-        except ControlError:
-            return None
-        return msgspec.json.decode(answer, type=Status)
+        return status(self.server.data)
 
     def lane(self, name: str) -> LaneStatus | None:
         """What is known of a lane."""
