@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from benchmarks.kills.calls import (
+    ROLES,
     Point,
     chosen,
     drawn,
@@ -43,6 +44,8 @@ LEAST_MET: Final = 0.8
 PARTS: Final = ("kills", "network", "errors", "random")
 _SHOWN: Final = 30
 
+T = TypeVar("T")
+
 #: A cycle that is still to be run.
 Cycle = Callable[[], Finding]
 
@@ -66,6 +69,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--whole", action="store_true", help="every storage call, and every error of each")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="what chance goes by")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cycles at the same time")
+    parser.add_argument("--cycles", type=int, help="no more than so many of each part, drawn")
     parser.add_argument("--seconds", type=float, default=CROWD_SECONDS, help="how long to kill at random")
     options = parser.parse_args(arguments)
     if unknown := set(options.parts) - set(PARTS):
@@ -99,22 +103,25 @@ class _Show:
 
     def _look(self) -> None:
         """Find the calls, and see that a run without a fault is without fault and one with lies is not."""
-        self._report.heading(f"A run of {MESSAGES} messages without a fault, and its calls")
+        self._report.heading(f"Runs of {MESSAGES} messages without a fault, and their calls")
         self._laboratory.prepare()
-        tracer, data, finding = self._laboratory.trace()
-        self._storage = storage_points(tracer.calls, data)
-        self._network = network_points(tracer.calls)
-        for (kind, what), count in Counter((point.kind, point.what) for point in self._storage).items():
-            self._report.figure(f"{count:4} {kind:11} {what}")
-        kinds = Counter(point.kind for point in self._network)
-        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-        self._report.figure(
-            f"{len(self._storage)} storage calls; {len(self._network)} network calls: {listed}"
-        )
+        findings = []
+        for role in ROLES:
+            tracer, data, finding = self._laboratory.trace(role)
+            findings.append(finding)
+            self._say_calls(
+                role, storage_points(tracer.calls, data, role), network_points(tracer.calls, role)
+            )
         self._claim(
             "control: without a fault nothing is wrong, and nothing comes twice",
-            [finding],
+            findings,
             no_duplicates=True,
+        )
+        silent = [role for role in ROLES if all(point.role != role for point in self._storage)]
+        self._report.claim(
+            "control: the worker, the supervisor and the scribe are all seen to store something",
+            not silent,
+            f"nothing of the {' and the '.join(silent)}" if silent else "",
         )
         losses = self._laboratory.lose_segment().verdict.losses
         self._report.claim(
@@ -123,19 +130,35 @@ class _Show:
             f"{len(losses)} recipients lost",
         )
 
+    def _say_calls(self, role: str, storage: list[Point], network: list[Point]) -> None:
+        self._storage += storage
+        self._network += network
+        for (kind, what), count in Counter((point.kind, point.what) for point in storage).items():
+            self._report.figure(f"{role:10} {count:4} {kind:11} {what}")
+        kinds = Counter(point.kind for point in network)
+        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        self._report.figure(f"{role:10} {len(storage)} storage calls; {len(network)} network calls: {listed}")
+
+    def _few(self, all_of_them: Sequence[T]) -> list[T]:
+        """As many as were asked for, by chance, in their order."""
+        wanted = self._options.cycles
+        if wanted is None or wanted >= len(all_of_them):
+            return list(all_of_them)
+        return [all_of_them[place] for place in sorted(self._draw.sample(range(len(all_of_them)), wanted))]
+
     def _kills(self) -> None:
-        points = self._storage if self._options.whole else chosen(self._storage, KILLS)
+        points = self._few(self._storage if self._options.whole else chosen(self._storage, KILLS))
         self._report.heading(f"kill -9 before storage calls: {len(points)} of {len(self._storage)}")
         self._judge([functools.partial(self._laboratory.kill, point, Sort.STORAGE) for point in points])
 
     def _network_kills(self) -> None:
-        points = drawn(self._network, NETWORK_KILLS, self._draw)
+        points = self._few(drawn(self._network, NETWORK_KILLS, self._draw))
         self._report.heading(f"kill -9 before network calls: {len(points)} drawn of {len(self._network)}")
         self._judge([functools.partial(self._laboratory.kill, point, Sort.NETWORK) for point in points])
 
     def _errors(self) -> None:
         whole = self._options.whole
-        failing = failures(self._storage, None if whole else FAILURES)
+        failing = self._few(failures(self._storage, None if whole else FAILURES))
         lasting = [failure for failure in failing if failure[1] != "0"]
         lasting = lasting[:: LASTING if whole else max(1, len(lasting) // LASTING_FAILURES)]
         self._report.heading(

@@ -1,8 +1,8 @@
 """Traces of strace read, the calls in them counted as strace counts for its ``when``, and those chosen that are to go wrong.
 
-strace counts each kind of call for itself in each process (strace(1), ``-e inject``), reads and writes of anything included, so a call is
-named by its kind and its number. A later run is not the same to the call: what has the same number may be its neighbour, or not of the
-same sort, such as a write to a socket.
+A trace is of one process of the server, its threads, and the sync helper of a worker. strace counts each kind of call for itself in each
+of them (strace(1), ``-e inject``), reads and writes of anything included, so a call is named by whose it is, its kind and its number. A later
+run is not the same to the call: what has the same number may be its neighbour, or not of the same sort, such as a write to a socket.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
+from benchmarks.roles import SCRIBE, SUPERVISOR, WORKER
+
+#: Whose calls are traced, each in runs of its own.
+ROLES: Final = (WORKER, SUPERVISOR, SCRIBE)
 #: Calls that change what is on a disk, or put it there.
 STORAGE: Final = (
     *(
@@ -77,14 +81,15 @@ class Call(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A call that something is to happen to. ``what`` says what it was about in the run in which it was found."""
+    """A call that something is to happen to. ``what`` says what it was about in the run in which it was found; ``role`` is whose it is."""
 
     kind: str
     number: int
     what: str
+    role: str = WORKER
 
     def __str__(self) -> str:
-        return f"{self.kind} number {self.number} ({self.what})"
+        return f"{self.kind} number {self.number} of the {self.role} ({self.what})"
 
 
 class Tracer:
@@ -137,18 +142,18 @@ class Tracer:
         self.calls.append(Call(process, kind, number, arguments))
 
 
-def storage_points(calls: Iterable[Call], data: str) -> list[Point]:
-    """The calls that change what is under ``data``, or sync anything, in order."""
-    return _points(calls, lambda call: is_storage(call, data), lambda call: _place(call, data))
+def storage_points(calls: Iterable[Call], data: str, role: str = WORKER) -> list[Point]:
+    """The calls of a role that change what is under ``data``, or sync anything, in order."""
+    return _points(calls, lambda call: is_storage(call, data), lambda call: _place(call, data), role)
 
 
-def network_points(calls: Iterable[Call]) -> list[Point]:
-    """The calls on sockets, and the waiting for them, in order."""
-    return _points(calls, is_network, lambda call: "a socket")
+def network_points(calls: Iterable[Call], role: str = WORKER) -> list[Point]:
+    """The calls of a role on sockets, and the waiting for them, in order."""
+    return _points(calls, is_network, lambda call: "a socket", role)
 
 
 def _points(
-    calls: Iterable[Call], is_wanted: Callable[[Call], bool], what: Callable[[Call], str]
+    calls: Iterable[Call], is_wanted: Callable[[Call], bool], what: Callable[[Call], str], role: str
 ) -> list[Point]:
     """Each kind and number once: where two processes have the same, the one that comes first is the one that is met."""
     found: dict[tuple[str, int], Point] = {}
@@ -156,7 +161,7 @@ def _points(
     for call in calls:
         key = call.kind, call.number
         if key not in seen and is_wanted(call):
-            found[key] = Point(call.kind, call.number, what(call))
+            found[key] = Point(call.kind, call.number, what(call), role)
         seen.add(key)
     return list(found.values())
 
@@ -179,21 +184,22 @@ def is_network(call: Call) -> bool:
 
 def _place(call: Call, data: str) -> str:
     """What a storage call is about: a folder, for names of files are never the same, and who made it: the loop, or a thread or process beside it."""
-    who = "the server" if call.process == 0 else "a helper"
+    who = "its loop" if call.process == 0 else "a helper"
     _, found, below = call.arguments.partition(data + "/")
     if not found:
         return f"a folder above, by {who}"
     path = re.split(r'[>"]', below)[0]
     folder, _, name = path.rpartition("/")
-    return f"{folder if '.' in name else path}, by {who}"
+    return f"{folder if folder and '.' in name else path}, by {who}"
 
 
 def chosen(points: Sequence[Point], count: int) -> list[Point]:
-    """``count`` of the points, or all: one of each kind and place, and of the rest each n-th, in their order.
+    """``count`` of the points, or all: one of each role, kind and place, and of the rest each n-th, in their order.
 
     More than ``count`` if there are more kinds and places.
     """
-    return [points[index] for index in _spread([[(point.kind, point.what)] for point in points], count)]
+    keys = [[(point.role, point.kind, point.what)] for point in points]
+    return [points[index] for index in _spread(keys, count)]
 
 
 def failures(points: Sequence[Point], count: int | None = None) -> list[tuple[Point, str]]:
@@ -201,13 +207,16 @@ def failures(points: Sequence[Point], count: int | None = None) -> list[tuple[Po
     every = [(point, error) for point in points for error in ERRORS.get(point.kind, ())]
     if count is None:
         return every
-    keys = [[(point.kind, point.what), (point.kind, error)] for point, error in every]
+    keys = [
+        [(point.role, point.kind, point.what), (point.role, point.kind, f"fails with {error}")]
+        for point, error in every
+    ]
     return [every[index] for index in _spread(keys, count)]
 
 
-def _spread(keys: Sequence[Sequence[tuple[str, str]]], count: int) -> list[int]:
+def _spread(keys: Sequence[Sequence[tuple[str, str, str]]], count: int) -> list[int]:
     """Indices of ``keys``: one from the midst of those that share a key, for each key, and of the rest each n-th."""
-    groups: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[str, str, str], list[int]] = {}
     for index, names in enumerate(keys):
         for name in names:
             groups.setdefault(name, []).append(index)

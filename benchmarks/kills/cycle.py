@@ -82,19 +82,20 @@ class Laboratory:
             self._before = story.journal
             _copy(story.server.data, self._template)
 
-    def trace(self) -> tuple[Tracer, str, Finding]:
-        """A run without a fault: its calls, its data directory, and what came of it."""
+    def trace(self, role: str) -> tuple[Tracer, str, Finding]:
+        """A run without a fault: the calls of one role, its data directory, and what came of it."""
         kinds = ",".join(dict.fromkeys([*STORAGE, *NETWORK]))
         with self._story(WINDOW_SECONDS) as (run, story):
-            story.server.start(["-e", f"trace={kinds}"])
+            story.server.start(["-e", f"trace={kinds}"], role)
             faults = self._lived(story, run)
             tracer = Tracer.of(story.server.trace.read_text(errors="replace"))
-            return tracer, str(story.server.data), self._second_life("no fault", "", story, faults)
+            name = f"no fault, the {role} traced"
+            return tracer, str(story.server.data), self._second_life(name, "", story, faults)
 
     def kill(self, point: Point, sort: Sort) -> Finding:
         """Kill all processes of the server before a call, or before the next one that is of the sort."""
         with self._story(WINDOW_SECONDS) as (run, story):
-            story.server.start(held(point.kind, point.number))
+            story.server.start(held(point.kind, point.number), point.role)
             faults: list[str] = []
             life = threading.Thread(target=lambda: faults.extend(self._lived(story, run)), name="life")
             life.start()
@@ -110,7 +111,7 @@ class Laboratory:
         name = f"{error} by {f'{times} calls from ' if times > 1 else ''}{point}"
         with self._story(FAULT_WINDOW_SECONDS) as (run, story):
             numbers = f"{point.number}..{point.number + times - 1}" if times > 1 else str(point.number)
-            story.server.start(failing(point.kind, numbers, error))
+            story.server.start(failing(point.kind, numbers, error), point.role)
             faults = self._healed(story, run)
             met = _failed(story.server)
             return self._second_life(name, met, story, faults)

@@ -1,4 +1,9 @@
-"""Penstock on a folder of its own, started as often as it is killed, with strace in front of it or without."""
+"""Penstock on a folder of its own, started as often as it is killed, with strace at one of its processes or without.
+
+strace stands in front of the supervisor, and lets go of its children when they begin. Of the children it is the first with a role that is
+traced, started with strace beside it (``-D``), so that it is the supervisor's child as ever; one that is started in its place is let alone:
+an error comes once, and the server has to do with what becomes of it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +11,11 @@ import contextlib
 import http.client
 import itertools
 import os
+import shlex
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -16,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks.children import launcher, with_repository
 from benchmarks.processes import (
     LOOPBACK,
     MissingProgramError,
@@ -27,6 +35,7 @@ from benchmarks.processes import (
     wait_until,
 )
 from benchmarks.product import RELAY_IN_THE_CLEAR, penstock_command, write_configuration
+from benchmarks.roles import SUPERVISOR, SYNC_HELPER, WORKER, role_of
 
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 10.0
@@ -116,16 +125,38 @@ class Server:
             settings=RELAY_IN_THE_CLEAR._replace(queues=_SCHEDULE, node=node),
         )
 
-    def start(self, tampering: Sequence[str] = ()) -> None:
-        """Begin a life; ``tampering`` are options of strace, none: without it. To be called from a thread that outlives it."""
-        command = [*penstock_command(), "serve", "-c", str(self.configuration)]
+    def start(self, tampering: Sequence[str] = (), role: str = WORKER) -> None:
+        """Begin a life; ``tampering`` are options of strace at the process with this role, none: without it.
+
+        To be called from a thread that outlives it.
+        """
+        command, environment = penstock_command(), dict(os.environ)
         if tampering:
             self.trace.write_text("")
-            # -s 0: no contents; --seccomp-bpf: only the calls that are traced stop
-            options = ["-f", "--seccomp-bpf", "-q", "-y", "-s", "0", "-o", str(self.trace), *tampering]
-            command = [find_program("strace"), *options, *command]
+            # -s 0: no contents
+            strace = [find_program("strace"), "-f", "-q", "-y", "-s", "0", "-o", str(self.trace), *tampering]
+            if role == SUPERVISOR:
+                command = [*strace, "--detach-on=execve", *command]
+            else:
+                # --seccomp-bpf: only the calls that are traced stop
+                command = launcher(self._first(role, [*strace, "--seccomp-bpf", "-D"]))
+                environment |= with_repository()
         with self._log.open("ab") as log:
-            self.process = start(command, stdout=log, stderr=log)
+            self.process = start(
+                [*command, "serve", "-c", str(self.configuration)],
+                stdout=log,
+                stderr=log,
+                environment=environment,
+            )
+
+    def _first(self, role: str, before: Sequence[str]) -> list[str]:
+        """What starts children of the supervisor, with words before the command of the first one that has this role."""
+        mark = self.folder / "first"
+        if mark.exists():
+            mark.rmdir()
+        child = [sys.executable, "-m", "penstock"]
+        first = f'[ "$1" = {role} ] && mkdir {shlex.quote(str(mark))} 2>&- && exec {shlex.join([*before, *child])} "$@"'
+        return [find_program("sh"), "-c", f'{first}; exec {shlex.join(child)} "$@"', "child"]
 
     def has_ended(self) -> bool:
         """Whether nothing of it runs any more, by itself or not."""
@@ -143,8 +174,11 @@ class Server:
         process = self.process
         if process is None:
             return self._killed
-        # first the server, then strace: a call that strace holds would be made if only strace ended
-        members = [*descendants(process.pid), process.pid]
+        # the supervisor first, that it does nothing about the others; strace last: a call that it holds would be made if only strace ended
+        members = [process.pid, *descendants(process.pid)]
+        if _name(process.pid) == "strace":
+            members = [*members[1:], process.pid]
+        tracers = [tracer for pid in members if (tracer := _tracer(pid))]
         self._killed = time.monotonic()
         for pid in members:
             with contextlib.suppress(ProcessLookupError):
@@ -152,7 +186,8 @@ class Server:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(STOP_SECONDS)
-        wait_until(lambda: not any(map(_lives, members)), STOP_SECONDS, "the server's end", interval=0.001)
+        ending = {*members, *tracers}
+        wait_until(lambda: not any(map(_lives, ending)), STOP_SECONDS, "the server's end", interval=0.001)
         self.process = None
         return self._killed
 
@@ -198,7 +233,7 @@ class Server:
         """End the processes that sync for it, or for one worker, and nobody else, with kill -9; whether there was one."""
         above = worker if worker is not None or self.process is None else self.process.pid
         below = descendants(above) if above is not None else []
-        helpers = [pid for pid in below if b"sync_helper" in _command_line(pid)]
+        helpers = [pid for pid in below if role_of(pid) == SYNC_HELPER]
         for pid in helpers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -235,10 +270,13 @@ def _name(pid: int) -> str:
     return ""
 
 
-def _command_line(pid: int) -> bytes:
+def _tracer(pid: int) -> int:
+    """The process that traces another one; 0 if none does."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("TracerPid:"):
+                return int(line.split()[1])
+    return 0
 
 
 def _lives(pid: int) -> bool:

@@ -243,11 +243,11 @@ def test_a_call_that_is_held_is_seen_before_its_line_ends() -> None:
 def test_storage_calls_are_those_that_change_the_data_directory_or_sync() -> None:
     """Not the reading ones, not the log, not sockets; each says what it is about, and who made it."""
     assert storage_points(Tracer.of(TRACE).calls, DATA) == [
-        Point("openat", 2, "spool/segments, by the server"),
-        Point("fsync", 1, "a folder above, by the server"),
-        Point("pwritev2", 1, "spool/segments, by the server"),
+        Point("openat", 2, "spool/segments, by its loop"),
+        Point("fsync", 1, "a folder above, by its loop"),
+        Point("pwritev2", 1, "spool/segments, by its loop"),
         Point("fdatasync", 1, "spool/segments, by a helper"),
-        Point("write", 3, "events, by the server"),
+        Point("write", 3, "events, by its loop"),
     ]
 
 

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.system, pytest.mark.servers("strace")]
 MAKER = "import os, sys\nfor name in 'abcde': os.mkdir(f'{sys.argv[1]}/{name}')"
 #: Both in the midst of a run: starting takes fewer of each.
 SYNC = Point("fdatasync", 8, "by a helper")
-WRITE = Point("pwritev2", 12, "by the server")
+WRITE = Point("pwritev2", 12, "by the loop")
 
 
 @pytest.fixture(scope="module")
