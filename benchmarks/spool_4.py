@@ -36,6 +36,7 @@ def check(report: Report, arguments: Sequence[str]) -> None:
         faults = [fault for fault in FAULTS if fault.disk is None]
         names = ", ".join(fault.name for fault in FAULTS if fault.disk is not None)
         report.figure(f"left out ({missing}): {names}")
+    faults = [fault for fault in faults if options.fault in fault.name]
     for fault in faults[:1] if options.short else faults:
         befall(report, fault, seed)
     _recoveries(report, seed, _SHORT_STEP if options.short else flips.STEP)
@@ -45,6 +46,9 @@ def check(report: Report, arguments: Sequence[str]) -> None:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="spool-4", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--short", action="store_true", help="one fault, few flips, one start")
+    parser.add_argument(
+        "--fault", default="", help="of the faults only those with these words in their names"
+    )
     parser.add_argument(
         "--starts", type=int, default=40, help="starts of the server on a spool with a flipped bit"
     )

@@ -21,6 +21,7 @@ from benchmarks.journals import Sent
 from benchmarks.processes import ProgramFaultError, wait_until
 from benchmarks.product import RELAY_IN_THE_CLEAR
 from benchmarks.report import Report
+from benchmarks.roles import SCRIBE, members
 
 #: Messages that are queued when a fault strikes, and recipients that must arrive while it lasts.
 QUEUED: Final = 30
@@ -96,15 +97,18 @@ def _no_inodes(trial: Trial) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _limited(trial: Trial, which: int, value: int) -> Iterator[None]:
-    """A limit of the running server, for a while."""
-    pid = trial.penstock.process.pid
-    before = resource.prlimit(pid, which)
-    resource.prlimit(pid, which, (value, before[1]))
+    """A limit of the lane's process, and of the scribe, for a while: of all that write what grows."""
+    found = members(trial.penstock.process.pid)
+    pids = [trial.penstock.worker(), *(pid for pid, role in found.items() if role == SCRIBE)]
+    before = {pid: resource.prlimit(pid, which) for pid in pids}
+    for pid, limits in before.items():
+        resource.prlimit(pid, which, (value, limits[1]))
     try:
         yield
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(pid, which, before)
+        for pid, limits in before.items():
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(pid, which, limits)
 
 
 @contextlib.contextmanager

@@ -53,8 +53,12 @@ class ChildProcess:
             signal.pidfd_send_signal(self._descriptor, number)
 
     def _ended(self) -> None:
+        try:
+            result = os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED)
+        except BlockingIOError:
+            # a debugger that is at it is told first (ptrace(2)); the descriptor stays readable, and we are called again
+            return
         self._is_over = True
-        result = os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED)
         asyncio.get_running_loop().remove_reader(self._descriptor)
         os.close(self._descriptor)
         assert result is not None  # noqa: S101  # without WNOHANG there is one
