@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +37,29 @@ def test_an_upgrade_replaces_every_process_and_keeps_sockets_and_mail(tmp_path: 
         send(server, 2)
         assert server.stop() == 0
         assert "stopped: 4 messages are in the spool" in server.said
+
+
+def test_an_upgrade_does_not_begin_what_the_new_program_could_not_end(tmp_path: Path) -> None:
+    """An address that somebody else has, another data directory, another user: nothing changes, and the log says why."""
+    root = two_workers(tmp_path)
+    right = root.read_text()
+    with running(root) as server, socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        server.until("recovered: 0 messages")
+        before = lanes(root)
+        for wrong, said in (
+            (right.replace('"127.0.0.1:0"', f'"127.0.0.1:0", "{taken}"', 1), f"{taken} is in use"),
+            (re.sub('data_dir = ".*"', 'data_dir = "elsewhere"', right), "node.data_dir: cannot change"),
+            (right.replace("[node]", '[node]\nuser = "nobody"', 1), "node.user: "),
+        ):
+            assert wrong != right
+            root.write_text(wrong)
+            server.process.send_signal(signal.SIGUSR2)
+            server.until(f"not upgraded: .*{said}")
+            root.write_text(right)
+            assert {lane["pid"] for lane in lanes(root).values()} == {lane["pid"] for lane in before.values()}
+        send(server, 2)
+        assert server.stop() == 0
 
 
 def test_a_standalone_lane_joins_the_server_and_goes_with_it(tmp_path: Path) -> None:

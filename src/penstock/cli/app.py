@@ -59,6 +59,10 @@ def main() -> int:
         from penstock.cli.scribe import scribe
 
         return scribe(sys.argv[2:])
+    if sys.argv[1:2] == ["rehearse"]:
+        from penstock.cli.rehearsal import rehearse
+
+        return rehearse(sys.argv[2:])
     result = program(sys.argv[1:])()
     return result if isinstance(result, int) else 0
 

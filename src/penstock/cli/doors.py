@@ -46,9 +46,9 @@ def open_doors(
     handed, kept = _by_address(given), dict(inherited)
     wanted = list(endpoints(configuration))
     found = {
-        key: _widened(kept.pop(_name(endpoint, key)), workers, key)
+        key: _widened(kept.pop(door_name(endpoint, key)), workers, key)
         for endpoint, key in wanted
-        if _name(endpoint, key) in kept
+        if door_name(endpoint, key) in kept
     }
     found |= {key: handed.pop(_address(endpoint)) for endpoint, key in wanted if _address(endpoint) in handed}
     for door in kept.values():
@@ -71,10 +71,10 @@ def open_doors(
     doors = iter(found[key] for _, key in wanted)
     smtp = [[next(doors) for _ in listener.listen] for listener in configuration.smtp_listeners]
     http = [[next(doors) for _ in listener.listen] for listener in configuration.http_listeners]
-    return Doors(smtp, http, {_name(endpoint, key): found[key] for endpoint, key in wanted})
+    return Doors(smtp, http, {door_name(endpoint, key): found[key] for endpoint, key in wanted})
 
 
-def _name(endpoint: Endpoint, key: str) -> str:
+def door_name(endpoint: Endpoint, key: str) -> str:
     """What an address is called from one program to the next; of those with a port of the system's choice there may be several."""
     return str(endpoint) if endpoint.port else f"{endpoint} of {key}"
 

@@ -22,6 +22,7 @@ from penstock.cli.checking import complain, read_epoch
 from penstock.cli.child import set_up_log
 from penstock.cli.doors import Doors, open_doors
 from penstock.cli.privileges import User
+from penstock.cli.rehearsal import Running
 from penstock.cli.standalone import serve_standalone
 from penstock.cli.succession import Succession, inherited, objection, succeed
 from penstock.config import Loaded, find_config, load
@@ -311,7 +312,9 @@ class _Server:
         if not supervisor.is_settled:
             LOG.error("not upgraded: a lane is being started or replaced; try again when all are ready")
             return
-        reason = await objection(self._path)
+        node = self._loaded.configuration.node
+        running = Running(node.data_dir, node.user, tuple(self._doors.by_address))
+        reason = await objection(self._path, running)
         if reason is not None:
             LOG.error("not upgraded: %s", reason)
             return

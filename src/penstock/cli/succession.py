@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from penstock.cli.rehearsal import Running, command
 from penstock.supervisor.process import CHILD
 
 _VARIABLE: Final = "PENSTOCK_SUCCESSION"
@@ -50,13 +51,11 @@ def inherited(environment: MutableMapping[str, str]) -> Succession | None:
     return found
 
 
-async def objection(config: Path) -> str | None:
+async def objection(config: Path, running: Running) -> str | None:
     """Why the program as it is now on the disk cannot take over with this configuration; None if nothing is known against it."""
     process = await asyncio.create_subprocess_exec(
         *CHILD,
-        "check",
-        "-c",
-        str(config),
+        *command(config, running),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -67,7 +66,7 @@ async def objection(config: Path) -> str | None:
     except TimeoutError:
         process.kill()
         await process.wait()
-        return f"penstock check takes longer than {_CHECK_PATIENCE:g} s"
+        return f"the check of the configuration takes longer than {_CHECK_PATIENCE:g} s"
     return None if process.returncode == 0 else said.decode(errors="replace").strip()
 
 

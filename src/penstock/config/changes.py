@@ -31,3 +31,17 @@ def unchangeable(old: Configuration, new: Configuration, root: str | Path) -> li
         what = "addresses cannot change while the server runs"
         problems.append(Problem(str(root), "listener.smtp.listen", what, _HINT))
     return problems
+
+
+def unchangeable_by_upgrade(
+    data_dir: str, user: str | None, new: Configuration, root: str | Path
+) -> list[Problem]:
+    """What cannot even be changed by an upgrade, in which the server keeps its mail, its control socket and its user."""
+    return [
+        Problem(str(root), key, "cannot change by an upgrade", _HINT)
+        for key, before, after in (
+            ("node.data_dir", data_dir, new.node.data_dir),
+            ("node.user", user, new.node.user),
+        )
+        if before != after
+    ]
