@@ -525,8 +525,19 @@ def a_site_that_served_is_held_as_if_dead(monkeypatch: pytest.MonkeyPatch) -> No
     _wrap(monkeypatch, Supply, "closed", closed)
 
 
+@mutation
+def octets_of_what_has_ended_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forget(original: Any, places: Places, queue: ScheduledQueue, row: int, now: int) -> None:
+        before = dict(places.octets)
+        original(places, queue, row, now)
+        places.octets.update(before)
+
+    _wrap(monkeypatch, Places, "forget", forget)
+
+
 #: Found within seconds: the part of the campaign that every run of the suite has.
 _QUICK = {
+    "octets_of_what_has_ended_stay",
     "the_last_comes_first",
     "doomed_mail_vanishes",
     "expired_mail_vanishes",

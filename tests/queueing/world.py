@@ -69,6 +69,11 @@ class Message:
     site: str = ""
 
 
+def size_of(message: Message) -> int:
+    """Its octets: different ones for different messages, and none for some."""
+    return message.position % 7
+
+
 @dataclass
 class QueueAccount:
     """``site``: on whose path its ready messages stand, "" for none."""
@@ -158,7 +163,7 @@ class World:
         message.row = self.scheduler.add(
             name,
             message.position,
-            1000,
+            size_of(message),
             created=created,
             now=wall(self.now),
             attempts=attempts,
@@ -614,6 +619,10 @@ class World:
         assert len(scheduler) == len(self.messages), "messages lost, or not forgotten"
         for message in self.messages.values():
             self._check_message(message)
+        octets: Counter[str | None] = Counter()
+        for message in self.messages.values():
+            octets[message.queue.tenant] += size_of(message)
+        assert scheduler.octets == +octets, "octets of a tenant that it has not, or has no more"
         assert scheduler.queues.keys() == self.queues.keys(), "queues that are not used, or were forgotten"
         for name in self.queues:
             self._check_queue(name)

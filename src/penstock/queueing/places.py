@@ -48,6 +48,7 @@ class Places:
         "epoch",
         "home",
         "hops",
+        "octets",
         "path_config",
         "paths",
         "queue_config",
@@ -79,6 +80,8 @@ class Places:
         self.paths: dict[str, Path] = {}
         self.hops: dict[str, Hop] = {}
         self.queues: dict[QueueName, ScheduledQueue] = {}
+        #: of messages, by tenant
+        self.octets: dict[str | None, int] = {}
         #: what is over and has not been taken, in order
         self.ends: deque[End] = deque()
         self._ends_limit = ends_limit
@@ -302,7 +305,14 @@ class Places:
 
     def forget(self, queue: ScheduledQueue, row: int, now: int) -> None:  # hot: micro_queueing
         """End a row that is in no place."""
-        self.rows.free(row)
+        rows = self.rows
+        rows.free(row)
+        octets, tenant = self.octets, queue.name.tenant
+        left = octets.get(tenant, 0) - rows.size[row]
+        if left:
+            octets[tenant] = left
+        else:
+            octets.pop(tenant, None)
         if not len(queue):
             queue.empty_since = now
             if not queue.timer:

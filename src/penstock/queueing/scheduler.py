@@ -16,7 +16,7 @@ What is in flight ends as ever, and routes and holds go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from penstock.mail.configuration import PathConfig, QueueConfig
@@ -76,6 +76,11 @@ class Scheduler:
 
     def __len__(self) -> int:
         return self.rows.live
+
+    @property
+    def octets(self) -> Mapping[str | None, int]:
+        """How many octets of messages each tenant has here; not to be changed."""
+        return self._places.octets
 
     def queue_of(self, row: int) -> ScheduledQueue:
         """The scheduled queue of a live row."""
@@ -147,11 +152,12 @@ class Scheduler:
         queue = places.queues.get(name)
         if queue is None:
             queue = places.new_queue(name)
+        size = min(size, NONE)
+        if size:
+            places.octets[name.tenant] = places.octets.get(name.tenant, 0) + size
         since = instant_of(created) if created != now else instant
         expires = instant_of(created + places.config_of(queue).max_age)
-        row = self.rows.new(
-            queue.index, position, min(size, NONE), since, expires, min(attempts, ATTEMPTS_LIMIT)
-        )
+        row = self.rows.new(queue.index, position, size, since, expires, min(attempts, ATTEMPTS_LIMIT))
         if due is not None and instant_of(due) > instant:
             places.wait(queue, row, instant_of(due))
         elif expires <= instant:
