@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -14,7 +15,7 @@ from penstock.ipc.bus import Bus
 from penstock.ipc.channel import Channel, listen
 from penstock.ipc.words import BUS
 from penstock.net.clock import SystemClock
-from penstock.supervisor.broker import Broker
+from penstock.supervisor.broker import WORDS, Broker
 from penstock.supervisor.quota_state import QuotaState, boot_id
 from penstock.supervisor.state import State
 
@@ -28,7 +29,8 @@ async def serve(data_dir: Path, socket: Path) -> None:
 
     def accept() -> Channel:
         name = next(names)
-        bus = Bus(BUS, broker.handlers(name), lambda _reason: broker.leave(name))
+        handlers = dict.fromkeys(WORDS, partial(broker.hear, name))
+        bus = Bus(BUS, handlers, lambda _reason: broker.leave(name))
         broker.join(name, bus.tell)
         return bus.channel
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from penstock import config
-from penstock.config.queues_file import QUEUE_DEFAULT, QUEUES_FILE
+from penstock.config.queues_file import QUEUE_DEFAULT, QUEUES_FILE, TENANT
 from penstock.config.root_file import (
     DATA_DIR,
     DNS,
@@ -46,11 +46,12 @@ RECORDS = [
     (EVENTS, records.EventsConfig),
     (LANE, records.LaneConfig),
     (QUEUES_FILE, records.QueuesConfig),
+    (TENANT, records.TenantConfig),
     (QUEUE_DEFAULT, records.QueueConfig),
     (PATH_DEFAULT, records.PathConfig),
 ]
 #: Fields that tables fill, not options.
-FROM_TABLES = {"static", "domains", "tenants", "default", "via", "peer"}
+FROM_TABLES = {"static", "domains", "tenants", "tenant_options", "default", "via", "peer"}
 
 
 def tables(table: Table, heading: str = "") -> Iterator[tuple[str, Table]]:

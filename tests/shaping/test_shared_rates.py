@@ -18,7 +18,7 @@ from penstock.shaping.tokens import SharedRate
 from tests.shaping.lanes_and_broker import KEY, Lane, World
 
 RATES = ["5/minute", "5/minute,max_burst=1", "3/h", "100/s", "100/s,max_burst=1", "200/s,max_burst=8", "600/minute", "1/s"]  # fmt: skip
-few = settings(max_examples=150, stateful_step_count=60, deadline=None)
+few = settings(max_examples=60, stateful_step_count=60, deadline=None)
 
 
 class Machine(RuleBasedStateMachine):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor, Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from penstock.mail.duration import Seconds
 from penstock.mail.rate import parse_rate
 from penstock.shaping.ports import HeldBy
 from penstock.sim.clock import FakeClock
-from penstock.supervisor.broker import Broker
+from penstock.supervisor.broker import WORDS, Broker
 from penstock.supervisor.quota_state import QuotaState
 from penstock.supervisor.state import State
 from penstock.worker.quotas import Quotas
@@ -97,7 +98,7 @@ class Lane:
         Lane.names += 1
         self.name, broker = f"holder {Lane.names}", self._host.broker
         broker.join(self.name, self._wire(BUS, self.quotas.handlers()))
-        self.quotas.connected(self._wire(BUS, broker.handlers(self.name)))
+        self.quotas.connected(self._wire(BUS, dict.fromkeys(WORDS, partial(broker.hear, self.name))))
 
     def leave(self) -> None:
         """Be cut off."""

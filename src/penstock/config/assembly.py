@@ -24,6 +24,7 @@ from penstock.mail.configuration import (
     SmtpListenerConfig,
     SpoolConfig,
     StaticAnswer,
+    TenantConfig,
 )
 
 
@@ -92,5 +93,8 @@ def _queues(queues: Tree) -> QueuesConfig:
     return QueuesConfig(
         **queues.fields(),
         tenants=frozenset(queues.tables["tenant"].tables),
+        tenant_options={
+            name: TenantConfig(**tenant.fields()) for name, tenant in queues.tables["tenant"].tables.items()
+        },
         default=QueueConfig(**queues.tables["queue"].tables["default"].fields()),
     )

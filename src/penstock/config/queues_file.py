@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import Final
 
 from penstock.config.kinds import BOOLEAN
-from penstock.config.numbers import duration
+from penstock.config.numbers import duration, integer, size
 from penstock.config.schema import Named, Option, Section, Table
 from penstock.config.texts import FIELD_NAME, LABEL
 
+#: Bounds of what a tenant may take, in octets: below a mebibyte it is a slip.
+_LEAST: Final = 1024**2
+_MOST: Final = 1024**5
 #: Options of a scheduled queue that KumoMTA has, and this version does not.
 _QUEUE_LATER: Final = frozenset({
     "egress_pool", "max_message_rate", "protocol", "reap_interval", "refresh_interval", "refresh_strategy", "strategy",
@@ -29,10 +32,20 @@ QUEUE_DEFAULT: Final = Table(
 )  # fmt: skip
 
 TENANT: Final = Table(
+    (
+        Option("max_queued_bytes", size(_LEAST, _MOST), "Octets that the tenant may have queued; mail beyond is refused with 452 4.3.1, "
+               "until some has been delivered.",
+               example='"50GiB"', default='"10GiB"'),
+        Option("max_connections", integer(1), "Connections of clients that the policy has named the tenant for; one beyond is closed with 421 4.7.0.",
+               example="500", default="2_000"),
+        Option("max_bytes_in_flight", size(_LEAST, _MOST), "Octets of mail that are coming in or being stored; with more, mail is refused with "
+               "452 4.3.1. One message at a time always may come in.",
+               example='"64MiB"', default='"256MiB"'),
+    ),
     later=_QUEUE_LATER
     | set(QUEUE_DEFAULT.names())
-    | {"require_authz", "overall_max_message_rate", "campaigns"}
-)
+    | {"require_authz", "overall_max_message_rate", "campaigns"},
+)  # fmt: skip
 
 
 def is_domain_like(name: str) -> bool:

@@ -116,6 +116,9 @@ _LISTENER_OPTIONS: Final = (
     Option("max_connections_per_client", _COUNT, "Connections beyond, of one client address (an IPv6 /64), are refused with 421 4.7.0. "
            "Not for `relay_hosts`.",
            example="20", default="100"),
+    Option("max_bytes_in_flight_per_client", size(1024**2, 1024**4), "Octets of mail that one client address is sending, over all lanes; with more, "
+           "mail is refused with 452 4.3.1. One message at a time always may come in. Not for `relay_hosts`.",
+           example='"64MiB"', default='"128MiB"'),
     Option("max_failures_per_client", RATE, "Refused commands of one client address; beyond, its connections are closed with 421 4.7.0. "
            "Not for `relay_hosts`.",
            example='"100/minute"', default='"600/minute"'),

@@ -1,4 +1,4 @@
-"""What one client address may take of a server: connections, refusals, and attempts at passwords.
+"""What one client address may take of a server besides room: refusals, and attempts at passwords.
 
 An IPv6 client is counted by its /64, which one host may have whole. The table of rates is bounded: when it is full, those that hold nobody
 back are forgotten, then the oldest.
@@ -16,7 +16,6 @@ from penstock.mail.rate import Rate
 from penstock.mail.reply import reply
 from penstock.shaping import gcra
 
-TOO_MANY_CONNECTIONS: Final = reply(421, "4.7.0", "too many connections from your address; try again later")
 TOO_MANY_FAILURES: Final = reply(421, "4.7.0", "too many refused commands from your address; try again later")
 AUTH_CLOSED: Final = reply(454, "4.7.0", "too many failed authentications; try again later")
 #: Addresses and names whose rate is remembered.
@@ -68,28 +67,11 @@ class _Rates:
 class Clients:
     """The clients of a process, over all its listeners."""
 
-    __slots__ = ("_auth", "_connections", "_failures")
+    __slots__ = ("_auth", "_failures")
 
     def __init__(self, clock: Clock) -> None:
-        self._connections: dict[str, int] = {}
         self._failures = _Rates(clock)
         self._auth = _Rates(clock)
-
-    def connections(self, address: str) -> int:
-        """Connections of this client now."""
-        return self._connections.get(client_key(address), 0)
-
-    def connected(self, address: str) -> None:
-        """Count a connection, until ``left``."""
-        key = client_key(address)
-        self._connections[key] = self._connections.get(key, 0) + 1
-
-    def left(self, address: str) -> None:
-        """A connection that was counted is over."""
-        key = client_key(address)
-        count = self._connections.pop(key) - 1
-        if count:
-            self._connections[key] = count
 
     def may_fail(self, address: str, rate: Rate) -> bool:
         """Whether this client has not been refused too often."""

@@ -16,6 +16,7 @@ from penstock.ingress.client import Client
 from penstock.ingress.deadlines import Deadlines
 from penstock.ingress.desk import Desk
 from penstock.ingress.dialogue import Dialogue
+from penstock.ingress.doors import Visit
 from penstock.ingress.passage import Impassable, Passage
 from penstock.ingress.terms import Terms
 from penstock.mail.configuration import Endpoint, TlsMode
@@ -49,7 +50,6 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_admitted",
         "_buffer",
         "_client",
         "_counted",
@@ -73,6 +73,7 @@ class Connection(asyncio.BufferedProtocol):
         "_timer",
         "_timer_at",
         "_transport",
+        "_visit",
     )
 
     def __init__(
@@ -89,8 +90,7 @@ class Connection(asyncio.BufferedProtocol):
         self._timer_at = 0.0
         self._deadlines = Deadlines(self._loop.time())
         self._counted = 0
-        #: the address that it is counted under, "" while it is not
-        self._admitted = ""
+        self._visit = Visit(desk.doors)
         self._is_blocked = False
         self._is_scheduled = False
         self._is_working = False
@@ -134,6 +134,7 @@ class Connection(asyncio.BufferedProtocol):
             desk,
             self._client,
             self._session,
+            self._visit,
             lambda local, peer: self._rules.terms(local, peer, host=host),
             self._resume,
             self._hang_up,
@@ -141,16 +142,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def _admit(self) -> None:
         """Turn away a client that has too much already; else begin."""
-        clients, client = self._desk.clients, self._client
+        client = self._client
         is_implicit = client.terms.config.tls is TlsMode.IMPLICIT
-        negative = admission.refusal(clients, client)
+        negative = admission.refusal(self._desk, client)
         if negative is not None:
             # where TLS has to come first there is nobody to be told
             self._send(b"" if is_implicit else negative.to_bytes())
             self._close()
             return
-        self._admitted = client.peer_address
-        clients.connected(self._admitted)
+        self._visit.enter(client.peer_address)
         if not is_implicit:
             self._begin()
             return
@@ -270,8 +270,7 @@ class Connection(asyncio.BufferedProtocol):
             self._timer.cancel()
         self._transport = None
         self._dialogue.end()
-        if self._admitted:
-            self._desk.clients.left(self._admitted)
+        self._visit.leave()
         self._desk.budget.used -= self._counted
         self._counted = 0
         self._on_end(self)
@@ -365,15 +364,21 @@ class Connection(asyncio.BufferedProtocol):
             self._session.close(farewell)
 
     def _count(self) -> None:  # hot: throughput
-        """Report the memory that the session holds, and let go of mail data if there is too much of it everywhere."""
-        held = self._session.buffered
-        budget = self._desk.budget
+        """Report the memory that the session holds, and let go of mail data if there is too much of it: everywhere, or of its sender."""
+        session, budget = self._session, self._desk.budget
+        held = session.buffered
         budget.used += held - self._counted
         self._counted = held
-        if held and budget.is_exceeded() and self._session.is_receiving_data:
-            self._session.drop_data()
-            budget.used += self._session.buffered - held
-            self._counted = self._session.buffered
+        self._visit.hold(held)
+        if (
+            held
+            and session.is_receiving_data
+            and (budget.is_exceeded() or admission.is_over(self._desk, self._client, self._visit, held))
+        ):
+            session.drop_data()
+            self._counted = session.buffered
+            budget.used += self._counted - held
+            self._visit.hold(self._counted)
 
     def _close_if_done(self) -> None:
         session = self._session

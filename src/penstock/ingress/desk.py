@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from penstock.ingress.budget import OVER_LIMIT, Budget
 from penstock.ingress.clients import Clients
+from penstock.ingress.doors import Doors
 from penstock.mail.configuration import QueuesConfig
 from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock, Spool, SpoolError
@@ -40,7 +41,7 @@ class Desk:
 
     ``connection_limit`` bounds the connections of all listeners together, by the descriptors that the process has.
 
-    ``policy`` None: nobody is asked.
+    ``policy`` None: nobody is asked. ``queued`` says how many octets are queued here by tenant.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Desk:
         "connection_limit",
         "connections",
         "contexts",
+        "doors",
         "handshakes",
         "handshakes_failed",
         "headers_failed",
@@ -72,6 +74,7 @@ class Desk:
         contexts: ServerContexts,
         policy: PolicyRunner | None,
         connection_limit: int,
+        queued: Callable[[], Mapping[str | None, int]] = dict,
     ) -> None:
         self.spool = spool
         self.committer = committer
@@ -82,6 +85,7 @@ class Desk:
         self.contexts = contexts
         self.policy = policy
         self.clients = Clients(clock)
+        self.doors = Doors(queued)
         self.connections = 0
         self.connection_limit = connection_limit
         #: TLS sessions that were made, and those that failed

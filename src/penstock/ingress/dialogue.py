@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from penstock.ingress import admission
 from penstock.ingress.acceptance import (
     Authority,
     Envelope,
@@ -27,6 +28,7 @@ from penstock.ingress.authentication import judged
 from penstock.ingress.client import Client
 from penstock.ingress.clients import AUTH_CLOSED
 from penstock.ingress.desk import Desk
+from penstock.ingress.doors import Visit
 from penstock.ingress.policy_view import PolicyView
 from penstock.ingress.questions import Questions
 from penstock.ingress.storing import Storing
@@ -72,7 +74,7 @@ class Dialogue:
     """The answers to one client.
 
     ``resume`` is called when an event has been answered later than at once, ``hang_up`` when one can have no answer and the connection must end
-    without; ``terms_for`` is asked with local and peer address.
+    without; ``terms_for`` is asked with local and peer address. ``visit`` is what the connection takes.
     """
 
     __slots__ = (
@@ -84,6 +86,7 @@ class Dialogue:
         "_storing",
         "_terms_for",
         "_view",
+        "_visit",
         "context",
         "session",
     )
@@ -93,6 +96,7 @@ class Dialogue:
         desk: Desk,
         client: Client,
         session: ServerSession,
+        visit: Visit,
         terms_for: TermsFor,
         resume: Callable[[], None],
         hang_up: Callable[[], None],
@@ -100,9 +104,10 @@ class Dialogue:
         self.session = session
         #: what the handshake is to be made with, once STARTTLS was accepted
         self.context: ssl.SSLContext | None = None
-        self._storing = Storing(desk, client, session, resume, hang_up)
+        self._storing = Storing(desk, client, session, visit, resume, hang_up)
         self._desk = desk
         self._client = client
+        self._visit = visit
         self._terms_for = terms_for
         self._resume = resume
         self._questions = Questions(desk, client, session, resume)
@@ -265,7 +270,7 @@ class Dialogue:
             self.session.refuse(refusal)
             return
         if desk.policy is None:
-            self.session.accept()
+            self._accept_mail()
             return
         mail = event.command
         transaction = view.transaction = Transaction(
@@ -278,8 +283,16 @@ class Dialogue:
             envelope_id=mail.envelope_id,
         )
         self._questions.ask(
-            "on_mail", lambda: (transaction.session, transaction), lambda _: self.session.accept()
+            "on_mail", lambda: (transaction.session, transaction), lambda _: self._accept_mail()
         )
+
+    def _accept_mail(self) -> None:
+        """Let a message begin, unless its sender has too much already."""
+        refusal = admission.mail_refusal(self._desk, self._client, self._visit, self._view.tenant)
+        if refusal is not None:
+            self.session.refuse(refusal)
+        else:
+            self.session.accept()
 
     def _on_recipient(self, event: RecipientGiven) -> None:
         transaction = self._view.transaction

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from penstock.ingress import admission
 from penstock.ingress.acceptance import Envelope, accepted, messages, unknown_tenant
 from penstock.ingress.client import Client
 from penstock.ingress.desk import Desk
+from penstock.ingress.doors import Visit
 from penstock.mail.ports import SpoolError, SpoolUncertain
 from penstock.mail.records import MessageRecord, RejectionRecord
 from penstock.mail.reply import reply
@@ -20,30 +22,36 @@ _NOT_STORED: Final = reply(451, "4.3.0", "the message could not be stored; try a
 class Storing:
     """``resume`` is called when the message is stored, or not: the session has gone on by then. ``hang_up`` ends the connection without a reply."""
 
-    __slots__ = ("_client", "_desk", "_hang_up", "_resume", "_session")
+    __slots__ = ("_client", "_desk", "_hang_up", "_resume", "_session", "_visit")
 
     def __init__(
         self,
         desk: Desk,
         client: Client,
         session: ServerSession,
+        visit: Visit,
         resume: Callable[[], None],
         hang_up: Callable[[], None],
     ) -> None:
         self._desk = desk
         self._client = client
         self._session = session
+        self._visit = visit
         self._resume = resume
         self._hang_up = hang_up
 
     def store(self, whole: Envelope) -> None:  # hot: throughput
         """Answer the message that the session has given, once it is stored, or is not."""
         desk = self._desk
-        refusal = unknown_tenant(whole.tenant, desk.queues)
+        tenant = whole.tenant
+        refusal = unknown_tenant(tenant, desk.queues)
+        if refusal is None and tenant is not None:
+            refusal = admission.message_refusal(desk, self._visit, tenant, len(whole.content))
         if refusal is not None:
             self._session.refuse(refusal)
             return
         records = messages(whole, self._client.reception(), desk.ids, desk.clock.wall())
+        self._visit.bring(tenant)
         desk.committer.commit(records, partial(self._stored, records))
 
     def _stored(self, records: Sequence[MessageRecord], fault: SpoolError | None) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from penstock.ipc.broker_words import BROKER_WORDS
+from penstock.ipc.door_words import LaneDoorsTell, SupervisorDoorsTell
 from penstock.ipc.vocabulary import Vocabulary
 from penstock.mail.duration import Seconds
 from penstock.mail.lanes import Assignment
@@ -136,4 +137,6 @@ BUS: Final = Vocabulary(
     WorkerUseTable,
     SupervisorFoundHome,
     *BROKER_WORDS,
+    SupervisorDoorsTell,
+    LaneDoorsTell,
 )

@@ -153,6 +153,7 @@ class SmtpListenerConfig(msgspec.Struct, frozen=True):
     discard_ehlo_keywords: frozenset[str] = frozenset()
     max_received_fields: int = 100
     max_connections_per_client: int = 100
+    max_bytes_in_flight_per_client: ByteCount = ByteCount(128 * 1024 * 1024)
     max_failures_per_client: Rate = Rate(600, Seconds(60.0), 600)
     max_auth_failures: Rate = Rate(10, Seconds(60.0), 10)
     auth_failure_delay: Seconds = Seconds(1.0)
@@ -245,10 +246,22 @@ class QueueConfig(msgspec.Struct, frozen=True):
     max_age: Seconds = Seconds(7 * 86400.0)
 
 
+class TenantConfig(msgspec.Struct, frozen=True):
+    """``[tenant.'name']``: what one tenant may take of the server, over all lanes."""
+
+    max_queued_bytes: ByteCount = ByteCount(10 * 1024**3)
+    max_connections: int = 2000
+    max_bytes_in_flight: ByteCount = ByteCount(256 * 1024 * 1024)
+
+
+_ANY_TENANT: Final = TenantConfig()
+
+
 class QueuesConfig(msgspec.Struct, frozen=True):
     """``queues.toml``: the header fields that assign tenant and campaign (lower case), the tenants that exist, and the default queue.
 
-    ``default_tenant`` is for mail that names none; a name that is not among ``tenants`` is refused.
+    ``default_tenant`` is for mail that names none; a name that is not among ``tenants`` is refused. ``tenant_options`` need
+    not have all of them.
     """
 
     tenant_header: str | None = None
@@ -257,7 +270,12 @@ class QueuesConfig(msgspec.Struct, frozen=True):
     remove_campaign_header: bool = True
     default_tenant: str | None = None
     tenants: frozenset[str] = frozenset()
+    tenant_options: dict[str, TenantConfig] = {}
     default: QueueConfig = QueueConfig()
+
+    def options_of(self, tenant: str) -> TenantConfig:
+        """What holds for one tenant."""
+        return self.tenant_options.get(tenant, _ANY_TENANT)
 
 
 class PathConfig(msgspec.Struct, frozen=True):

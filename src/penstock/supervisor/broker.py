@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
-from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -35,6 +34,15 @@ from penstock.supervisor.state import StateError
 
 LOG = logging.getLogger(__name__)
 
+#: What holders say.
+WORDS: Final = (
+    BrokerTokensAsk,
+    BrokerTokensSettle,
+    BrokerUnitsAsk,
+    BrokerUnitsClaim,
+    BrokerUnitsRenew,
+    BrokerUnitsRelease,
+)
 #: Writes after which rates are forgotten whose time has come.
 _WRITES_BETWEEN: Final = 1000
 
@@ -84,17 +92,6 @@ class Broker:
         self._wakes = math.inf
         self._look()
 
-    def handlers(self, holder: str) -> Mapping[type, Callable[[Any], None]]:
-        """What a bus to a holder is to do with its words."""
-        return {
-            BrokerTokensAsk: partial(self._ask, holder),
-            BrokerTokensSettle: partial(self._settle, holder),
-            BrokerUnitsAsk: partial(self._ask_units, holder),
-            BrokerUnitsClaim: partial(self._claim, holder),
-            BrokerUnitsRenew: partial(self._renew, holder),
-            BrokerUnitsRelease: partial(self._release, holder),
-        }
-
     def join(self, holder: str, tell: Tell) -> None:
         """A holder is there; ``tell`` tells it something."""
         self._holders[holder] = tell
@@ -124,36 +121,25 @@ class Broker:
         except StateError as error:
             LOG.error("broker: %s", error)
 
-    # -- what holders say
-
-    def _ask(self, holder: str, word: BrokerTokensAsk) -> None:
-        if holder in self._holders:
-            now = self._clock.monotonic()
-            self._lending.ask(holder, word.key, word.rate, word.epoch, word.wanted, now)
-            self._carry_out()
-
-    def _settle(self, holder: str, word: BrokerTokensSettle) -> None:
+    def hear(self, holder: str, word: msgspec.Struct) -> None:
+        """A holder says something: one of ``WORDS``. Who has not joined is not heard."""
+        if holder not in self._holders:
+            return
         now = self._clock.monotonic()
-        self._lending.settle(holder, word.lease, word.used, word.last_use, word.unused, now)
-        self._carry_out()
-
-    def _ask_units(self, holder: str, word: BrokerUnitsAsk) -> None:
-        if holder in self._holders:
-            now = self._clock.monotonic()
-            self._counting.ask(holder, word.key, word.limit, word.epoch, word.wanted, now)
-            self._carry_out()
-
-    def _claim(self, holder: str, word: BrokerUnitsClaim) -> None:
-        now = self._clock.monotonic()
-        self._counting.claim(holder, word.key, word.limit, word.epoch, word.units, now)
-        self._carry_out()
-
-    def _renew(self, holder: str, word: BrokerUnitsRenew) -> None:
-        self._counting.renew(holder, word.key, self._clock.monotonic())
-        self._carry_out()
-
-    def _release(self, holder: str, word: BrokerUnitsRelease) -> None:
-        self._counting.release(holder, word.key, word.units, self._clock.monotonic())
+        lending, counting = self._lending, self._counting
+        match word:
+            case BrokerTokensAsk():
+                lending.ask(holder, word.key, word.rate, word.epoch, word.wanted, now)
+            case BrokerTokensSettle():
+                lending.settle(holder, word.lease, word.used, word.last_use, word.unused, now)
+            case BrokerUnitsAsk():
+                counting.ask(holder, word.key, word.limit, word.epoch, word.wanted, now)
+            case BrokerUnitsClaim():
+                counting.claim(holder, word.key, word.limit, word.epoch, word.units, now)
+            case BrokerUnitsRenew():
+                counting.renew(holder, word.key, now)
+            case BrokerUnitsRelease():
+                counting.release(holder, word.key, word.units, now)
         self._carry_out()
 
     # -- what is decided

@@ -47,6 +47,7 @@ from penstock.supervisor.members import Member, Plan, SupervisorError
 from penstock.supervisor.nursery import Born, Nursery
 from penstock.supervisor.process import ChildProcess
 from penstock.supervisor.roster import Phase, Roster
+from penstock.supervisor.sharing import Sharing
 from penstock.supervisor.state import State, StateError, StoredEpoch
 
 LOG = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._state = state
         self._disk = ThreadPoolExecutor(1, "state")
+        self._sharing = Sharing(state, self._disk, clock)
         self._doors = [[list(group) for group in listener] for listener in doors]
         self._read = read
         self._files = {epoch.number: epoch.files}
@@ -101,6 +103,10 @@ class Supervisor:
 
     async def start(self) -> None:
         """Start every lane; returns when all of them take mail, or deliver. ConfigError, SupervisorError if one of them cannot."""
+        try:
+            await self._sharing.open()
+        except StateError as error:
+            raise SupervisorError(str(error)) from error
         self._look()
         self._see_whether_all_have_begun()
         try:
@@ -127,6 +133,7 @@ class Supervisor:
         for task in self._tasks:
             task.cancel()
         await self.homes.close()
+        await self._sharing.close()
         self._disk.shutdown()
         left = [self.members[lane].left for lane in self.plan.started]
         return None if None in left else sum(cast("list[int]", left))
@@ -306,6 +313,7 @@ class Supervisor:
         plan, lane = self.plan, member.lane
         table = self.homes.table
         assignment = Assignment(lane, plan.general, plan.dedicated, table, plan.adopted_by(lane))
+        self._sharing.join(lane, bus.tell)
         bus.tell(WorkerAssign(assignment, self.plan.root, listeners, unused))
         self._agree(self.agreement.joined(member.lane, self.clock.monotonic()))
 
@@ -323,6 +331,7 @@ class Supervisor:
             SupervisorEnded: lambda word: setattr(whose(), "left", word.left),
             SupervisorFailed: lambda word: self._failed(whose(), word.reason),
             SupervisorFoundHome: lambda word: self.homes.found(word.site, word.lane),
+            **self._sharing.handlers(lambda: whose().lane),
         }
 
     def _ticked(self, member: Member, word: SupervisorTick) -> None:
@@ -363,6 +372,7 @@ class Supervisor:
         if member.bus is not bus:
             return
         member.bus = None
+        self._sharing.leave(member.lane)
         if reason is not None:
             LOG.error("lane %s: its bus broke: %s", member.lane, reason)
         if member.process is None:
@@ -382,6 +392,7 @@ class Supervisor:
         if member.bus is not None:
             bus, member.bus = member.bus, None
             bus.channel.abort()
+            self._sharing.leave(member.lane)
         member.process = member.pid = None
         member.has_begun = False
         member.fault = "not running"

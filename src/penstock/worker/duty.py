@@ -21,6 +21,7 @@ from penstock import policy
 from penstock.config import load_whole
 from penstock.config.refusal import refused
 from penstock.ipc.bus import Bus, BusFault
+from penstock.ipc.door_words import LaneDoorsTell
 from penstock.ipc.words import (
     BUS,
     SupervisorEnded,
@@ -88,6 +89,7 @@ class Duty:
                 WorkerTellSnapshot: self._snapshot,
                 WorkerOutlive: self._outlive,
                 WorkerUseTable: self._use_table,
+                LaneDoorsTell: lambda word: self._running().doors.hear(word),
             },
             self._bus_ended,
         )
@@ -153,6 +155,7 @@ class Duty:
             _placement(epoch.configuration, assignment),
             lambda site, lane: self.bus.tell(SupervisorFoundHome(site, lane)),
             assignment.orphans,
+            self.bus.tell,
         )
         await worker.start()
         self._worker = worker

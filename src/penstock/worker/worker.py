@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from penstock.ingress.budget import Budget
 from penstock.ingress.desk import Desk
 from penstock.ingress.listener import Listener
@@ -40,6 +42,7 @@ from penstock.spool.places import spool_of
 from penstock.worker import memory, report
 from penstock.worker.adoption import Adoption
 from penstock.worker.crossing import Crossing
+from penstock.worker.doors import DoorTelling
 from penstock.worker.feed import Feed
 
 LOG = logging.getLogger(__name__)
@@ -77,6 +80,7 @@ class Worker:
         placement: Placement = ALONE,
         found: Callable[[str, str], None] = lambda site, lane: None,
         orphans: tuple[str, ...] = (),
+        tell: Callable[[msgspec.Struct], None] = lambda word: None,
     ) -> None:
         self.configuration = configuration
         self.clock = clock
@@ -145,7 +149,10 @@ class Worker:
             ServerContexts(clock),
             _runner(policy, configuration, self.policy_counts),
             connections - outbound,
+            lambda: self.lane.scheduler.octets,
         )
+        #: who takes how much, here and elsewhere
+        self.doors = DoorTelling(self.desk.doors, _lanes(placement), lambda: self.configuration, tell)
         #: runners of policies that were replaced, until their last hook has ended
         self._retiring: set[asyncio.Task[None]] = set()
         self.listeners = [
@@ -210,6 +217,7 @@ class Worker:
         self._sample_at = self._loop.time()
         self._sample()
         await self.crossing.open()
+        self.doors.start()
         for listener in self.listeners:
             await listener.start()
         self._fault = None
@@ -316,6 +324,7 @@ class Worker:
     async def stop(self, grace: float) -> int:
         """Take no more mail, let what is under way end within ``grace`` seconds, close everything; how many messages are left in the spool."""
         self._fault = "shutting down"
+        self.doors.stop()
         deadline = self._loop.time() + grace
         await asyncio.gather(*(listener.stop(grace) for listener in self.listeners))
         if self.desk.policy is not None:
