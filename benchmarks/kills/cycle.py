@@ -28,7 +28,7 @@ MESSAGES: Final = 20
 #: An outcome is durable this long after the sink's 250: 50 ms until its sync is asked for, a sync, and the pace of a traced program.
 WINDOW_SECONDS: Final = 1.0
 #: While writing fails outcomes wait too, until the server has healed.
-FAULT_WINDOW_SECONDS: Final = 20.0
+FAULT_WINDOW_SECONDS: Final = 60.0
 #: How often the trace is looked at for the call that is waited for.
 _WATCH_SECONDS: Final = 0.001
 
