@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.processes import end_descendants, start, wait_until
+from benchmarks.processes import start, wait_until
 from benchmarks.quota_lane import EVENT
 from benchmarks.report import Report
 from penstock.mail.rate import Rate, parse_rate
@@ -29,6 +29,7 @@ LOADS: Final = (("200", "0"), ("30", "0"), ("20", "2"), ("2", "0"))
 #: The part of a rate that is to be used.
 FULL: Final = 0.98
 _READY: Final = 20.0
+_STDERR: Final = 2
 
 
 class Scene:
@@ -64,7 +65,7 @@ class Scene:
         wait_until(lambda: all((self._folder / f"{log}.log").exists() for log in logs), _READY, "the lanes")
 
     def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
-        return start([sys.executable, "-m", f"benchmarks.{module}", *arguments], stderr=sys.stderr.buffer)
+        return start([sys.executable, "-m", f"benchmarks.{module}", *arguments], stderr=_STDERR)
 
     def events(self) -> list[list[float]]:
         """When something happened, of each rate, in order."""
@@ -87,15 +88,16 @@ def kill(process: subprocess.Popen[bytes] | None) -> None:
 def scene() -> Iterator[Scene]:
     """A broker and its lanes, until the end of the block."""
     folder = Path(tempfile.mkdtemp(prefix="processes-6-"))
+    made = Scene(folder)
     try:
-        made = Scene(folder)
         made.start_broker()
         for place in range(len(LOADS)):
             made.start_lane(place)
         made.wait()
         yield made
     finally:
-        end_descendants()
+        for process in (*made.lanes, made.broker):
+            kill(process)
         shutil.rmtree(folder)
 
 
