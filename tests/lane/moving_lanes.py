@@ -116,7 +116,7 @@ class Lane:
         return home if home != self.name else None
 
     def _source(self, lane: str) -> ScheduledSource:
-        source = self._sources[lane] = ScheduledSource(self.scheduler, lane, self.loop)
+        source = self._sources[lane] = ScheduledSource(self.scheduler, lane, self.loop, lambda: None)
         return source
 
     def _restored(self, messages: Sequence[QueuedMessage]) -> None:

@@ -54,10 +54,14 @@ class Source(Protocol):
 
 
 class ScheduledSource:
-    """Ready mail of the paths that the scheduler asked to be moved to ``lane``, the paths by turns."""
+    """Ready mail of the paths that the scheduler asked to be moved to ``lane``, the paths by turns.
 
-    def __init__(self, scheduler: Scheduler, lane: str, clock: Clock) -> None:
+    ``changed`` is told of all that may give the scheduler something to do, or another instant to wake at.
+    """
+
+    def __init__(self, scheduler: Scheduler, lane: str, clock: Clock, changed: Callable[[], None]) -> None:
         self._scheduler = scheduler
+        self._changed = changed
         self._leaving = scheduler.leaving
         self._lane = lane
         self._clock = clock
@@ -88,6 +92,7 @@ class ScheduledSource:
             if row >= 0:
                 paths[path] = None
                 return Leaver(self._scheduler.rows.position[row], path, row)
+            self._changed()
         return None
 
     def moved(self, leaver: Leaver) -> None:
@@ -95,17 +100,20 @@ class ScheduledSource:
         path = leaver.path
         if path is not None:
             self._leaving.moved(path, leaver.row, self._clock.wall())
+            self._changed()
 
     def put_back(self, leaver: Leaver) -> None:
         """See Source."""
         if leaver.path is not None:
             self._leaving.put_back(leaver.path, leaver.row, self._clock.wall())
+            self._changed()
 
     def put_off(self, leaver: Leaver, seconds: Seconds) -> None:
         """See Source."""
         if leaver.path is not None:
             until = WallTime(self._clock.wall() + seconds)
             self._leaving.put_off(leaver.path, leaver.row, until)
+            self._changed()
 
     def refused(self, reason: str) -> None:
         """See Source."""
@@ -117,6 +125,7 @@ class ScheduledSource:
         paths, self._paths = self._paths, {}
         for path in paths:
             self._leaving.hold(path, self._lane, self._reason, now, self._closed_until)
+        self._changed()
 
     def accepted(self) -> None:
         """See Source."""
@@ -127,12 +136,14 @@ class ScheduledSource:
         self._away = reason
         for path in list(self._paths):
             self._leaving.hold(path, self._lane, reason, self._clock.wall(), None)
+        self._changed()
 
     def came_back(self) -> None:
         """See Source."""
         self._away = None
         for path in self._paths:
             self._leaving.release(path, self._lane)
+        self._changed()
 
 
 class StoredSource:

@@ -130,7 +130,9 @@ class Crossing:
         return (*placement.general, *placement.dedicated)
 
     def _new_source(self, lane: str) -> ScheduledSource:
-        source = self._sources[lane] = ScheduledSource(self._lane.scheduler, lane, self._clock)
+        delivering = self._lane
+        source = ScheduledSource(delivering.scheduler, lane, self._clock, delivering.work_done)
+        self._sources[lane] = source
         return source
 
     def _move(self, path: DeliveryPath) -> None:
