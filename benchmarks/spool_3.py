@@ -35,8 +35,8 @@ FAILURES: Final = 50
 LASTING_FAILURES: Final = 4
 NETWORK_KILLS: Final = 20
 CROWD_SECONDS: Final = 60.0
-#: Errors that last: so many calls of a kind in a row.
-LASTING: Final = 10
+#: Errors that last: so many calls of a kind in a row. A spool that tries a call at a time waits for half a minute in all meanwhile.
+LASTING: Final = 5
 #: After so many letters the sync helper is killed alone.
 HELPER_KILLS: Final = (0, 5, 12)
 #: Runs differ, so a call may have another number than it had when it was found, or none.
@@ -160,7 +160,7 @@ class _Show:
         whole = self._options.whole
         failing = self._few(failures(self._storage, None if whole else FAILURES))
         lasting = [failure for failure in failing if failure[1] != "0"]
-        lasting = lasting[:: LASTING if whole else max(1, len(lasting) // LASTING_FAILURES)]
+        lasting = lasting[:: 2 * LASTING if whole else max(1, len(lasting) // LASTING_FAILURES)]
         self._report.heading(
             f"Errors by storage calls: {len(failing)}, of {len(self._storage)} calls; {len(lasting)} that last for {LASTING} calls; "
             f"the sync helper killed alone {len(HELPER_KILLS)} times"

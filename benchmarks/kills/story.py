@@ -16,7 +16,7 @@ from benchmarks.processes import ProgramFaultError, wait_until
 
 DRAIN_SECONDS: Final = 15.0
 #: After an error mail is taken again within this: the spool tries again after a second, then after twice as long each time, and errors that
-#: last for ten calls take it four or five tries.
+#: last for five calls take it five tries at most.
 HEAL_SECONDS: Final = 45.0
 #: A server that says for so long that nothing is queued has nothing any more.
 _EMPTY_SECONDS: Final = 2.0
