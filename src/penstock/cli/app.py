@@ -20,7 +20,7 @@ COMMANDS: Final = (
         "Let the running server go over to a new version of the program.",
     ),
     ("status", "penstock.cli.status:status", "Show how the running server is."),
-    ("events", "penstock.cli.events:app", "Show what happened to messages: events tail."),
+    ("events", "penstock.cli.events:app", "Show what happened to messages: events tail, query."),
     ("spool", "penstock.cli.spool:app", "Look into the spool: spool ls, cat, check, stats."),
     (
         "ledger",
