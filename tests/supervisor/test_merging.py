@@ -51,6 +51,17 @@ def test_one_lane_is_the_whole_as_it_is() -> None:
     assert merge_snapshots([snapshot()]) == snapshot()
 
 
+def test_what_one_lane_cannot_do_the_server_can() -> None:
+    """A disk that is full for one lane refuses no mail as long as another takes it; full for all it does."""
+    full = SpoolCounts(refusing="0 MiB are free", fault="the disk is full")
+    both = {lane: msgspec.structs.replace(status(), spool=full) for lane in ("0", "1")}
+    assert merge_statuses(both).spool.refusing == "0 MiB are free"
+    well = msgspec.structs.replace(status(), spool=SpoolCounts())
+    whole = merge_statuses({"0": well, "1": msgspec.structs.replace(status(), spool=full)})
+    assert whole.spool.refusing is None
+    assert whole.spool.fault is None
+
+
 def part(lane: int, **more: object) -> Status:
     """The status of a lane."""
     made = Status(

@@ -265,3 +265,12 @@ def test_the_program_tells_its_version_and_its_commands() -> None:
     for command in ("serve", "check", "events", "status", "sink", "blast", "demo"):
         assert command in listed
     assert penstock("no-such-command").returncode != 0
+
+
+@pytest.mark.parametrize("name", ["worker", "scribe"])
+def test_what_the_server_starts_itself_is_no_command_for_people(name: str) -> None:
+    """It says what to run."""
+    for arguments in ((name,), (name, "--help")):
+        ran = penstock(*arguments)
+        assert ran.returncode == 2
+        assert ran.stderr == f"penstock {name}: the server starts this itself; run penstock serve\n"

@@ -50,6 +50,9 @@ def program(arguments: Sequence[str]) -> App:
 
 def main() -> int:
     """Run a command; its exit code. 2 where the command line is wrong."""
+    if sys.argv[1:2] in (["worker"], ["scribe"]) and "--fd" not in sys.argv:
+        sys.stderr.write(f"penstock {sys.argv[1]}: the server starts this itself; run penstock serve\n")
+        return 2
     if sys.argv[1:2] == ["worker"]:
         # started by the supervisor, which waits for it
         from penstock.cli.worker import worker

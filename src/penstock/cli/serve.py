@@ -239,7 +239,7 @@ class _Server:
             self._announce()
             manager.ready()
             watchdog = loop.create_task(_watchdog(manager), name="watchdog")
-            await self._serve(supervisor, scribe, manager)
+            await self._serve(supervisor, scribe, manager, report)
             watchdog.cancel()
             LOG.info("stopping: no more mail is taken; what is under way has %g s", self._grace)
             manager.stopping()
@@ -284,7 +284,9 @@ class _Server:
                 "finds in memory is LOST."
             )
 
-    async def _serve(self, supervisor: Supervisor, scribe: ScribeProcess, manager: ServiceManager) -> None:
+    async def _serve(
+        self, supervisor: Supervisor, scribe: ScribeProcess, manager: ServiceManager, report: Report
+    ) -> None:
         """Until a signal says stop; a reload at each SIGHUP, another program at SIGUSR2."""
         stopping = asyncio.create_task(self._stopping.wait(), name="stop signal")
         try:
@@ -300,23 +302,23 @@ class _Server:
                 if upgrading.done():
                     self._upgrade.clear()
                     manager.reloading()
-                    await self._become_new(supervisor, scribe)
+                    await self._become_new(supervisor, scribe, report)
                     manager.ready()
                 reloading.cancel()
                 upgrading.cancel()
         finally:
             stopping.cancel()
 
-    async def _become_new(self, supervisor: Supervisor, scribe: ScribeProcess) -> None:
+    async def _become_new(self, supervisor: Supervisor, scribe: ScribeProcess, report: Report) -> None:
         """Go over to the program on the disk, if it has no objection; returns only if it does not come to it."""
         if not supervisor.is_settled:
-            LOG.error("not upgraded: a lane is being started or replaced; try again when all are ready")
+            report.refuse_upgrade("a lane is being started or replaced; try again when all are ready")
             return
         node = self._loaded.configuration.node
         running = Running(node.data_dir, node.user, tuple(self._doors.by_address))
         reason = await objection(self._path, running)
         if reason is not None:
-            LOG.error("not upgraded: %s", reason)
+            report.refuse_upgrade(reason)
             return
         LOG.info("upgrading: the supervisor becomes the new program, and then each worker is replaced")
         await scribe.stop()  # it is back with the new program; whoever asks over HTTP waits

@@ -49,28 +49,33 @@ def upgrade(
         before = _status(data_dir)
         old = {lane.lane: lane.pid for lane in before.lanes if lane.starts}
         os.kill(before.pid, signal.SIGUSR2)
-        return _wait(data_dir, old, time.monotonic() + limit)
+        return _wait(data_dir, old, before.upgrade_refused, time.monotonic() + limit)
     except (ControlError, OSError, msgspec.DecodeError) as error:
         return _complain(str(error), 1)
     except KeyboardInterrupt:
         return 130
 
 
-def _wait(data_dir: Path, old: dict[str, int | None], deadline: float) -> int:
+def _wait(data_dir: Path, old: dict[str, int | None], refused: object, deadline: float) -> int:
+    """``refused`` is the last refusal from before this one."""
     left = set(old)
     while left and time.monotonic() < deadline:
         time.sleep(_POLL)
         try:
-            lanes = {lane.lane: lane for lane in _status(data_dir).lanes}
+            status = _status(data_dir)
         except ControlError:
             continue  # the supervisor is just becoming the new program
+        if status.upgrade_refused is not None and status.upgrade_refused != refused:
+            return _complain(f"not upgraded: {status.upgrade_refused[1]}", 1)
+        lanes = {lane.lane: lane for lane in status.lanes}
         for name in sorted(left):
             lane = lanes.get(name)
             if lane is None or (lane.phase == "ready" and lane.pid not in (None, old[name])):
                 left.discard(name)
                 print(f"lane {name}: {'is gone' if lane is None else f'is process {lane.pid} now'}")
     if left:
-        return _complain(f"lane {', '.join(sorted(left))} is not new; the server's log says why", 1)
+        late = ", ".join(sorted(left))
+        return _complain(f"not new in time: lane {late}; the server's log says why", 1)
     return 0
 
 

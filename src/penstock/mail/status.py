@@ -367,7 +367,7 @@ class Status(msgspec.Struct, frozen=True):
 
     ``fault`` is why the server is not live, None when it is. ``spool`` says also how sure a 250 is. All counts are sums over the lanes;
     ``silent`` are lanes that did not answer, so that theirs are missing. ``homes`` are lanes by site, where they are settled otherwise than by
-    the hash.
+    the hash. ``upgrade_refused``: when an upgrade last came to nothing, and why.
     """
 
     version: str
@@ -395,3 +395,4 @@ class Status(msgspec.Struct, frozen=True):
     lanes: tuple[LaneStatus, ...] = ()
     silent: tuple[str, ...] = ()
     homes: Mapping[str, str] = {}
+    upgrade_refused: tuple[WallTime, str] | None = None

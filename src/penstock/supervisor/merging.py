@@ -136,6 +136,11 @@ def _listeners(parts: Iterable[Status]) -> tuple[ListenerStatus, ...]:
 def _spool(parts: Sequence[SpoolCounts]) -> SpoolCounts:
     found = total(parts)
     found.free_bytes = min(part.free_bytes for part in parts)
+    # what a lane cannot do others do for it
+    if not all(part.refusing for part in parts):
+        found.refusing = None
+    if not all(part.fault for part in parts):
+        found.fault = None
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from typing import Final, TypeVar
 
@@ -12,7 +13,7 @@ import penstock
 from penstock.ipc.bus import BusEnded, BusFault
 from penstock.ipc.scribe_words import ScribeCounts
 from penstock.ipc.words import WorkerTellSnapshot, WorkerTellStatus
-from penstock.mail.duration import ByteCount, Seconds
+from penstock.mail.duration import ByteCount, Seconds, WallTime
 from penstock.mail.status import (
     EventLogCounts,
     LaneStatus,
@@ -28,6 +29,8 @@ from penstock.supervisor.merging import merge_snapshots, merge_statuses
 from penstock.supervisor.scribe import SCRIBE, ScribeProcess
 from penstock.supervisor.supervisor import Supervisor
 
+LOG = logging.getLogger(__name__)
+
 #: A lane that has not answered within so many seconds is silent.
 PATIENCE: Final = 2.0
 Answer = TypeVar("Answer", Status, Snapshot)
@@ -41,10 +44,17 @@ class Report:
         self._last: dict[str, Snapshot] = {}
         #: who writes the events
         self.scribe: ScribeProcess | None = None
+        #: when an upgrade was last refused, and why
+        self.upgrade_refused: tuple[WallTime, str] | None = None
 
     def fault(self) -> str | None:
         """Why the server takes no mail; None while it does."""
         return self._supervisor.fault()
+
+    def refuse_upgrade(self, reason: str) -> None:
+        """An upgrade comes to nothing: say so in the log, and to whoever asks."""
+        LOG.error("not upgraded: %s", reason)
+        self.upgrade_refused = (self._supervisor.clock.wall(), reason)
 
     async def status(self) -> Status:
         """The state now, within 2 s."""
@@ -64,6 +74,7 @@ class Report:
             fault=supervisor.fault(),
             lanes=tuple(self._lane(member, member.lane in parts) for member in supervisor.members.values()),
             homes=supervisor.homes.table,
+            upgrade_refused=self.upgrade_refused,
             silent=tuple(lane for lane in supervisor.members if lane not in parts),
         )
 
@@ -152,6 +163,7 @@ class Report:
         syncs = sum(told.spool.syncs.counts)
         return msgspec.structs.replace(
             known,
+            fault=known.fault or told.spool.fault or told.spool.refusing,
             epoch=told.epoch,
             messages=told.messages,
             rates=told.rates,

@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
 
@@ -54,6 +55,9 @@ LOG = logging.getLogger(__name__)
 
 #: A worker that has begun is asked this long; the machine that decides has given up before.
 _ANSWER: Final = epochs.PATIENCE + 5.0
+_STOPPING: Final = "shutting down"
+#: Seconds that lanes which came by themselves have beyond their grace.
+_PARTING: Final = 5.0
 
 
 class Supervisor:
@@ -92,6 +96,9 @@ class Supervisor:
         self._nursery = Nursery(plan.options)
         self._begun: asyncio.Future[None] = self._loop.create_future()
         self._over = asyncio.Event()
+        #: lanes that came by themselves, and were there when the server was told to stop
+        self._visiting: list[Member] = []
+        self._visitor_left = asyncio.Event()
         self._change: asyncio.Future[tuple[Problem, ...]] | None = None
         self._changing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
@@ -120,14 +127,21 @@ class Supervisor:
         """Take no more mail, let what is under way end within ``grace`` seconds; how many messages are in the spools, None if some have not
         been read to the end. Called again meanwhile, it shortens the grace.
         """
-        self._fault = "shutting down"
+        if self._fault != _STOPPING:
+            self._fault = _STOPPING
+            visitors = [self.members[lane] for lane in self.plan.standalone]
+            self._visiting = [member for member in visitors if member.bus is not None]
         self._nursery.close()
         for each in self._sockets():
             each.close()
         self._doors = []
         self._carry_out(self.roster.stop(self.clock.monotonic(), grace))
+        for member in self._visiting:
+            if member.bus is not None:
+                member.bus.tell(WorkerDrain(grace))
         self._look()
         await self._over.wait()
+        await self._visitors_end(grace)
         if self._timer is not None:
             self._timer.cancel()
         for task in self._tasks:
@@ -136,7 +150,16 @@ class Supervisor:
         await self._sharing.close()
         self._disk.shutdown()
         left = [self.members[lane].left for lane in self.plan.started]
+        left += [member.left for member in self._visiting]
         return None if None in left else sum(cast("list[int]", left))
+
+    async def _visitors_end(self, grace: Seconds) -> None:
+        """Wait until the lanes that came by themselves, which were told to drain with the others, have gone."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace + _PARTING):
+                while any(member.bus is not None for member in self._visiting):
+                    self._visitor_left.clear()
+                    await self._visitor_left.wait()
 
     async def reload(self) -> tuple[Problem, ...]:
         """Go over to another epoch, of the files as they are now; what is wrong with it, and then nothing has changed."""
@@ -377,6 +400,7 @@ class Supervisor:
             LOG.error("lane %s: its bus broke: %s", member.lane, reason)
         if member.process is None:
             self._gone(member)
+            self._visitor_left.set()
         elif self.roster.children[member.lane].phase is not Phase.ENDING and member.reason is None:
             # it would end by itself; this is for one that cannot
             member.process.kill()
