@@ -224,7 +224,11 @@ def test_following_waits_between_looks() -> None:
 
 def program(data_dir: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """The command as a process of its own."""
-    source = "import sys; from penstock.cli.events import app; app(sys.argv[1:])"
+    # whoever runs the tests in the background may have SIGINT ignored, and that is inherited
+    source = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from penstock.cli.events import app; app(sys.argv[1:])"
+    )
     command = [sys.executable, "-c", source, "tail", "--directory", str(data_dir / "events"), *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

@@ -442,7 +442,7 @@ def _seal_with(files: MemoryFiles, identity: Identity, payload: bytes) -> None:
             return payload
 
     writer = segment(files, identity.number, size=1024)
-    writer.index = Written(identity.number)
+    writer._index = Written(identity.number)
     stored(writer)
     writer.seal()
 

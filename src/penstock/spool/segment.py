@@ -120,6 +120,12 @@ class SegmentWriter:
         """Whether a write or sync has failed."""
         return self._failed
 
+    @property
+    def index(self) -> Index:
+        """What is in it so far."""
+        self._list()
+        return self._index
+
     def has_room(self, payload: Payload) -> bool:
         """Whether a frame still fits; an empty segment takes any that its offsets can count."""
         after = self.end + payload.size
@@ -175,8 +181,7 @@ class SegmentWriter:
         """
         self.flush()
         self._failed = True
-        self._list()
-        self.size = write_seal(self.file, self._index, self.identity, self.end, self.synced)
+        self.size = write_seal(self.file, self.index, self.identity, self.end, self.synced)
 
 
 def write_seal(file: File, index: Index, identity: Identity, offset: int, synced: int) -> int:
