@@ -73,6 +73,7 @@ def test_a_standalone_lane_joins_the_server_and_goes_with_it(tmp_path: Path) -> 
     )
     with running(root) as server:
         assert lanes(root)["slow"]["phase"] == "not running"
+        assert penstock("status", "-c", str(root)).returncode == 1
         other = penstock("serve", "-c", str(root), "--lane", "0")
         assert other.returncode == 1
         assert "standalone" in other.stderr
@@ -83,6 +84,7 @@ def test_a_standalone_lane_joins_the_server_and_goes_with_it(tmp_path: Path) -> 
                 server.until("lane slow: .*is ready")
                 slow = lanes(root)["slow"]
                 assert (slow["phase"], slow["pid"], slow["fault"]) == ("ready", lane.pid, None)
+                assert penstock("status", "-c", str(root)).returncode == 0
                 assert (tmp_path / "data" / "spool" / "slow" / "segments").is_dir()
                 assert server.stop() == 0
                 # it was told to drain, and had nothing under way

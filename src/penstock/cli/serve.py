@@ -236,8 +236,9 @@ class _Server:
         try:
             await self._start(supervisor, scribe, control)
             visitors = await receive(supervisor, self._loaded.configuration.node.data_dir)
-            self._announce()
-            manager.ready()
+            if not self._stopping.is_set():
+                self._announce()
+                manager.ready()
             watchdog = loop.create_task(_watchdog(manager), name="watchdog")
             await self._serve(supervisor, scribe, manager, report)
             watchdog.cancel()

@@ -26,7 +26,7 @@ def status(
 ) -> int:
     """Show how the running server is.
 
-    Exit status: 0 it is well, 1 it does not run or is not well, 2 the command line or the configuration is wrong.
+    Exit status: 0 it is well, 1 it does not run, or is not well, or a lane of it does not run, 2 the command line or the configuration is wrong.
 
     Parameters
     ----------
@@ -52,7 +52,8 @@ def status(
         sys.stdout.write(msgspec.json.format(answer, indent=2).decode() + "\n")
     else:
         render(now, sys.stdout)
-    return 0 if now.fault is None else 1
+    is_whole = all(lane.phase != "not running" for lane in now.lanes)
+    return 0 if now.fault is None and is_whole else 1
 
 
 def _complain(text: str, status: int) -> int:
