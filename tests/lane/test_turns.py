@@ -132,6 +132,38 @@ def test_what_a_peer_said_before_it_went_counts() -> None:
     in_yard(test)
 
 
+def test_what_waits_when_its_connection_is_aborted_counts_and_asks_for_no_more() -> None:
+    """The peer has taken the message and said so; that we gave the connection up before we came to it changes nothing."""
+
+    async def test(yard: Yard) -> None:
+        yard.send()
+        await yard.settle()
+        turns = late(yard)
+        yard.send()
+        await until_nothing_waits_but(yard, turns, lambda: yard.accepted == 2)
+        (peer,) = yard.peers
+        connection = peer.connection
+        connection.data_received(b"250 2.0.0 nobody asked\r\n")
+        assert peer.is_paused
+        peer.is_over = True  # aborted: it is told of that a moment later
+        turns.do_all()
+        assert peer.is_paused, "a transport that is closing was asked to read on"
+        connection.connection_lost(None)
+        await yard.settle()
+        assert [attempt.outcomes[0].verdict for attempt in yard.attempts] == [Verdict.ACCEPTED] * 2
+        yard.lane.turns = Turns(yard.clock)
+
+    in_yard(test)
+
+
+async def until_nothing_waits_but(yard: Yard, turns: NoTime, is_over: Callable[[], bool]) -> None:
+    """Give it its turns until this is so; what came then still waits."""
+    await yard.settle()
+    while not is_over():
+        turns.do_all()
+        await yard.settle()
+
+
 def test_no_more_is_read_of_a_peer_whose_turn_has_not_come() -> None:
     """What it sends beyond a second helping stays with the kernel, and is asked for again afterwards."""
 

@@ -29,7 +29,7 @@ def upgrade(
 ) -> int:
     """Let the running server go over to the program, and the configuration, as they are now on the disk.
 
-    The new program checks the configuration first; if that finds anything, nothing changes, and the server's log says why. Then the
+    The new program checks the configuration first; if that finds anything, nothing changes, and this says why. Then the
     supervisor becomes the new program, and each worker is drained and replaced, one after the other. No connection is refused meanwhile.
     Exit codes: 0 all workers are new; 1 they are not, within the patience; 2 the command or the configuration is wrong.
 

@@ -155,8 +155,10 @@ class LaneConnection(asyncio.Protocol):
         received, self._received = self._received, []
         if not received:
             return
-        if len(received) > 1 and self._transport is not None:
-            self._transport.resume_reading()
+        transport = self._transport
+        # one that we have aborted meanwhile reads nothing more; what came before counts all the same
+        if len(received) > 1 and transport is not None and not transport.is_closing():
+            transport.resume_reading()
         self._receive(b"".join(received))
 
     def _receive(self, data: bytes) -> None:  # hot: throughput
@@ -227,7 +229,7 @@ class LaneConnection(asyncio.Protocol):
         for _ in range(_PULLS_AT_ONCE):
             if self._delivery is not None or self._fetching is not None or not self.session.is_idle:
                 return
-            if self._transport is None:
+            if self._transport is None or self._transport.is_closing():
                 return
             pulled = self._owner.pull(self)
             if isinstance(pulled, Fetching):
