@@ -478,7 +478,9 @@ class Supervisor:
             return
         if member.bus is not bus:
             return
-        member.has_begun = True
+        if not member.has_begun:
+            # it takes mail from now on, and says so itself with its next tick only
+            member.has_begun, member.fault = True, None
         self._agree(self.agreement.committed(member.lane, number, self.clock.monotonic()))
         self._see_whether_all_have_begun()
 
