@@ -1,0 +1,88 @@
+"""Orders about queued mail, given by a person or by automation: suspend it, bounce it, each until it expires or is cancelled."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from penstock.mail.duration import WallTime
+from penstock.mail.queue_name import QueueName
+
+
+class Action(Enum):
+    """What a directive does to what it is about: hold its mail, or end it; of a path or a source, hold all mail that would go by it."""
+
+    SUSPEND = "suspend"
+    BOUNCE = "bounce"
+    SUSPEND_PATH = "suspend-path"
+    SUSPEND_SOURCE = "suspend-source"
+
+
+class Criteria(msgspec.Struct, frozen=True):
+    """Which queues: those that agree with everything that is given; or exactly those named; nothing given is every queue.
+
+    "" is a value: ``tenant=""`` is mail without a tenant, and likewise for the others. With ``queue_names`` nothing else is given.
+    """
+
+    campaign: str | None = None
+    tenant: str | None = None
+    domain: str | None = None
+    routing_domain: str | None = None
+    queue_names: frozenset[QueueName] = frozenset()
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing narrows it."""
+        return not self.queue_names and all(value is None for value in self.values())
+
+    def values(self) -> tuple[str | None, str | None, str | None, str | None]:
+        """What is given, in the order of ``values_of``; None is any."""
+        return self.campaign, self.tenant, self.domain, self.routing_domain
+
+    def matches(self, name: QueueName) -> bool:
+        """Whether a queue is one of them."""
+        if self.queue_names:
+            return name in self.queue_names
+        return all(
+            wanted is None or wanted == value
+            for wanted, value in zip(self.values(), values_of(name), strict=True)
+        )
+
+    def __str__(self) -> str:
+        """For people: ``tenant acme, domain example.com``."""
+        if self.queue_names:
+            names = sorted(map(str, self.queue_names))
+            return f"queue {names[0]}" if len(names) == 1 else f"{len(names)} queues: {', '.join(names[:3])}"
+        words = [
+            f"{what} {value or '(none)'}"
+            for what, value in zip(_WORDS, self.values(), strict=True)
+            if value is not None
+        ]
+        return ", ".join(words) or "everything"
+
+
+_WORDS: Final = ("campaign", "tenant", "domain", "routing domain")
+
+
+def values_of(name: QueueName) -> tuple[str, str, str, str]:  # hot: micro_queueing
+    """Campaign, tenant, domain and routing domain of a queue, "" for what it has not."""
+    return name.campaign or "", name.tenant or "", name.domain, name.routing_domain or ""
+
+
+class Directive(msgspec.Struct, frozen=True):
+    """``criteria`` for SUSPEND and BOUNCE; for the others ``subject``, the name of a path (as a ready queue's) or of a source.
+
+    ``author`` is who gave it, as far as that is known; ``given`` and ``expires`` are when, and when it is over.
+    """
+
+    id: str
+    action: Action
+    reason: str
+    given: WallTime
+    expires: WallTime
+    criteria: Criteria = Criteria()
+    subject: str = ""
+    author: str = ""
+    suppress_logging: bool = False
