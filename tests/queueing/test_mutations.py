@@ -20,6 +20,7 @@ from penstock.queueing.queues import Hold, Hop, Path, ScheduledQueue
 from penstock.queueing.retry import retry_delay
 from penstock.queueing.rows import READY, RowList
 from penstock.queueing.scheduler import Scheduler
+from penstock.queueing.sharing import Sharing
 from penstock.queueing.supply import Supply
 from penstock.queueing.timers import Timers
 from penstock.shaping.connections import connections_wanted, reconnect_delay
@@ -197,13 +198,21 @@ def the_last_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @mutation
-def queues_of_a_path_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    def pop(original: Any, path: Path) -> int:
-        row: int = original(path)
-        path._turns.sort(key=lambda turn: turn & 0xFFFFFFFF)
-        return row
+def a_queue_without_mail_keeps_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(original: Any, sharing: Sharing[ScheduledQueue], queue: ScheduledQueue) -> None:
+        if queue.ready:
+            original(sharing, queue)
 
-    _wrap(monkeypatch, Path, "pop", pop)
+    _wrap(monkeypatch, Sharing, "leave", leave)
+
+
+@mutation
+def a_queue_that_comes_back_has_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def enter(original: Any, sharing: Sharing[ScheduledQueue], queue: ScheduledQueue) -> None:
+        if not queue.in_flight:
+            original(sharing, queue)
+
+    _wrap(monkeypatch, Sharing, "enter", enter)
 
 
 @mutation

@@ -365,16 +365,10 @@ class World:
     def _pull(self, site: str) -> None:
         """The connection without a message takes the next one, or is idle."""
         path, known = self.path(site), self.paths[site]
-        expected = -1
-        if known.connections - known.idle <= known.limit and not self.is_paused:
-            for message in self.ready(site)[:EXPIRED_IN_A_PULL]:
-                if message.expires > self.now:
-                    expected = message.row
-                    message.place, message.wake = "in flight", 0
-                    break
-                self._over(message, site)
+        may_pull = known.connections - known.idle <= known.limit and not self.is_paused
+        ready = self.ready(site) if may_pull else []
         row = self.scheduler.pull(path, wall(self.now))
-        assert row == expected, f"pulled row {row}, and {expected} was first"
+        self._check_pulled(row, ready, site)
         known.rows.remove(-1)
         if row >= 0:
             known.rows.append(row)
@@ -383,6 +377,26 @@ class World:
             known.idle += 1
             self.scheduler.idle_began(path)
         self._collect()
+
+    def _check_pulled(self, row: int, ready: list[Message], site: str) -> None:
+        """The first message of some queue whose time is not over, those before it having ended for that; nothing only where there is none."""
+        state = self.scheduler.rows.state
+        taken = [message for message in ready if message.row == row]
+        over = [message for message in ready if message.row != row and state[message.row] != READY]
+        assert len(taken) == (row >= 0), f"pulled row {row}, which is not ready here"
+        assert all(message.expires <= self.now for message in over), "ended before its time"
+        assert len(over) <= EXPIRED_IN_A_PULL, "one pull ends too many"
+        gone = {message.row for message in (*taken, *over)}
+        for message in (*taken, *over):
+            earlier = [item for item in ready if item.queue == message.queue and item.order < message.order]
+            assert gone.issuperset(item.row for item in earlier), "a message overtook another of its queue"
+        if row >= 0:
+            assert taken[0].expires > self.now, "pulled past its time"
+            taken[0].place, taken[0].wake = "in flight", 0
+        elif len(over) < EXPIRED_IN_A_PULL:
+            assert len(over) == len(ready), "nothing was pulled, and there was mail"
+        for message in over:
+            self._over(message, site)
 
     def finish(
         self, site: str, row: int, what: str, *, then_closed: bool, draw: float = 0.5, late: int = 0
@@ -685,7 +699,9 @@ class World:
         ), "a path's connections"
         assert path.failures == known.failures
         assert (path.hold.until if path.hold is not None else 0) == known.release, "a path's hold"
-        assert len(path._turns) <= 2 * path.queues + 70, "turns pile up"
+        standing = [queue for share in path.sharing for queue in share.queues]
+        assert len(standing) == path.queues, "queues that stand in the round"
+        assert all(queue.path is path and queue.ready for queue in standing), "a queue without its turn"
         if not ready or self.is_paused or (self.now < known.release and known.is_timed):
             return
         assert known.opening + known.offered + known.closing + len(known.rows), "mail that nobody comes for"

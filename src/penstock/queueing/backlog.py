@@ -13,7 +13,6 @@ import msgspec
 from penstock.mail.configuration import PathConfig
 from penstock.queueing.places import Places
 from penstock.queueing.queues import Hop, Path
-from penstock.queueing.rows import NONE
 
 
 def _connects_otherwise(before: PathConfig, after: PathConfig) -> bool:
@@ -96,6 +95,7 @@ class Backlog:
             if not path.is_dropped:
                 places.supply.use_lane(path, places.home("", path.site), now)
                 before, path.config = path.config, places.path_config(path.site)
+                path.sharing.reweigh()
                 if path.lane is None and path.hold is not None and _connects_otherwise(before, path.config):
                     places.supply.try_again(path, now)
                 places.supply.serve(path, now)
@@ -113,12 +113,12 @@ class Backlog:
         places, reply = self._places, path.doom
         assert reply is not None  # noqa: S101 -- it would not be here
         for done in range(size):
-            row = places.take_off(path)
-            if row == NONE:
+            queue = path.sharing.next()
+            if queue is None:
                 path.doom = None
                 places.drop_if_unused(path)
                 return done
-            places.fail(places.queue_of(row), row, path.site, reply)
+            places.fail(queue, places.take_off(path, queue), path.site, reply)
         return size
 
     def _fail_hop(self, hop: Hop, size: int) -> int:

@@ -24,6 +24,7 @@ from penstock.queueing.effects import End, Expire, Fail, Resolve
 from penstock.queueing.instants import SECOND
 from penstock.queueing.queues import Hop, Path, ScheduledQueue
 from penstock.queueing.rows import ENDING, IN_FLIGHT, NONE, READY, WAITING, Rows
+from penstock.queueing.sharing import Sharing
 from penstock.queueing.supply import Supply
 from penstock.queueing.timers import Timers
 
@@ -31,6 +32,8 @@ from penstock.queueing.timers import Timers
 _REAP_AFTER: Final = 600 * SECOND
 #: Expired rows that are stepped over; those behind them are left to the next pull.
 _EXPIRED_AT_ONCE: Final = 16
+#: What a message costs its tenant of a path's turns.
+COST: Final = 1.0
 #: What the column has room for.
 ATTEMPTS_LIMIT: Final = 65_535
 
@@ -57,6 +60,7 @@ class Places:
         "source",
         "supply",
         "timers",
+        "weight_of",
     )
 
     def __init__(
@@ -66,8 +70,10 @@ class Places:
         source: str,
         ends_limit: int,
         home: Callable[[str, str], str | None],
+        weight_of: Callable[[str | None], float],
     ) -> None:
         self.queue_config = queue_config
+        self.weight_of = weight_of
         self.path_config = path_config
         self.home = home
         #: counts configurations; a queue takes up the latest when it is next asked for its own
@@ -159,9 +165,8 @@ class Places:
             if path is None:
                 config = self.path_config(route.site)
                 lane = self.home(hop.name, route.site)
-                path = self.paths[route.site] = Path(
-                    self.rows, self._by_index, self.source, route, config, lane
-                )
+                sharing = Sharing[ScheduledQueue](self.weight_of)
+                path = self.paths[route.site] = Path(self.rows, sharing, self.source, route, config, lane)
             hop.path = path
         return path
 
@@ -219,6 +224,7 @@ class Places:
         """A row comes back from ``path`` to its old place. A queue that is not listed goes where its hop leads, or else there."""
         rows, hop = self.rows, queue.hop
         rows.state[row] = READY
+        path.sharing.refund(queue.tenant, COST)
         queue.add_ready(rows, row)
         self.calendar.insert(row, rows.expires[row])
         if queue.ready == 1 and hop.doom is None:
@@ -226,26 +232,25 @@ class Places:
         if queue.path is not None:
             self.supply.serve(queue.path, now)
 
-    def take_off(self, path: Path) -> int:  # hot: micro_queueing
-        """Take the first row of a path out of its place, IN_FLIGHT; NONE if there is none."""
-        row = path.pop()
-        if row != NONE:
-            self.calendar.remove(row)
-            self.rows.state[row] = IN_FLIGHT
+    def take_off(self, path: Path, queue: ScheduledQueue, cost: float = 0.0) -> int:  # hot: micro_queueing
+        """Take the first row of a queue that stands on a path out of its place, IN_FLIGHT."""
+        row = path.pop(queue, cost)
+        self.calendar.remove(row)
+        self.rows.state[row] = IN_FLIGHT
         return row
 
     def take_next(self, path: Path, now: int) -> int:  # hot: micro_queueing
         """The next row of a path whose time is not over, IN_FLIGHT and counted so; NONE if there is none, or too many were stepped over."""
         for _ in range(_EXPIRED_AT_ONCE):
-            row = self.take_off(path)
-            if row == NONE:
+            queue = path.sharing.next()
+            if queue is None:
                 break
-            queue = self.queue_of(row)
-            if self.rows.expires[row] > now:
+            if self.rows.expires[queue.ready_rows.head] > now:
+                row = self.take_off(path, queue, COST)
                 queue.in_flight += 1
                 path.in_flight += 1
                 return row
-            self.expire(queue, row, path.site)
+            self.expire(queue, self.take_off(path, queue), path.site)
         return NONE
 
     def take_out(self, queue: ScheduledQueue, row: int) -> str:

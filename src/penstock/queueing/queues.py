@@ -2,13 +2,12 @@
 
 A scheduled queue belongs to the hop of its next-hop domain, which many queues share, and holds its rows itself, in the order in which they became
 ready. While it has ready rows it is *listed* at its hop; once the hop's route is known it stands on a path too. So a route that is found or
-changes moves queues, never messages. A path takes the row that became ready first among its queues'.
+changes moves queues, never messages. A path shares its turns among tenants, and a tenant's among its queues (``sharing``).
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Sequence
+from itertools import chain, islice
 from typing import Final
 
 import msgspec
@@ -17,12 +16,9 @@ from penstock.mail.configuration import PathConfig, QueueConfig
 from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply
 from penstock.queueing.rows import NONE, RowList, Rows
+from penstock.queueing.sharing import Sharer, Sharing
 from penstock.routing.plan import Route
 
-_INDEX_BITS: Final = 32
-_INDEX_MASK: Final = (1 << _INDEX_BITS) - 1
-#: Dead turns that are not worth clearing.
-_GRACE: Final = 64
 #: A queue's next retry is looked for among this many rows; they wait in the order of their deferrals, so it is among the first.
 _LOOKED_AT: Final = 1000
 
@@ -48,9 +44,7 @@ class Path:
     """
 
     __slots__ = (
-        "_queues",
         "_rows",
-        "_turns",
         "closing",
         "config",
         "connections",
@@ -69,6 +63,7 @@ class Path:
         "ready",
         "reviewed",
         "route",
+        "sharing",
         "site",
         "source",
         "timer",
@@ -77,14 +72,15 @@ class Path:
     def __init__(
         self,
         rows: Rows,
-        queues: Sequence[ScheduledQueue | None],
+        sharing: Sharing[ScheduledQueue],
         source: str,
         route: Route,
         config: PathConfig,
         lane: str | None = None,
     ) -> None:
         self._rows = rows
-        self._queues = queues
+        #: whose turn it is
+        self.sharing = sharing
         self.source = source
         self.site = route.site
         #: the latest of the site's routes; its connections go by it
@@ -111,8 +107,6 @@ class Path:
         self.timer = 0
         #: where the next look for routes that may have changed begins
         self.reviewed = 0
-        #: a heap of (order of a queue's first row, index of the queue) in one integer each; one counts while both are still so
-        self._turns: list[int] = []
 
     @property
     def name(self) -> str:
@@ -124,58 +118,32 @@ class Path:
         queue.path = self
         self.queues += 1
         self.ready += queue.ready
-        self.add_turn(queue)
+        self.sharing.enter(queue)
 
     def leave(self, queue: ScheduledQueue) -> None:
         """Let a queue go, with all its rows."""
         queue.path = None
         self.queues -= 1
         self.ready -= queue.ready
+        self.sharing.leave(queue)
 
-    def add_turn(self, queue: ScheduledQueue) -> None:
-        """A queue that stands here has another first row than before."""
-        if len(self._turns) > 2 * self.queues + _GRACE:
-            self._turns = sorted({turn for turn in self._turns if self._queue_of(turn) is not None})
-        heapq.heappush(self._turns, self._rows.order[queue.ready_rows.head] << _INDEX_BITS | queue.index)
-
-    def pop(self) -> int:  # hot: micro_queueing
-        """Take the row that became ready first from its queue; NONE if there is none."""
-        turns, rows = self._turns, self._rows
-        while turns:
-            queue = self._queue_of(turns[0])
-            if queue is None:
-                heapq.heappop(turns)
-                continue
-            row = queue.ready_rows.pop(rows)
-            queue.ready -= 1
-            self.ready -= 1
-            head = queue.ready_rows.head
-            if head != NONE:
-                heapq.heapreplace(turns, rows.order[head] << _INDEX_BITS | queue.index)
-            else:
-                heapq.heappop(turns)
-                self.queues -= 1
-                queue.path = None
-                queue.hop.delist(queue)
-            return row
-        return NONE
-
-    def _queue_of(self, turn: int) -> ScheduledQueue | None:  # hot: micro_queueing
-        """The queue whose turn it is; None if it has had it, or has gone."""
-        queue = self._queues[turn & _INDEX_MASK]
-        if queue is None or queue.path is not self:
-            return None
-        return queue if self._rows.order[queue.ready_rows.head] == turn >> _INDEX_BITS else None
+    def pop(self, queue: ScheduledQueue, cost: float) -> int:  # hot: micro_queueing
+        """Take the first row of a queue that stands here; its tenant is charged."""
+        row = queue.ready_rows.pop(self._rows)
+        queue.ready -= 1
+        self.ready -= 1
+        self.sharing.charge(queue, cost)
+        if queue.ready_rows.head == NONE:
+            self.leave(queue)
+            queue.hop.delist(queue)
+        return row
 
     def review(self, count: int) -> list[Hop]:
         """The hops of ``count`` queues that stand here, of others each time."""
-        turns = self._turns
-        begin = self.reviewed if self.reviewed < len(turns) else 0
+        begin = self.reviewed if self.reviewed < self.queues else 0
         self.reviewed = begin + count
-        hops = [
-            queue.hop for turn in turns[begin : begin + count] if (queue := self._queue_of(turn)) is not None
-        ]
-        return list(dict.fromkeys(hops))
+        queues = chain.from_iterable(share.queues for share in self.sharing)
+        return list(dict.fromkeys(queue.hop for queue in islice(queues, begin, begin + count)))
 
 
 class Hop:
@@ -248,7 +216,7 @@ class Hop:
         queue.before = queue.after = None
 
 
-class ScheduledQueue:
+class ScheduledQueue(Sharer):
     """The mail of one ``campaign:tenant@domain!routing_domain``. ``epoch`` is that of its configuration.
 
     ``in_flight`` counts what is with a connection, or over and about to be recorded.
@@ -273,6 +241,7 @@ class ScheduledQueue:
     )
 
     def __init__(self, index: int, name: QueueName, config: QueueConfig, epoch: int, hop: Hop) -> None:
+        super().__init__()
         self.index = index
         self.name = name
         self.config = config
@@ -289,6 +258,11 @@ class ScheduledQueue:
         self.in_flight = 0
         self.empty_since = 0
         self.timer = 0
+
+    @property
+    def tenant(self) -> str | None:
+        """Whose mail it is."""
+        return self.name.tenant
 
     def __len__(self) -> int:
         return self.waiting + self.ready + self.in_flight
@@ -316,13 +290,10 @@ class ScheduledQueue:
             self.hop.enlist(self)
         if self.path is not None:
             self.path.ready += 1
-            if rows_ready.head == row:
-                self.path.add_turn(self)
 
     def remove_ready(self, rows: Rows, row: int) -> Path | None:
         """Let a READY row go, wherever it stands; the path on which the queue stood."""
         path = self.path
-        was_first = self.ready_rows.head == row
         self.ready_rows.remove(rows, row)
         self.ready -= 1
         if path is not None:
@@ -331,8 +302,6 @@ class ScheduledQueue:
             if path is not None:
                 path.leave(self)
             self.hop.delist(self)
-        elif path is not None and was_first:
-            path.add_turn(self)
         return path
 
     def add_waiting(self, rows: Rows, row: int) -> None:

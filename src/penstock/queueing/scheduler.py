@@ -45,6 +45,11 @@ def _here(_domain: str, _site: str) -> None:
     """Every site has its home here."""
 
 
+def _equal(_tenant: str | None) -> float:
+    """All tenants weigh the same."""
+    return 1.0
+
+
 class Scheduler:
     """The mail of one lane.
 
@@ -61,8 +66,9 @@ class Scheduler:
         *,
         ends_limit: int = ENDS_LIMIT,
         home: Callable[[str, str], str | None] = _here,
+        weight_of: Callable[[str | None], float] = _equal,
     ) -> None:
-        places = self._places = Places(queue_config, path_config, source, ends_limit, home)
+        places = self._places = Places(queue_config, path_config, source, ends_limit, home, weight_of)
         self._supply = places.supply
         self._backlog = Backlog(places)
         #: mail that goes to other lanes
@@ -265,7 +271,7 @@ class Scheduler:
     # -- mail out
 
     def pull(self, path: Path, now: WallTime) -> int:  # hot: micro_queueing
-        """The next message of a path, now IN_FLIGHT: the one that became ready first. -1 if there is none for this connection."""
+        """The next message of a path, now IN_FLIGHT: the first of the queue whose turn it is. -1 if there is none for this connection."""
         if path.connections - path.idle > path.config.connection_limit or self._supply.hold is not None:
             return -1
         if path.lane is not None:

@@ -137,6 +137,14 @@ class Sharing(Generic[Q]):
         if share.queues.first is queue:
             share.queues.advance()
 
+    def refund(self, tenant: str | None, cost: float) -> None:
+        """A message that was charged has come back unused."""
+        share = self._shares.get(tenant)
+        if share is not None:
+            share.credit += cost
+        elif tenant in self._debts:
+            self._debts[tenant] = max(0.0, self._debts[tenant] - cost)
+
     def pass_by(self, queue: Q) -> None:
         """A queue whose turn it is has nothing for whoever asks now: it costs nothing, and the next one's turn comes."""
         share = self._shares[queue.tenant]
