@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +23,18 @@ MAKER = "import os, sys\nfor name in 'abcde': os.mkdir(f'{sys.argv[1]}/{name}')"
 #: Both in the midst of a run: starting takes fewer of each.
 SYNC = Point("fdatasync", 8, "by a helper")
 WRITE = Point("pwritev2", 12, "by the loop")
+#: A cycle that did not come to its call is run again, so many in all.
+_CYCLES = 4
+
+
+def _until_met(cycle: Callable[[], Finding]) -> Finding:
+    """The first of some cycles that came to its call: one may be over before, and on a slow machine the kill comes when the hold is over."""
+    finding = cycle()
+    for _ in range(_CYCLES - 1):
+        if finding.met or finding.lines():
+            break
+        finding = cycle()
+    return finding
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +44,8 @@ def findings() -> Iterator[dict[str, Finding]]:
         laboratory = Laboratory(Path(name).resolve())
         laboratory.prepare()
         under_way = {
-            "kill": several.submit(laboratory.kill, SYNC, Sort.STORAGE),
-            "error": several.submit(laboratory.fail, WRITE, "EIO"),
+            "kill": several.submit(_until_met, lambda: laboratory.kill(SYNC, Sort.STORAGE)),
+            "error": several.submit(_until_met, lambda: laboratory.fail(WRITE, "EIO")),
             "control": several.submit(laboratory.lose_segment),
         }
         yield {cycle: finding.result() for cycle, finding in under_way.items()}

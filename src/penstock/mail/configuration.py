@@ -238,20 +238,38 @@ class SpoolConfig(msgspec.Struct, frozen=True):
     min_free_space: Reserve = Reserve(share=0.05)
 
 
+class Limit(msgspec.Struct, frozen=True):
+    """A rate that several queues share: the gate that it is (``mail.reason``), and its ``key``, the same in all lanes."""
+
+    gate: str
+    key: str
+    rate: Rate
+
+
 class QueueConfig(msgspec.Struct, frozen=True):
-    """The retry schedule of a scheduled queue. ``max_retry_interval`` None caps nothing."""
+    """What holds for one scheduled queue. ``max_retry_interval`` None caps nothing.
+
+    ``max_message_rate`` is this queue's own; ``overall`` are those that it shares, its campaign's and its tenant's, in that order. ``reap_interval``
+    is how long it is remembered when empty. ``origins`` says for options that somebody has set where: a file and key (``mail.reason``).
+    """
 
     retry_interval: Seconds = Seconds(20 * 60.0)
     max_retry_interval: Seconds | None = None
     max_age: Seconds = Seconds(7 * 86400.0)
+    max_message_rate: Rate | None = None
+    overall: tuple[Limit, ...] = ()
+    egress_pool: str = "unspecified"
+    reap_interval: Seconds = Seconds(600.0)
+    origins: dict[str, str] = {}
 
 
 class TenantConfig(msgspec.Struct, frozen=True):
-    """``[tenant.'name']``: what one tenant may take of the server, over all lanes."""
+    """``[tenant.'name']``: what one tenant may take of the server, over all lanes. ``share`` is its weight on every path that others use too."""
 
     max_queued_bytes: ByteCount = ByteCount(10 * 1024**3)
     max_connections: int = 2000
     max_bytes_in_flight: ByteCount = ByteCount(256 * 1024 * 1024)
+    share: float = 1.0
 
 
 _ANY_TENANT: Final = TenantConfig()

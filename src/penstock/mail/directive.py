@@ -1,4 +1,8 @@
-"""Orders about queued mail, given by a person or by automation: suspend it, bounce it, each until it expires or is cancelled."""
+"""Orders about queued mail, given by a person or by automation.
+
+A *directive* holds from when it is given until it expires or is cancelled, for mail that comes later too: suspend, bounce. A *sweep* is done
+once, to all that matches and was there when it was given: what a directive that bounces begins with, and rebind, flush and delete.
+"""
 
 from __future__ import annotations
 
@@ -86,3 +90,52 @@ class Directive(msgspec.Struct, frozen=True):
     subject: str = ""
     author: str = ""
     suppress_logging: bool = False
+
+
+class SweepAction(Enum):
+    """What is done to each message: end it with a reply, end it in silence, put it into another queue, or have it due now."""
+
+    BOUNCE = "bounce"
+    DELETE = "delete"
+    REBIND = "rebind"
+    FLUSH = "flush"
+
+
+class Rebinding(msgspec.Struct, frozen=True):
+    """What of a message's queue becomes otherwise. None: as it is; "": none from now on."""
+
+    tenant: str | None = None
+    campaign: str | None = None
+    routing_domain: str | None = None
+
+    def of(self, name: QueueName) -> QueueName:
+        """The queue that mail of ``name`` goes into."""
+        return QueueName(
+            name.domain,
+            _changed(name.tenant, self.tenant),
+            _changed(name.campaign, self.campaign),
+            _changed(name.routing_domain, self.routing_domain),
+        )
+
+
+def _changed(before: str | None, after: str | None) -> str | None:
+    return before if after is None else after or None
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What is done once, and why: the part of a sweep that a message's event tells of. ``id`` is the directive's where one has given it."""
+
+    id: str
+    action: SweepAction
+    reason: str
+    author: str = ""
+    rebinding: Rebinding = Rebinding()
+    suppress_logging: bool = False
+
+
+class Sweep(msgspec.Struct, frozen=True):
+    """An order about all mail of these queues that was accepted up to ``given``."""
+
+    order: Order
+    criteria: Criteria
+    given: WallTime

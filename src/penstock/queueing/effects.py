@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from penstock.mail.directive import Order
+from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply
 from penstock.queueing.queues import Hop, Path, ScheduledQueue
 
@@ -49,6 +51,41 @@ class Fail(msgspec.Struct, frozen=True):
     attempts: int
     site: str
     reply: Reply
+
+
+class Drop(msgspec.Struct, frozen=True):
+    """A message is taken out of the queue, because of an order: record it, with this reply. It is queued until its end is told to be recorded."""
+
+    queue: ScheduledQueue
+    row: int
+    position: int
+    attempts: int
+    site: str
+    reply: Reply
+    order: Order
+
+
+class Rebind(msgspec.Struct, frozen=True):
+    """A message goes into the queue called ``name``, because of an order: record it. It stands still until that is told to be recorded."""
+
+    queue: ScheduledQueue
+    row: int
+    position: int
+    attempts: int
+    site: str
+    name: QueueName
+    order: Order
+
+
+class Flush(msgspec.Struct, frozen=True):
+    """A message is due now, because of an order: record it. It stands still until that is told to be recorded."""
+
+    queue: ScheduledQueue
+    row: int
+    position: int
+    attempts: int
+    site: str
+    order: Order
 
 
 class Move(msgspec.Struct, frozen=True):

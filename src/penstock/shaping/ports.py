@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -28,3 +29,11 @@ class Rates(Protocol):
 
     def take(self, key: str, rate: Rate, now: float) -> Held | None:
         """Let one event happen now: None if it may, and then it counts. ``key`` names the limit, the same in all lanes."""
+
+    def take_all(self, asked: Sequence[tuple[str, Rate]], now: float) -> tuple[int, Held] | None:
+        """Let one event happen now that counts for several limits: None if it may. Else nothing is counted, and this is the first that holds it,
+        by its place in ``asked``, and how.
+        """
+
+    def give_back(self, key: str, rate: Rate, now: float) -> None:
+        """An event that was let happen, by ``take`` or ``take_all``, has not: it counts no more, as far as that can still be known."""
