@@ -1,7 +1,9 @@
-"""What the spool writes down: a message accepted, the outcome of an attempt, an expiry, and notes about things that are no message.
+"""What the spool writes down: a message accepted, the outcome of an attempt, an expiry, what was done by an order, and notes about things that
+are no message.
 
 These records are the truth. Each carries all that its events need, so that events can be derived from records alone, at any time, with
-the same ids. Outcomes are of one recipient in one attempt: Accepted, Deferred or Failed.
+the same ids. Outcomes are of one recipient in one attempt: Accepted, Deferred or Failed. The message of a record has the queue that it was in
+then, whatever queue it was accepted for.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from penstock.mail.address import Address, ReversePath
+from penstock.mail.directive import Action, Order
 from penstock.mail.dsn import EnvelopeDsn
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import MessageId, SessionId
 from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply
+from penstock.mail.schedule import Schedule
 from penstock.mail.tls import TlsFacts
 
 #: The beginning of every reply text that is ours and not a peer's; rules recognise it.
@@ -54,7 +58,8 @@ class MessageRecord(msgspec.Struct, frozen=True):
     ``recipients`` keep their places for good: outcomes name them by index. ``added_header`` goes before ``content``, which parts of one
     transaction share. ``eight_bit`` is whether the content has octets above 127; ``smtputf8`` whether it
     needs SMTPUTF8. ``is_canonical``: every line of the content ends with CRLF and none begins with a dot, so it can go on a wire as it is.
-    ``dsn`` None: nothing was asked about notifications (RFC 3461). ``meta`` is the policy's own.
+    ``dsn`` None: nothing was asked about notifications (RFC 3461). ``meta`` is the policy's own. ``schedule`` is when it may be delivered, as
+    its sender wants it; None is at any time.
     """
 
     id: MessageId
@@ -70,6 +75,7 @@ class MessageRecord(msgspec.Struct, frozen=True):
     is_canonical: bool = False
     dsn: EnvelopeDsn | None = None
     meta: dict[str, MetaValue] = {}
+    schedule: Schedule | None = None
 
     @property
     def size(self) -> int:
@@ -143,6 +149,47 @@ class ExpirationRecord(msgspec.Struct, frozen=True):
     reply: Reply
 
 
+class RemovalRecord(msgspec.Struct, frozen=True):
+    """Recipients taken out of the queue by an order: bounced, or deleted, as ``order.action`` says; ``site`` is "" if none was known.
+
+    ``reply`` is what the events tell. With ``order.suppress_logging`` no event is made, and the totals have it all the same.
+    """
+
+    message: MessageRecord
+    time: WallTime
+    attempts: int
+    site: str
+    recipients: tuple[int, ...]
+    reply: Reply
+    order: Order
+
+
+class RebindRecord(msgspec.Struct, frozen=True):
+    """A message goes from its queue, which ``message`` has, into ``queue``, by an order. ``recipients`` were waiting.
+
+    ``due`` is when it may be tried from now on, None if that stays as it was; attempts and age do.
+    """
+
+    message: MessageRecord
+    time: WallTime
+    attempts: int
+    recipients: tuple[int, ...]
+    queue: QueueName
+    due: WallTime | None
+    order: Order
+
+
+class FlushRecord(msgspec.Struct, frozen=True):
+    """A message that waited is due at ``due``, by an order. ``recipients`` were waiting."""
+
+    message: MessageRecord
+    time: WallTime
+    attempts: int
+    recipients: tuple[int, ...]
+    due: WallTime
+    order: Order
+
+
 class RejectionRecord(msgspec.Struct, frozen=True):
     """A 4yz or 5yz that we gave to a client: a note, for there is no message. Addresses are as far as the transaction had come.
 
@@ -189,6 +236,35 @@ class SpoolHealthRecord(msgspec.Struct, frozen=True):
     is_refusing: bool
     is_paused: bool
     text: str
+
+
+class DirectiveChange(Enum):
+    """What became of a directive."""
+
+    GIVEN = "given"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class DirectiveRecord(msgspec.Struct, frozen=True):
+    """A directive was given, or is over: a note, made once for a server.
+
+    ``directive`` is its id, ``about`` what it is about, in words (``tenant acme``), and ``tenant`` whose mail alone, where that is given.
+    ``author`` is who made the change, "" where nobody did, and ``expires`` when it is over by itself. ``messages`` is how many that were queued it
+    was about then.
+    """
+
+    id: MessageId
+    time: WallTime
+    change: DirectiveChange
+    directive: str
+    action: Action
+    about: str
+    reason: str
+    author: str
+    expires: WallTime
+    messages: int
+    tenant: str | None = None
 
 
 class QuarantineRecord(msgspec.Struct, frozen=True):
@@ -241,7 +317,8 @@ SpoolRecord = MessageRecord | AttemptRecord | ExpirationRecord | QuarantineRecor
 class QueuedMessage(msgspec.Struct, frozen=True, gc=False):
     """A message that was queued before the start: what the scheduler needs of it. ``recipients`` are those waiting; ``due`` None: at once.
 
-    Its times are as this run of the server counts them: where the system's clock has jumped, the message is as old as it was.
+    Its times are as this run of the server counts them: where the system's clock has jumped, the message is as old as it was. Those of its
+    ``schedule`` are the sender's, and ``due`` None is as soon as that allows.
     ``is_held``: it has come from another lane, which may still have it, and is not to be delivered before it is released.
     """
 
@@ -253,6 +330,7 @@ class QueuedMessage(msgspec.Struct, frozen=True, gc=False):
     attempts: int
     due: WallTime | None
     is_held: bool = False
+    schedule: Schedule | None = None
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
