@@ -181,7 +181,7 @@ KEYS: Final = (
     _shaping("shaping of one domain", '["example.com"]\nconnection_limit = 2\n', '"example.com"', NOT_YET),
     _shaping("shaping of a provider", '[provider."google"]\nprovider_connection_limit = 5\n', "provider", NOT_YET),
     _shaping("a misspelt default", '["defualt"]\nsmtp_port = 2525\n', "defualt", "unknown key", "did you mean 'default'?"),
-    _shaping("a rate limit", '["default"]\nmax_message_rate = "100/s"\n', "default.max_message_rate", NOT_YET),
+    _shaping("a rate limit", '["default"]\nmax_connection_rate = "100/s"\n', "default.max_connection_rate", NOT_YET),
     _shaping("a key outside of a table", "smtp_port = 2525\n", "smtp_port", "unknown key here", "it belongs in [default]"),
 )  # fmt: skip
 

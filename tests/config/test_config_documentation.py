@@ -51,7 +51,17 @@ RECORDS = [
     (PATH_DEFAULT, records.PathConfig),
 ]
 #: Fields that tables fill, not options.
-FROM_TABLES = {"static", "domains", "tenants", "tenant_options", "default", "via", "peer"}
+FROM_TABLES = {
+    "static",
+    "domains",
+    "tenants",
+    "tenant_options",
+    "default",
+    "via",
+    "peer",
+    "overall",
+    "origins",
+}
 
 
 def tables(table: Table, heading: str = "") -> Iterator[tuple[str, Table]]:

@@ -57,6 +57,21 @@ def integer(at_least: int, at_most: int = MOST) -> Kind[int]:
     )
 
 
+def number(at_least: float, at_most: float) -> Kind[float]:
+    """A number, whole or not, within bounds that are included."""
+
+    def parse(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise unexpected("a number", value)
+        if isinstance(value, int):
+            _integer(value, "a number")
+        if not at_least <= value <= at_most:  # NaN is not either
+            raise refused(f"{value} is out of range", f"write {at_least:g} to {at_most:g}")
+        return float(value)
+
+    return Kind(f"number, {at_least:g} to {at_most:g}", parse)
+
+
 def limit(at_least: int, at_most: int = MOST) -> Kind[int]:
     """A number as KumoMTA's files write limits: ``10``, ``"1,000"``, ``"local:5"``.
 

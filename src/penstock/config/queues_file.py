@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import Final
 
 from penstock.config.kinds import BOOLEAN
-from penstock.config.numbers import duration, integer, size
+from penstock.config.numbers import RATE, duration, integer, number, size
 from penstock.config.schema import Named, Option, Section, Table
-from penstock.config.texts import FIELD_NAME, LABEL
+from penstock.config.texts import FIELD_NAME, LABEL, POOL
 
 #: Bounds of what a tenant may take, in octets: below a mebibyte it is a slip.
 _LEAST: Final = 1024**2
 _MOST: Final = 1024**5
 #: Options of a scheduled queue that KumoMTA has, and this version does not.
 _QUEUE_LATER: Final = frozenset({
-    "egress_pool", "max_message_rate", "protocol", "reap_interval", "refresh_interval", "refresh_strategy", "strategy",
+    "protocol", "refresh_interval", "refresh_strategy", "strategy",
     "timerwheel_tick_interval", "shrink_policy", "provider_name", "routing_domain",
 })  # fmt: skip
 
@@ -27,6 +27,10 @@ QUEUE_DEFAULT: Final = Table(
                example='"5 mins"', default='"20m"'),
         Option("max_retry_interval", duration(), "The longest wait between attempts.", example='"4 hours"', otherwise="no longest"),
         Option("max_age", duration(), "Mail that is older is given up, whatever it is waiting for.", example='"24 hours"', default='"7 days"'),
+        Option("max_message_rate", RATE, "How many messages of one scheduled queue may be tried; more wait, without an attempt being spent.",
+               example='"1,000/h"', otherwise="no limit"),
+        Option("egress_pool", POOL, "The pool of sources that mail goes out from.", example="'pool-1'", default="'unspecified'"),
+        Option("reap_interval", duration(), "How long an empty scheduled queue is remembered.", example='"20m"', default='"10m"'),
     ),
     later=_QUEUE_LATER,
 )  # fmt: skip
@@ -41,6 +45,9 @@ TENANT: Final = Table(
         Option("max_bytes_in_flight", size(_LEAST, _MOST), "Octets of mail that are coming in or being stored; with more, mail is refused with "
                "452 4.3.1. One message at a time always may come in.",
                example='"64MiB"', default='"256MiB"'),
+        Option("share", number(0.01, 10_000), "The tenant's weight where several tenants' mail waits for the same path: with 2, it gets twice what a "
+               "tenant with 1 gets.",
+               example="2.5", default="1"),
     ),
     later=_QUEUE_LATER
     | set(QUEUE_DEFAULT.names())

@@ -9,11 +9,11 @@ from typing import Final
 
 from penstock.config.hosts import NETWORK
 from penstock.config.kinds import BOOLEAN, choice, list_of
-from penstock.config.numbers import duration, integer, limit
+from penstock.config.numbers import RATE, duration, integer, limit
 from penstock.config.queues_file import is_domain_like
 from penstock.config.schema import Option, Section, Table
 from penstock.config.texts import CREDENTIAL
-from penstock.mail.configuration import EnableTls
+from penstock.mail.configuration import EnableTls, ShareBy
 
 PATH_DEFAULT: Final = Table(
     (
@@ -21,6 +21,10 @@ PATH_DEFAULT: Final = Table(
         Option("prohibited_hosts", list_of(NETWORK, '["127.0.0.0/8"]'), "Addresses that are never connected to; `[]` allows all, loopback too.",
                example='["127.0.0.0/8", "10.0.0.0/8"]', default='["127.0.0.0/8", "0.0.0.0", "::1", "::"]'),
         Option("connection_limit", limit(1), "Connections of one source to one site at a time.", example='"1,000"', default="32"),
+        Option("max_message_rate", RATE, "How many messages of one source may be tried at one site; more wait, and no connection is made for them.",
+               example='"100/s"', otherwise="no limit"),
+        Option("share_by", choice({each.value: each for each in ShareBy}), "What tenants' shares of a path are counted in.",
+               example='"bytes"', default='"messages"'),
         Option("enable_tls", choice({each.value: each for each in EnableTls}),
                "Encryption by STARTTLS: where offered, or always; with a valid certificate, or (Insecure) any.",
                example='"Required"', default='"Opportunistic"'),
@@ -51,7 +55,7 @@ PATH_DEFAULT: Final = Table(
     ),
     later=frozenset({
         # of an egress path
-        "additional_connection_limits", "max_connection_rate", "max_message_rate", "additional_message_rate_throttles",
+        "additional_connection_limits", "max_connection_rate", "additional_message_rate_throttles",
         "source_selection_rate", "additional_source_selection_rates", "max_deliveries_per_connection", "max_recipients_per_batch",
         "max_ready", "consecutive_connection_failures_before_delay", "ehlo_domain", "system_shutdown_timeout",
         "dispatcher_progress_watchdog_timeout", "enable_mta_sts", "enable_dane", "tls_prefer_openssl", "openssl_cipher_list",

@@ -94,14 +94,17 @@ def _user(value: object) -> str:
     return name
 
 
-def _label(value: object) -> str:
-    name = _text(value, "a name")
-    if not is_label(name):
-        raise refused(
-            f"{quote(name)} cannot name a tenant",
-            "use 1 to 128 printable ASCII characters, no space and none of : @ !",
-        )
-    return name
+def _label(what: str) -> Kind[str]:
+    def parse(value: object) -> str:
+        name = _text(value, "a name")
+        if not is_label(name):
+            raise refused(
+                f"{quote(name)} cannot name a {what}",
+                "use 1 to 128 printable ASCII characters, no space and none of : @ !",
+            )
+        return name
+
+    return Kind("name", parse)
 
 
 def _keyword(value: object) -> str:
@@ -157,7 +160,10 @@ BANNER = Kind(f"text, printable ASCII, at most {_BANNER_LIMIT}", _banner)
 #: The name of a header field, in lower case (RFC 5322 3.6.8).
 FIELD_NAME = Kind("name of a header field", _field_name)
 #: The name of a tenant (``penstock.mail.queue_name``).
-LABEL = Kind("name", _label)
+LABEL = _label("tenant")
+#: The name of a campaign, and of an egress pool: as tenants' names.
+CAMPAIGN = _label("campaign")
+POOL = _label("pool")
 #: The name of a dedicated lane (``penstock.mail.lanes``).
 LANE_NAME = Kind("name of a lane", _lane_name)
 #: The name of a user of this host.

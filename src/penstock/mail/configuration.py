@@ -296,15 +296,26 @@ class QueuesConfig(msgspec.Struct, frozen=True):
         return self.tenant_options.get(tenant, _ANY_TENANT)
 
 
+class ShareBy(Enum):
+    """What a message costs its tenant of a path's turns: one, or its recipients, or its octets."""
+
+    MESSAGES = "messages"
+    RECIPIENTS = "recipients"
+    BYTES = "bytes"
+
+
 class PathConfig(msgspec.Struct, frozen=True):
     """``shaping.toml``: how connections of a path are made and how long each of their commands may take.
 
+    ``origins`` says for options that somebody has set where, as that of ``QueueConfig`` does.
     ``smtp_auth_plain_username`` None is no AUTH; with a name, mail goes only once the peer has accepted it.
     """
 
     smtp_port: int = 25
     prohibited_hosts: tuple[Network, ...] = PROHIBITED_HOSTS
     connection_limit: int = 32
+    max_message_rate: Rate | None = None
+    share_by: ShareBy = ShareBy.MESSAGES
     enable_tls: EnableTls = EnableTls.OPPORTUNISTIC
     enable_pipelining: bool = True
     enable_rset: bool = True
@@ -325,6 +336,7 @@ class PathConfig(msgspec.Struct, frozen=True):
     data_dot_timeout: Seconds = Seconds(300.0)
     rset_timeout: Seconds = Seconds(5.0)
     idle_timeout: Seconds = Seconds(5.0)
+    origins: dict[str, str] = {}
 
 
 class ShapingConfig(msgspec.Struct, frozen=True):
