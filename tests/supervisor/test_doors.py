@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.ingress.doors import Doors
+from penstock.ingress.doors import Doors, Visit
 from penstock.ipc.door_words import LaneDoorsTell, SupervisorDoorsTell, Takings
 from penstock.ipc.words import BUS
 from penstock.mail.configuration import (
@@ -54,7 +54,7 @@ class Server:
                 assert isinstance(word, SupervisorDoorsTell)
                 self.sums.hear(str(place), word.here)
 
-            self.tellings.append(DoorTelling(doors, lanes, lambda: configuration, tell, later))
+            self.tellings.append(DoorTelling(doors, lanes, lambda: configuration, tell, self.clock, later))
             self.sums.join(str(place), self._tell_lane(place))
             self.tellings[-1].start()
 
@@ -102,6 +102,22 @@ def test_nothing_is_said_while_nothing_changes() -> None:
     alone.doors[0].client_connections.add("192.0.2.1", 39)
     alone.clock.advance(Seconds(10 * INTERVAL))
     assert alone.words == 0
+
+
+def test_a_lane_at_rest_looks_once_a_second_until_a_connection_comes() -> None:
+    """What a connection takes is known elsewhere as soon as ever."""
+    server = Server(2)
+    server.clock.advance(Seconds(5.0))
+    server.doors[0].client_connections.add("192.0.2.1", 30)
+    server.clock.advance(Seconds(INTERVAL))
+    assert server.words == 0
+    Visit(server.doors[0]).enter("192.0.2.7")
+    server.clock.advance(Seconds(0.2))
+    assert server.doors[1].client_connections.elsewhere == {"192.0.2.1": 30}
+    server.clock.advance(Seconds(5.0))
+    server.queued[0] = {"t": 20_000_000_000}
+    server.clock.advance(Seconds(1.2))
+    assert server.doors[1].queued("t") == 20_000_000_000
 
 
 def test_a_lane_that_stops_says_nothing_more() -> None:

@@ -12,6 +12,10 @@ from penstock.ingress.clients import client_key
 from penstock.shaping.shares import Shares
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class Doors:
     """Of a whole process. ``queued`` says how many octets are queued here by tenant."""
 
@@ -20,6 +24,7 @@ class Doors:
         "client_connections",
         "client_octets",
         "queued_elsewhere",
+        "stirred",
         "tenant_connections",
         "tenant_octets",
     )
@@ -27,6 +32,8 @@ class Doors:
     def __init__(self, queued: Callable[[], Mapping[str | None, int]] = dict) -> None:
         self._queued = queued
         self.queued_elsewhere: Mapping[str, int] = {}
+        #: called when a connection is let in
+        self.stirred: Callable[[], None] = _nothing
         self.client_connections: Shares[str] = Shares()
         self.client_octets: Shares[str] = Shares()
         self.tenant_connections: Shares[str] = Shares()
@@ -58,6 +65,7 @@ class Visit:
         """It is let in, and counted until ``leave``."""
         self._client = client_key(address)
         self._doors.client_connections.add(self._client, 1)
+        self._doors.stirred()
 
     def become(self, tenant: str | None) -> None:
         """It is known whose it is, or that this is not known any more."""

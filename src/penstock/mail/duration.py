@@ -95,3 +95,12 @@ def parse_byte_size(value: str | int) -> ByteCount:
     if size > _LARGEST:
         raise QuantityError(f"{_shown(value)} is out of range; a size is at most an exbibyte")
     return ByteCount(size)
+
+
+def to_next_second(now: MonotonicTime) -> Seconds:
+    """How long until the monotonic clock shows a whole second, half a one at least.
+
+    What is done once a second is done then: together, so that a process at rest wakes for all of it once.
+    """
+    left = 1.0 - now % 1.0
+    return Seconds(left if left >= 0.5 else left + 1.0)

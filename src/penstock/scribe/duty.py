@@ -31,13 +31,12 @@ from penstock.ipc.scribe_words import (
     SupervisorTellNumbers,
 )
 from penstock.mail.configuration import Configuration
-from penstock.mail.duration import ByteCount, Seconds
+from penstock.mail.duration import ByteCount, MonotonicTime, Seconds, to_next_second
 from penstock.mail.ports import Clock
 from penstock.mail.problem import ConfigError
 from penstock.mail.status import EventLogCounts, MailCounts, Snapshot, SpoolCounts
 from penstock.scribe.service import ScribeService
 
-_TICK: Final = 1.0
 _LAG_WINDOW: Final = 60
 #: The supervisor speaks once a second; one that has not for so long is not there, or stands still.
 _SILENCE: Final = Seconds(5.0)
@@ -166,8 +165,9 @@ class ScribeDuty:
         loop = asyncio.get_running_loop()
         while True:
             self.bus.tell(SupervisorScribeTick())
-            wanted = loop.time() + _TICK
-            await asyncio.sleep(_TICK)
+            delay = to_next_second(MonotonicTime(loop.time()))
+            wanted = loop.time() + delay
+            await asyncio.sleep(delay)
             self._lags.append(max(0.0, loop.time() - wanted))
 
     def _bus_ended(self, reason: str | None) -> None:

@@ -28,7 +28,7 @@ from typing import Any, Final
 import msgspec
 
 from penstock.mail.configuration import Reserve
-from penstock.mail.duration import Seconds
+from penstock.mail.duration import Seconds, to_next_second
 from penstock.mail.ids import IdSource
 from penstock.mail.ports import (
     Clock,
@@ -86,7 +86,6 @@ LOG = logging.getLogger(__name__)
 
 #: Notes that are kept while nothing can be written.
 _NOTES_KEPT: Final = 1000
-_TICK: Final = 1.0
 #: Ticks between two notes of the time.
 _NOTE_EVERY: Final = 60
 #: Seconds of the loop that a slice of the recovery takes.
@@ -175,7 +174,7 @@ class SpoolLog:
         self._appender.open(number)
         self._syncer.start()
         self._health.look()
-        self._tick = self._loop.call_later(_TICK, self._on_tick)
+        self._tick = self._loop.call_later(to_next_second(self._clock.monotonic()), self._on_tick)
 
     def restore(self, restored: Callable[[Sequence[QueuedMessage]], None]) -> Iterator[None]:
         """Read what was there at the start, in small steps, then tell of what is queued, some at a time. FileError, NewerFormat."""
@@ -504,7 +503,7 @@ class SpoolLog:
 
     def _on_tick(self) -> None:
         self._ticks += 1
-        self._tick = self._loop.call_later(_TICK, self._on_tick)
+        self._tick = self._loop.call_later(to_next_second(self._clock.monotonic()), self._on_tick)
         self._health.look()
         self._reclaim.tick()
         if self._ticks % _NOTE_EVERY == 0:

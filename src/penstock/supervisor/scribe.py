@@ -69,6 +69,8 @@ class ScribeProcess:
         self._roster = Roster([SCRIBE], clock.monotonic())
         self._process: ChildProcess | None = None
         self._bus: Bus | None = None
+        #: the fault that the scribe was told last; "" for nothing
+        self._told: str | None = ""
         self._reason: str | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._begun: asyncio.Future[None] = self._loop.create_future()
@@ -106,7 +108,7 @@ class ScribeProcess:
             task.cancel()
 
     async def tell_fault(self) -> None:
-        """Let it know now how the server is, which it is told once a second besides."""
+        """Let it know now how the server is, which it is told within a second besides."""
         if self._bus is not None:
             with suppress(BusEnded, BusFault, TimeoutError):
                 await self._bus.ask(ScribeServerFault(self._fault()), _COUNTS)
@@ -130,9 +132,15 @@ class ScribeProcess:
         if self._roster.is_over:
             self._over.set()
             return
-        if self._bus is not None and self._bus.is_open:
-            self._bus.tell(ScribeServerFault(self._fault()))
+        self._tell_fault()
         self._timer = self._loop.call_later(max(0.0, self._roster.next_wake() - now), self._look)
+
+    def _tell_fault(self) -> None:
+        """Let the scribe know how the server is, if that is not what it was told last."""
+        fault = self._fault()
+        if self._bus is not None and self._bus.is_open and fault != self._told:
+            self._told = fault
+            self._bus.tell(ScribeServerFault(fault))
 
     def _carry_out(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
@@ -189,7 +197,8 @@ class ScribeProcess:
             bus.channel.abort()
             return
         self._roster.ready(SCRIBE, self._clock.monotonic())
-        bus.tell(ScribeServerFault(self._fault()))
+        self._told = ""
+        self._tell_fault()
         if not self._begun.done():
             self._begun.set_result(None)
 

@@ -1,6 +1,8 @@
 """Tells the supervisor who takes how much of this lane, and takes in what is taken of the others.
 
 What matters elsewhere is told: of those who take an eighth of their part of a limit, or more. So sums miss at most an eighth of a limit.
+
+While nothing changes it looks once a second only, so that a process at rest is left alone; a connection that comes has it look soon again.
 """
 
 from __future__ import annotations
@@ -14,12 +16,20 @@ import msgspec
 from penstock.ingress.doors import Doors
 from penstock.ipc.door_words import LaneDoorsTell, SupervisorDoorsTell, Takings
 from penstock.mail.configuration import Configuration, TenantConfig
+from penstock.mail.duration import to_next_second
+from penstock.mail.ports import Clock
 from penstock.shaping.shares import worth_telling
 
 #: Seconds between two looks.
 INTERVAL: Final = 0.1
+#: Looks that find nothing changed, after which the next one is when a connection comes, or in a second.
+_QUIET: Final = 10
 #: Of its part of a limit, what is worth telling.
 _WORTH: Final = 8
+
+
+def _ignore() -> None:
+    """What the doors call when a connection comes, and nobody wants to know."""
 
 
 class DoorTelling:
@@ -31,23 +41,28 @@ class DoorTelling:
         lanes: int,
         configuration: Callable[[], Configuration],
         tell: Callable[[msgspec.Struct], None],
+        clock: Clock,
         call_later: Callable[[float, Callable[[], None]], asyncio.TimerHandle] | None = None,
     ) -> None:
         self._doors = doors
         self._lanes = lanes
         self._configuration = configuration
         self._tell = tell
+        self._clock = clock
         self._call_later = call_later or asyncio.get_running_loop().call_later
         self._timer: asyncio.TimerHandle | None = None
         self._told = Takings()
+        self._quiet = 0
 
     def start(self) -> None:
         """Tell from now on; a lane alone has nobody to tell."""
         if self._lanes > 1:
+            self._doors.stirred = self._stirred
             self._look()
 
     def stop(self) -> None:
         """Tell nothing more."""
+        self._doors.stirred = _ignore
         if self._timer is not None:
             self._timer.cancel()
 
@@ -61,11 +76,23 @@ class DoorTelling:
         doors.queued_elsewhere = elsewhere.queued
 
     def _look(self) -> None:
-        self._timer = self._call_later(INTERVAL, self._look)
         here = self._takings()
+        self._quiet += 1
         if here != self._told:
             self._told = here
+            self._quiet = 0
             self._tell(SupervisorDoorsTell(here))
+        is_quiet = self._quiet >= _QUIET
+        delay = to_next_second(self._clock.monotonic()) if is_quiet else INTERVAL
+        self._timer = self._call_later(delay, self._look)
+
+    def _stirred(self) -> None:
+        """A connection has come: look soon, if that is not so already."""
+        if self._quiet >= _QUIET and self._timer is not None:
+            self._quiet = 0
+            self._timer.cancel()
+            self._timer = self._call_later(INTERVAL, self._look)
+        self._quiet = 0
 
     def _takings(self) -> Takings:
         doors, configuration = self._doors, self._configuration()

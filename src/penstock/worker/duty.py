@@ -42,7 +42,7 @@ from penstock.ipc.words import (
     WorkerUseTable,
 )
 from penstock.mail.configuration import Configuration
-from penstock.mail.duration import Seconds
+from penstock.mail.duration import Seconds, to_next_second
 from penstock.mail.lanes import Assignment
 from penstock.mail.ports import Clock, SpoolError
 from penstock.mail.problem import ConfigError
@@ -54,7 +54,6 @@ from penstock.worker.worker import Worker
 
 LOG = logging.getLogger(__name__)
 
-_TICK: Final = 1.0
 #: How long a spool may be in the hands of a worker before us, which is being ended.
 _SPOOL_PATIENCE: Final = 10.0
 _POLL: Final = 0.02
@@ -245,7 +244,7 @@ class Duty:
     async def _ticking(self) -> None:
         while True:
             self.bus.tell(SupervisorTick(self._worker.fault() if self._worker is not None else "starting"))
-            await asyncio.sleep(_TICK)
+            await asyncio.sleep(to_next_second(self._clock.monotonic()))
 
     async def _watch_recovery(self, worker: Worker) -> None:
         await worker.recovered.wait()

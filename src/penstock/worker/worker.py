@@ -21,7 +21,7 @@ from penstock.ingress.listener import Listener
 from penstock.ipc.feed_words import scribe_socket
 from penstock.lane.lane import Lane
 from penstock.mail.configuration import Configuration, DnsConfig, PathConfig, QueueConfig
-from penstock.mail.duration import ByteCount, Seconds
+from penstock.mail.duration import ByteCount, MonotonicTime, Seconds, to_next_second
 from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock, LogPosition, SpoolError
 from penstock.mail.queue_name import QueueName
@@ -152,7 +152,7 @@ class Worker:
             lambda: self.lane.scheduler.octets,
         )
         #: who takes how much, here and elsewhere
-        self.doors = DoorTelling(self.desk.doors, _lanes(placement), lambda: self.configuration, tell)
+        self.doors = DoorTelling(self.desk.doors, _lanes(placement), lambda: self.configuration, tell, clock)
         #: runners of policies that were replaced, until their last hook has ended
         self._retiring: set[asyncio.Task[None]] = set()
         self.listeners = [
@@ -268,7 +268,7 @@ class Worker:
         """Once a second: how late the loop is, and the counts for the rates."""
         now = self._loop.time()
         self._lags.append(max(0.0, now - self._sample_at))
-        self._sample_at = now + 1.0
+        self._sample_at = now + to_next_second(MonotonicTime(now))
         self._rates.sample(self.clock.monotonic(), self.tally.total)
         self._sampler = self._loop.call_at(self._sample_at, self._sample)
 

@@ -47,8 +47,8 @@ class SinkMessage(msgspec.Struct, frozen=True):
 
     ``wire`` is the mail data as it came, before its dots were taken out; ``via`` is how: ``DATA``, or ``BDAT``, which doubles none.
     ``reply`` is what was answered, None if the connection was cut instead; of the ``replies`` of LMTP, one for each recipient, the first that
-    is positive, or else the first. ``at`` and ``received`` are the instant its last octet was read. ``authenticated`` is the user of AUTH,
-    "" for none.
+    is positive, or else the first. ``at`` and ``received`` are the instant its last octet was read, ``begun`` that of its MAIL.
+    ``authenticated`` is the user of AUTH, "" for none.
     """
 
     at: WallTime
@@ -64,6 +64,7 @@ class SinkMessage(msgspec.Struct, frozen=True):
     via: str = "DATA"
     tls: TlsSeen | None = None
     authenticated: str = ""
+    begun: WallTime = WallTime(0.0)
 
     @property
     def content(self) -> bytes:
@@ -153,6 +154,7 @@ class MessageRecord(msgspec.Struct, frozen=True):
     """One line of ``--record``: who sent what to whom, when, and what was answered. ``size`` and ``sha256`` are of the content."""
 
     time: float
+    begun: float
     listener: str
     peer: str
     helo: str
@@ -178,6 +180,7 @@ def record_of(message: SinkMessage, dumped: str | None) -> MessageRecord:
     content = message.content
     return MessageRecord(
         time=message.at,
+        begun=message.begun,
         listener=message.listener,
         peer=message.peer,
         helo=message.helo,

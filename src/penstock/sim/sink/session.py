@@ -175,6 +175,8 @@ class SinkSession(ExtendedWire):
             self._error(b"553 5.6.7 not without SMTPUTF8\r\n")
             return
         self._sender = sender
+        if self._state.keeps_messages:
+            self._mail_at = self.clock.wall()
         action, domain = self.rule(Stage.MAIL), None
         if action is None and b"-mail" in data[end : end + _LOOK_AHEAD].lower():
             action, domain = self._look_ahead(data, end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+from penstock.mail.duration import WallTime
 from penstock.sim.sink.acting import ActingWire, Verdict, count
 from penstock.sim.sink.behaviour import Action, Kind, Stage
 from penstock.sim.sink.message import SinkEnvelope, SinkMessage, text_of
@@ -27,6 +28,7 @@ class TransactionWire(ActingWire):
         "_domains",
         "_identity",
         "_looked_ahead",
+        "_mail_at",
         "_number",
         "_parameters",
         "_rcpt_parameters",
@@ -44,6 +46,7 @@ class TransactionWire(ActingWire):
 
     def _reset_transaction(self) -> None:
         self._sender = None
+        self._mail_at = WallTime(0.0)
         self._parameters: tuple[str, ...] = ()
         self._smtputf8 = self._looked_ahead = False
         self._chunks = 0
@@ -121,6 +124,7 @@ class TransactionWire(ActingWire):
             via="BDAT" if self._chunks else "DATA",
             tls=None if secured is None else secured.facts,
             authenticated=self._identity,
+            begun=self._mail_at,
         )
 
     def _stored(self, action: Action | None, positive: bytes, fault: OSError | None) -> None:
