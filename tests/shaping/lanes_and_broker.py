@@ -22,6 +22,8 @@ class Lane:
         self.coming: deque[Any] = deque()
         #: events that wait for a token
         self.waiting = 0
+        #: when it used its latest token; 0 if that was given back
+        self.latest = 0.0
 
 
 class World:
@@ -88,8 +90,20 @@ class World:
         held = lane.borrowing.take(KEY, self.rate, self.now)
         if held is None:
             self.uses.append(self.now)
+            lane.latest = self.now
         self.collect(lane)
         return held is None
+
+    def take_back(self, lane: Lane) -> None:
+        """The latest event of a lane has not happened after all. If the token can still be used, that shows as one more event."""
+        if not lane.latest:
+            return
+        before = lane.borrowing.room(KEY, self.now)
+        lane.borrowing.give_back(KEY, lane.latest, self.now)
+        if lane.borrowing.room(KEY, self.now) > before:
+            self.uses.remove(lane.latest)
+        lane.latest = 0.0
+        self.collect(lane)
 
     def collect(self, lane: Lane) -> None:
         """Put what the lane has to say on its way, and let what waits for tokens happen."""
@@ -98,6 +112,7 @@ class World:
             borrowing.opened.clear()
             while lane.waiting and borrowing.take(KEY, self.rate, self.now) is None:
                 self.uses.append(self.now)
+                lane.latest = self.now
                 lane.waiting -= 1
         if self.broker is not None:
             lane.sent.extend(borrowing.asks)

@@ -48,6 +48,11 @@ class Machine(RuleBasedStateMachine):
         lane.waiting = min(lane.waiting + count, 10)
 
     @rule(place=st.integers(0, 9))
+    def take_back(self, place: int) -> None:
+        """What a lane used a token for has not happened."""
+        self.world.take_back(self.lane(place))
+
+    @rule(place=st.integers(0, 9))
     def hear(self, place: int) -> None:
         """Something arrives at the broker."""
         self.world.to_broker(self.lane(place))
@@ -449,7 +454,7 @@ def test_what_a_lane_gives_back() -> None:
     borrowing.granted(KEY, 7, 5, 5, 2.0, 1.0)
     assert borrowing.take(KEY, parse_rate("100/s"), 1.5) is None
     borrowing.asks.clear()
-    borrowing.give_back()
+    borrowing.close()
     assert Settle(7, 1, 1.5, 4) in borrowing.asks
     borrowing.asks.clear()
     borrowing.granted(KEY, 8, 2, 2, 2.0, 1.0)

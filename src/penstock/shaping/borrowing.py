@@ -39,13 +39,14 @@ class Settle(NamedTuple):
 
 
 class _Batch:
-    __slots__ = ("last_use", "lease", "left", "until", "used")
+    __slots__ = ("first_use", "last_use", "lease", "left", "until", "used")
 
     def __init__(self, lease: int, left: int, until: float) -> None:
         self.lease = lease
         self.left = left
         self.until = until
         self.used = 0
+        self.first_use = 0.0
         self.last_use = 0.0
 
 
@@ -79,29 +80,57 @@ class Borrowing:
 
     def take(self, key: str, rate: Rate, now: float) -> Held | None:
         """See ``ports.Rates``."""
+        held = self.look(key, rate, now)
+        if held is None:
+            self.charge(key, now)
+        return held
+
+    def look(self, key: str, rate: Rate, now: float) -> Held | None:
+        """``ports.Rates.check`` for one limit: what is not in hand is asked for."""
         borrowed = self._rates.get(key)
         if borrowed is None:
             borrowed = self._rates[key] = _Borrowed(rate)
         borrowed.rate = rate
         while borrowed.batches:
-            batch = borrowed.batches[0]
-            if now >= batch.until:
-                self._end(key, borrowed)
-                continue
-            batch.left -= 1
-            batch.used += 1
-            batch.last_use = now
-            if batch.left == 0:
-                borrowed.size = min(borrowed.size * 2, borrowed.most)
-                self._end(key, borrowed)
-            self._ask_ahead(key, borrowed)
-            return None
+            if now < borrowed.batches[0].until:
+                return None
+            self._end(key, borrowed)
         borrowed.is_awaited = True
         if not self._is_connected:
             return Held(HeldBy.BROKER, math.inf)
         if borrowed.asked == 0:
             self._ask(key, borrowed, borrowed.size)
         return Held(HeldBy.RATE, borrowed.opens if borrowed.opens > now else math.inf)
+
+    def charge(self, key: str, now: float) -> None:
+        """An event happens, which ``look`` has just let happen."""
+        borrowed = self._rates[key]
+        batch = borrowed.batches[0]
+        batch.left -= 1
+        batch.used += 1
+        if batch.used == 1:
+            batch.first_use = now
+        batch.last_use = now
+        if batch.left == 0:
+            borrowed.size = min(borrowed.size * 2, borrowed.most)
+            self._end(key, borrowed)
+        self._ask_ahead(key, borrowed)
+
+    def room(self, key: str, now: float) -> int:
+        """How many tokens are in hand."""
+        borrowed = self._rates.get(key)
+        return sum(batch.left for batch in borrowed.batches if now < batch.until) if borrowed is not None else 0
+
+    def give_back(self, key: str, taken: float, now: float) -> None:
+        """See ``ports.Rates``. What has been settled, counts."""
+        borrowed = self._rates.get(key)
+        if borrowed is None or not borrowed.batches:
+            return
+        batch = borrowed.batches[0]
+        if batch.used and batch.first_use <= taken and now < batch.until:
+            batch.left += 1
+            batch.used -= 1
+            self._tell(key, borrowed)
 
     def granted(self, key: str, lease: int, count: int, most: int, until: float, now: float) -> None:
         """The broker lends ``count`` tokens, and would lend ``most``. What nobody needs any more goes back at once."""
@@ -156,7 +185,7 @@ class Borrowing:
         """When ``wake`` is to be called; infinity if there is nothing in hand."""
         return self._ends[0][0] if self._ends else math.inf
 
-    def give_back(self) -> None:
+    def close(self) -> None:
         """At an orderly end: settle all that is in hand, and want nothing any more."""
         for key, borrowed in self._rates.items():
             while borrowed.batches:

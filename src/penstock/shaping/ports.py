@@ -24,16 +24,29 @@ class Held(NamedTuple):
     until: float
 
 
+#: What is asked of rates: the key of a limit, the same in all lanes, and its rate.
+Asked = tuple[str, Rate]
+
+
 class Rates(Protocol):
-    """Rates by which something may happen. Whoever was refused is told when to ask again, by the key."""
+    """Rates by which something may happen. Whoever was refused, or would have been, is told when to ask again, by the key.
+
+    ``now`` and ``until`` are of one clock, which only goes forward. A key is not asked for twice at once.
+    """
 
     def take(self, key: str, rate: Rate, now: float) -> Held | None:
-        """Let one event happen now: None if it may, and then it counts. ``key`` names the limit, the same in all lanes."""
+        """Let one event happen now: None if it may, and then it counts."""
 
-    def take_all(self, asked: Sequence[tuple[str, Rate]], now: float) -> tuple[int, Held] | None:
+    def take_all(self, asked: Sequence[Asked], now: float) -> tuple[int, Held] | None:
         """Let one event happen now that counts for several limits: None if it may. Else nothing is counted, and this is the first that holds it,
         by its place in ``asked``, and how.
         """
 
-    def give_back(self, key: str, rate: Rate, now: float) -> None:
-        """An event that was let happen, by ``take`` or ``take_all``, has not: it counts no more, as far as that can still be known."""
+    def check(self, asked: Sequence[Asked], now: float) -> tuple[int, Held] | None:
+        """What ``take_all`` would answer; nothing is counted."""
+
+    def room(self, key: str, rate: Rate, now: float) -> int:
+        """How many events may happen now, as far as that is known here; nothing is counted, and nobody is told of anything."""
+
+    def give_back(self, key: str, rate: Rate, taken: float, now: float) -> None:
+        """An event that was let happen at ``taken`` has not: it counts no more, as far as that can still be known."""

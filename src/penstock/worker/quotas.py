@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -28,7 +28,7 @@ from penstock.mail.rate import Rate
 from penstock.shaping.borrowing import Ask, Borrowing, Settle
 from penstock.shaping.holding import Holding, UnitAsk, UnitClaim, UnitRelease, UnitRenew
 from penstock.shaping.own import OwnNumbers, OwnRates
-from penstock.shaping.ports import Held
+from penstock.shaping.ports import Asked, Held
 
 
 class Timer(Protocol):
@@ -76,15 +76,53 @@ class Quotas:
 
     def take(self, key: str, rate: Rate, now: float) -> Held | None:
         """See ``shaping.ports.Rates``. A ``local`` rate is this lane's own."""
-        if rate.local or self._is_alone:
-            held = self._own.take(key, rate, now)
+        refused = self.take_all(((key, rate),), now)
+        return refused[1] if refused is not None else None
+
+    def take_all(self, asked: Sequence[Asked], now: float) -> tuple[int, Held] | None:
+        """See ``shaping.ports.Rates``."""
+        refused = self.check(asked, now)
+        if refused is None:
+            for key, rate in asked:
+                if rate.local or self._is_alone:
+                    self._own.charge(key, rate, now)
+                else:
+                    self._borrowing.charge(key, now)
+            if self._borrowing.asks:
+                self._say()
+        return refused
+
+    def check(self, asked: Sequence[Asked], now: float) -> tuple[int, Held] | None:
+        """See ``shaping.ports.Rates``."""
+        for place, (key, rate) in enumerate(asked):
+            if rate.local or self._is_alone:
+                held = self._own.look(key, rate, now)
+                if held is not None:
+                    self._look()
+                    return place, held
+                continue
+            held = self._borrowing.look(key, rate, now)
+            if self._borrowing.asks:
+                self._say()
             if held is not None:
-                self._look()
-            return held
-        held = self._borrowing.take(key, rate, now)
-        if self._borrowing.asks:
-            self._say()
-        return held
+                return place, held
+        return None
+
+    def room(self, key: str, rate: Rate, now: float) -> int:
+        """See ``shaping.ports.Rates``."""
+        if rate.local or self._is_alone:
+            return self._own.room(key, rate, now)
+        return self._borrowing.room(key, now)
+
+    def give_back(self, key: str, rate: Rate, taken: float, now: float) -> None:
+        """See ``shaping.ports.Rates``. Who waits for it is told later, never from inside this call."""
+        if rate.local or self._is_alone:
+            self._own.give_back(key, rate, taken, now)
+            self._look()
+            return
+        self._borrowing.give_back(key, taken, now)
+        if self._borrowing.opened:
+            self._loop.call_soon(self._settle)
 
     def acquire(self, key: str, limit: int, now: float) -> Held | None:
         """Use one more of at most ``limit`` over all lanes: None if it may be, until ``release``."""
@@ -129,7 +167,7 @@ class Quotas:
 
     def close(self) -> None:
         """Give back what is in hand. Nothing is to be taken after it."""
-        self._borrowing.give_back()
+        self._borrowing.close()
         self._say()
         if self._timer is not None:
             self._timer.cancel()
