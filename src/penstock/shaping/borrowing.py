@@ -119,7 +119,9 @@ class Borrowing:
     def room(self, key: str, now: float) -> int:
         """How many tokens are in hand."""
         borrowed = self._rates.get(key)
-        return sum(batch.left for batch in borrowed.batches if now < batch.until) if borrowed is not None else 0
+        return (
+            sum(batch.left for batch in borrowed.batches if now < batch.until) if borrowed is not None else 0
+        )
 
     def give_back(self, key: str, taken: float, now: float) -> None:
         """See ``ports.Rates``. What has been settled, counts."""
