@@ -11,6 +11,7 @@ import msgspec
 
 from penstock.ipc.broker_words import BROKER_WORDS
 from penstock.ipc.door_words import LaneDoorsTell, SupervisorDoorsTell
+from penstock.ipc.order_words import ORDER_WORDS
 from penstock.ipc.vocabulary import Vocabulary
 from penstock.mail.duration import Seconds
 from penstock.mail.lanes import Assignment
@@ -139,4 +140,5 @@ BUS: Final = Vocabulary(
     *BROKER_WORDS,
     SupervisorDoorsTell,
     LaneDoorsTell,
+    *ORDER_WORDS,
 )

@@ -106,7 +106,7 @@ class Directives:
         """Put one in force; the one with the same criteria whose place it takes, if there is one. ValueError for an id that is in force."""
         if directive.id in self._by_id:
             raise ValueError(f"the directive {directive.id} is in force already")
-        replaced = self._same(directive)
+        replaced = self.same(directive)
         if replaced is not None:
             self.remove(replaced.id)
         self.version += 1
@@ -118,7 +118,8 @@ class Directives:
             self._subjects[directive.action, directive.subject] = directive
         return replaced
 
-    def _same(self, directive: Directive) -> Directive | None:
+    def same(self, directive: Directive) -> Directive | None:
+        """The one whose place this one would take."""
         if directive.action in _OF_QUEUES:
             return self._tables[directive.action].same(directive.criteria)
         return self._subjects.get((directive.action, directive.subject))
