@@ -22,6 +22,7 @@ from penstock.mail.reply import Reply
 from penstock.queueing.calendar import Calendar
 from penstock.queueing.effects import End, Expire, Fail, Resolve
 from penstock.queueing.instants import SECOND
+from penstock.queueing.postings import Postings
 from penstock.queueing.queues import Hop, Path, ScheduledQueue
 from penstock.queueing.rows import ENDING, IN_FLIGHT, NONE, READY, WAITING, Rows
 from penstock.queueing.sharing import Sharing
@@ -54,6 +55,7 @@ class Places:
         "octets",
         "path_config",
         "paths",
+        "postings",
         "queue_config",
         "queues",
         "rows",
@@ -92,6 +94,8 @@ class Places:
         self.ends: deque[End] = deque()
         self._ends_limit = ends_limit
         self._by_index: list[ScheduledQueue | None] = []
+        #: the queues by what criteria name
+        self.postings = Postings(self.queues, self._by_index)
         self._free_indices: list[int] = []
         self._order = 0
 
@@ -110,6 +114,7 @@ class Places:
         else:
             self._by_index[index] = queue
         self.queues[name] = queue
+        self.postings.add(queue)
         return queue
 
     def queue_of(self, row: int) -> ScheduledQueue:  # hot: micro_queueing
@@ -127,6 +132,7 @@ class Places:
 
     def forget_queue(self, queue: ScheduledQueue) -> None:
         """Drop an empty queue, and its hop with the last one."""
+        self.postings.remove(queue)
         del self.queues[queue.name]
         self._by_index[queue.index] = None
         self._free_indices.append(queue.index)
@@ -313,7 +319,9 @@ class Places:
         rows = self.rows
         rows.free(row)
         octets, tenant = self.octets, queue.name.tenant
-        left = octets.get(tenant, 0) - rows.size[row]
+        size = rows.size[row]
+        queue.octets -= size
+        left = octets.get(tenant, 0) - size
         if left:
             octets[tenant] = left
         else:

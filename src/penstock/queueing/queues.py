@@ -232,6 +232,7 @@ class ScheduledQueue(Sharer):
         "in_flight",
         "index",
         "name",
+        "octets",
         "path",
         "ready",
         "ready_rows",
@@ -256,6 +257,8 @@ class ScheduledQueue(Sharer):
         self.waiting = 0
         self.ready = 0
         self.in_flight = 0
+        #: of its messages, in all places
+        self.octets = 0
         self.empty_since = 0
         self.timer = 0
 

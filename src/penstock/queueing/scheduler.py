@@ -20,9 +20,11 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from penstock.mail.configuration import PathConfig, QueueConfig
+from penstock.mail.directive import Criteria
 from penstock.mail.duration import WallTime
 from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply
+from penstock.mail.survey import GROUPS_SHOWN, Grouping
 from penstock.queueing.backlog import Backlog
 from penstock.queueing.effects import Effect, End
 from penstock.queueing.instants import SECOND, instant_of, time_of
@@ -31,6 +33,7 @@ from penstock.queueing.places import ATTEMPTS_LIMIT, Places
 from penstock.queueing.queues import Hold, Hop, Path, ScheduledQueue
 from penstock.queueing.retry import retry_delay
 from penstock.queueing.rows import NONE, READY
+from penstock.queueing.surveys import Surveying
 from penstock.routing.plan import Route
 
 #: Rows or queues that are done in one turn: for one of the backlog's, and for time.
@@ -87,6 +90,11 @@ class Scheduler:
     def octets(self) -> Mapping[str | None, int]:
         """How many octets of messages each tenant has here; not to be changed."""
         return self._places.octets
+
+    def survey(self, criteria: Criteria, by: Grouping | None = None, limit: int = GROUPS_SHOWN) -> Surveying:
+        """Begin to count the mail of all queues that match, with the ``limit`` largest groups; None: the total alone."""
+        places = self._places
+        return Surveying(places.postings.walk(criteria), self.rows, self._supply, by, limit)
 
     def queue_of(self, row: int) -> ScheduledQueue:
         """The scheduled queue of a live row."""
@@ -160,6 +168,7 @@ class Scheduler:
             queue = places.new_queue(name)
         size = min(size, NONE)
         if size:
+            queue.octets += size
             places.octets[name.tenant] = places.octets.get(name.tenant, 0) + size
         since = instant_of(created) if created != now else instant
         expires = instant_of(created + places.config_of(queue).max_age)
