@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.mail.configuration import Limit
 from penstock.mail.rate import Rate, parse_rate
 from penstock.shaping import gcra
 from penstock.shaping.own import OwnRates
@@ -45,6 +46,11 @@ def test_rates_are_forgotten() -> None:
     assert len(rates) < 5
 
 
+def limit_of(rate: Rate, key: str = "a") -> Limit:
+    """A rate as the limit that it is."""
+    return Limit("queue-rate", key, rate)
+
+
 def as_if_never(events: list[float], rate: Rate) -> float:
     """The arrival time after these events alone."""
     arrival = 0.0
@@ -66,8 +72,8 @@ def test_what_is_given_back_has_not_happened(text: str, steps: list[tuple[float,
         if rates.take("a", rate, now) is None:
             events.append(now)
         if back is not None and back < len(events):
-            rates.give_back("a", rate, events.pop(-1 - back), now)
-        assert rates.room("a", rate, now) == gcra.room(as_if_never(events, rate), now, rate)
+            rates.give_back(limit_of(rate), events.pop(-1 - back), now)
+        assert rates.room(limit_of(rate), now) == gcra.room(as_if_never(events, rate), now, rate)
 
 
 def test_who_waits_hears_of_what_is_given_back() -> None:
@@ -75,7 +81,7 @@ def test_who_waits_hears_of_what_is_given_back() -> None:
     rate, rates = parse_rate("5/minute,max_burst=1"), OwnRates()
     assert rates.take("a", rate, 10.0) is None
     assert rates.take("a", rate, 11.0) is not None
-    rates.give_back("a", rate, 10.0, 12.0)
+    rates.give_back(limit_of(rate), 10.0, 12.0)
     assert rates.next_wake() == 12.0
     rates.wake(12.0)
     assert rates.opened == ["a"] and rates.take("a", rate, 12.0) is None
@@ -86,23 +92,23 @@ def test_what_never_happened_cannot_be_given_back() -> None:
     rate, rates = parse_rate("2/minute"), OwnRates()
     for taken in (10.0, 20.0):
         assert rates.take("a", rate, taken) is None
-    rates.give_back("a", rate, 15.0, 21.0)
-    rates.give_back("b", rate, 15.0, 21.0)
-    assert rates.room("a", rate, 21.0) == 0
-    rates.give_back("a", rate, 20.0, 21.0)
-    rates.give_back("a", rate, 20.0, 21.0)
-    assert rates.room("a", rate, 21.0) == 1
+    rates.give_back(limit_of(rate), 15.0, 21.0)
+    rates.give_back(limit_of(rate, "b"), 15.0, 21.0)
+    assert rates.room(limit_of(rate), 21.0) == 0
+    rates.give_back(limit_of(rate), 20.0, 21.0)
+    rates.give_back(limit_of(rate), 20.0, 21.0)
+    assert rates.room(limit_of(rate), 21.0) == 1
 
 
 def test_an_event_counts_for_all_its_limits_or_for_none() -> None:
     """The one that holds it is told; the one before it has lost nothing."""
     wide, narrow, rates = parse_rate("10/minute"), parse_rate("1/minute"), OwnRates()
-    asked = [("wide", wide), ("narrow", narrow)]
+    asked = [limit_of(wide, "wide"), limit_of(narrow, "narrow")]
     assert rates.take_all(asked, 10.0) is None
     for _ in range(20):
         refused = rates.take_all(asked, 11.0)
         assert refused is not None and refused[0] == 1 and refused[1].until == pytest.approx(70.0)
-    assert rates.room("wide", wide, 11.0) == 9
+    assert rates.room(asked[0], 11.0) == 9
     rates.wake(70.0)
     assert rates.opened == ["narrow"] and rates.take_all(asked, 70.0) is None
 
@@ -111,6 +117,6 @@ def test_looking_costs_nothing() -> None:
     """And yet who would be refused is told when not to be."""
     rate, rates = parse_rate("1/minute"), OwnRates()
     for _ in range(3):
-        assert rates.check([("a", rate)], 10.0) is None
+        assert rates.check([limit_of(rate)], 10.0) is None
     assert rates.take("a", rate, 10.0) is None
-    assert rates.check([("a", rate)], 11.0) is not None and rates.next_wake() == pytest.approx(70.0)
+    assert rates.check([limit_of(rate)], 11.0) is not None and rates.next_wake() == pytest.approx(70.0)

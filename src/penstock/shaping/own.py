@@ -8,9 +8,10 @@ from array import array
 from collections.abc import Sequence
 from typing import Final
 
+from penstock.mail.configuration import Limit
 from penstock.mail.rate import Rate
 from penstock.shaping import gcra
-from penstock.shaping.ports import Asked, Held, HeldBy
+from penstock.shaping.ports import Held, HeldBy
 
 #: Keys that are looked at for each new one, whether they can be forgotten.
 _SWEPT: Final = 2
@@ -79,18 +80,18 @@ class OwnRates:
             self.charge(key, rate, now)
         return held
 
-    def take_all(self, asked: Sequence[Asked], now: float) -> tuple[int, Held] | None:
+    def take_all(self, limits: Sequence[Limit], now: float) -> tuple[int, Held] | None:
         """See ``ports.Rates``."""
-        held = self.check(asked, now)
+        held = self.check(limits, now)
         if held is None:
-            for key, rate in asked:
-                self.charge(key, rate, now)
+            for limit in limits:
+                self.charge(limit.key, limit.rate, now)
         return held
 
-    def check(self, asked: Sequence[Asked], now: float) -> tuple[int, Held] | None:
+    def check(self, limits: Sequence[Limit], now: float) -> tuple[int, Held] | None:
         """See ``ports.Rates``."""
-        for place, (key, rate) in enumerate(asked):
-            held = self.look(key, rate, now)
+        for place, limit in enumerate(limits):
+            held = self.look(limit.key, limit.rate, now)
             if held is not None:
                 return place, held
         return None
@@ -116,13 +117,14 @@ class OwnRates:
             bucket = self._buckets[key] = _Bucket(rate)
         bucket.charge(now)
 
-    def room(self, key: str, rate: Rate, now: float) -> int:
+    def room(self, limit: Limit, now: float) -> int:
         """See ``ports.Rates``."""
-        bucket = self._buckets.get(key)
-        return rate.burst if bucket is None else gcra.room(bucket.arrival, now, rate)
+        bucket = self._buckets.get(limit.key)
+        return limit.rate.burst if bucket is None else gcra.room(bucket.arrival, now, limit.rate)
 
-    def give_back(self, key: str, rate: Rate, taken: float, now: float) -> None:
+    def give_back(self, limit: Limit, taken: float, now: float) -> None:
         """See ``ports.Rates``. Of a rate, the latest events are remembered."""
+        key, rate = limit.key, limit.rate
         bucket = self._buckets.get(key)
         if bucket is None or (bucket.rate is not rate and bucket.rate != rate):
             return

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from penstock.mail.configuration import Limit
 from penstock.mail.rate import Rate
 
 
@@ -24,29 +25,25 @@ class Held(NamedTuple):
     until: float
 
 
-#: What is asked of rates: the key of a limit, the same in all lanes, and its rate.
-Asked = tuple[str, Rate]
-
-
 class Rates(Protocol):
     """Rates by which something may happen. Whoever was refused, or would have been, is told when to ask again, by the key.
 
-    ``now`` and ``until`` are of one clock, which only goes forward. A key is not asked for twice at once.
+    ``now`` and ``until`` are of one clock, which only goes forward. Of several limits, no two have one key.
     """
 
     def take(self, key: str, rate: Rate, now: float) -> Held | None:
         """Let one event happen now: None if it may, and then it counts."""
 
-    def take_all(self, asked: Sequence[Asked], now: float) -> tuple[int, Held] | None:
+    def take_all(self, limits: Sequence[Limit], now: float) -> tuple[int, Held] | None:
         """Let one event happen now that counts for several limits: None if it may. Else nothing is counted, and this is the first that holds it,
-        by its place in ``asked``, and how.
+        by its place in ``limits``, and how.
         """
 
-    def check(self, asked: Sequence[Asked], now: float) -> tuple[int, Held] | None:
+    def check(self, limits: Sequence[Limit], now: float) -> tuple[int, Held] | None:
         """What ``take_all`` would answer; nothing is counted."""
 
-    def room(self, key: str, rate: Rate, now: float) -> int:
+    def room(self, limit: Limit, now: float) -> int:
         """How many events may happen now, as far as that is known here; nothing is counted, and nobody is told of anything."""
 
-    def give_back(self, key: str, rate: Rate, taken: float, now: float) -> None:
+    def give_back(self, limit: Limit, taken: float, now: float) -> None:
         """An event that was let happen at ``taken`` has not: it counts no more, as far as that can still be known."""

@@ -22,13 +22,14 @@ from penstock.ipc.broker_words import (
     LaneTokensWait,
     LaneUnitsGrant,
 )
+from penstock.mail.configuration import Limit
 from penstock.mail.duration import Seconds
 from penstock.mail.ports import Clock
 from penstock.mail.rate import Rate
 from penstock.shaping.borrowing import Ask, Borrowing, Settle
 from penstock.shaping.holding import Holding, UnitAsk, UnitClaim, UnitRelease, UnitRenew
 from penstock.shaping.own import OwnNumbers, OwnRates
-from penstock.shaping.ports import Asked, Held
+from penstock.shaping.ports import Held
 
 
 class Timer(Protocol):
@@ -76,25 +77,26 @@ class Quotas:
 
     def take(self, key: str, rate: Rate, now: float) -> Held | None:
         """See ``shaping.ports.Rates``. A ``local`` rate is this lane's own."""
-        refused = self.take_all(((key, rate),), now)
+        refused = self.take_all((Limit("", key, rate),), now)
         return refused[1] if refused is not None else None
 
-    def take_all(self, asked: Sequence[Asked], now: float) -> tuple[int, Held] | None:
+    def take_all(self, limits: Sequence[Limit], now: float) -> tuple[int, Held] | None:
         """See ``shaping.ports.Rates``."""
-        refused = self.check(asked, now)
+        refused = self.check(limits, now)
         if refused is None:
-            for key, rate in asked:
-                if rate.local or self._is_alone:
-                    self._own.charge(key, rate, now)
+            for limit in limits:
+                if limit.rate.local or self._is_alone:
+                    self._own.charge(limit.key, limit.rate, now)
                 else:
-                    self._borrowing.charge(key, now)
+                    self._borrowing.charge(limit.key, now)
             if self._borrowing.asks:
                 self._say()
         return refused
 
-    def check(self, asked: Sequence[Asked], now: float) -> tuple[int, Held] | None:
+    def check(self, limits: Sequence[Limit], now: float) -> tuple[int, Held] | None:
         """See ``shaping.ports.Rates``."""
-        for place, (key, rate) in enumerate(asked):
+        for place, limit in enumerate(limits):
+            key, rate = limit.key, limit.rate
             if rate.local or self._is_alone:
                 held = self._own.look(key, rate, now)
                 if held is not None:
@@ -108,19 +110,19 @@ class Quotas:
                 return place, held
         return None
 
-    def room(self, key: str, rate: Rate, now: float) -> int:
+    def room(self, limit: Limit, now: float) -> int:
         """See ``shaping.ports.Rates``."""
-        if rate.local or self._is_alone:
-            return self._own.room(key, rate, now)
-        return self._borrowing.room(key, now)
+        if limit.rate.local or self._is_alone:
+            return self._own.room(limit, now)
+        return self._borrowing.room(limit.key, now)
 
-    def give_back(self, key: str, rate: Rate, taken: float, now: float) -> None:
+    def give_back(self, limit: Limit, taken: float, now: float) -> None:
         """See ``shaping.ports.Rates``. Who waits for it is told later, never from inside this call."""
-        if rate.local or self._is_alone:
-            self._own.give_back(key, rate, taken, now)
+        if limit.rate.local or self._is_alone:
+            self._own.give_back(limit, taken, now)
             self._look()
             return
-        self._borrowing.give_back(key, taken, now)
+        self._borrowing.give_back(limit.key, taken, now)
         if self._borrowing.opened:
             self._loop.call_soon(self._settle)
 
