@@ -58,6 +58,9 @@ def documents(table: Table) -> st.SearchStrategy[dict[str, Any]]:
                 optional[entry.name] = st.lists(documents(entry.table), min_size=1, max_size=2) | values
             case Named():
                 optional[entry.name] = st.dictionaries(names, documents(entry.table), max_size=2) | values
+    if table.members is not None:
+        for name in ("example.com", "*.x", "mytenant"):
+            optional[name] = documents(table.members.table) | values
     others = st.dictionaries(names | st.sampled_from(sorted(table.later) or [""]), values, max_size=2)
     return st.builds(
         lambda known, unknown: {**unknown, **known}, st.fixed_dictionaries({}, optional=optional), others

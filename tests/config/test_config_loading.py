@@ -18,7 +18,6 @@ from penstock.mail.configuration import (
     LineEndings,
     NodeConfig,
     PathConfig,
-    QueueConfig,
     QueuesConfig,
     Reserve,
     ShapingConfig,
@@ -28,6 +27,7 @@ from penstock.mail.configuration import (
 )
 from penstock.mail.duration import ByteCount
 from penstock.mail.problem import ConfigError
+from penstock.mail.queue_name import QueueName
 
 LISTENER = '[[listener.smtp]]\nlisten = ["127.0.0.1:2525"]\n'
 
@@ -150,7 +150,8 @@ def test_files_of_operators_of_kumomta_are_taken_as_they_are(tmp_path: Path) -> 
     assert not loaded.queues.remove_tenant_header
     assert loaded.queues.remove_campaign_header
     assert loaded.queues.tenants == {"default-tenant", "mytenant"}
-    assert loaded.queues.default == QueueConfig(17 * 60.0, 4 * 3600.0, 86400.0)  # type: ignore[arg-type]
+    queue = loaded.queues.resolve(QueueName("example.com"))
+    assert (queue.retry_interval, queue.max_retry_interval, queue.max_age) == (17 * 60.0, 4 * 3600.0, 86400.0)
     path = loaded.shaping.default
     assert (path.smtp_port, path.connection_limit, path.prohibited_hosts, path.idle_timeout) == (
         2525,
@@ -172,7 +173,12 @@ def test_a_later_file_is_laid_over_an_earlier_one_key_by_key(tmp_path: Path) -> 
     )
     assert loaded.queues.tenants == {"one", "two"}
     assert loaded.queues.default_tenant == "one"
-    assert loaded.queues.default == QueueConfig(retry_interval=120.0, max_age=86400.0)  # type: ignore[arg-type]
+    queue = loaded.queues.resolve(QueueName("example.com"))
+    assert (queue.retry_interval, queue.max_age) == (120.0, 86400.0)
+    assert queue.origins == {
+        "retry_interval": "b.toml: queue.default.retry_interval",
+        "max_age": "a.toml: queue.default.max_age",
+    }
     assert loaded.shaping.default.prohibited_hosts == (IPv4Network("192.0.2.1/32"),)
     assert loaded.shaping.default.smtp_port == 26
 

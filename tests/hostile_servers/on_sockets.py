@@ -95,7 +95,7 @@ def _configure(here: World, cases: Sequence[Case]) -> None:
     paths = {f"mx.{case.domain}": _path(default, case) for case in cases}
     here.worker.lane.reconfigure(
         {configuration.node.hostname},
-        lambda name: configuration.queues.default,
+        configuration.queues.resolve,
         lambda site: paths.get(site, default),
     )
 

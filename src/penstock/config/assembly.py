@@ -6,6 +6,9 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from penstock.config.layers import layers, origins_of
 from penstock.config.root_file import DATA_DIR
 from penstock.config.texts import PATH
 from penstock.config.tree import Tree
@@ -18,7 +21,6 @@ from penstock.mail.configuration import (
     ListenerOverride,
     NodeConfig,
     PathConfig,
-    QueueConfig,
     QueuesConfig,
     ShapingConfig,
     SmtpListenerConfig,
@@ -42,8 +44,8 @@ def assemble(folder: Path, hostname: str, root: Tree, queues: Tree, shaping: Tre
             for lane in root.arrays["lane"]
         ),
         events=EventsConfig(**root.tables["events"].fields()),
-        queues=_queues(queues),
-        shaping=ShapingConfig(default=PathConfig(**shaping.tables["default"].fields())),
+        queues=_queues(folder, queues),
+        shaping=_shaping(folder, shaping.tables["default"]),
     )
 
 
@@ -84,17 +86,27 @@ def _changes(folder: Path, override: Tree) -> dict[str, object]:
     return changes
 
 
+def _shaping(folder: Path, default: Tree) -> ShapingConfig:
+    return ShapingConfig(default=PathConfig(**default.fields(), origins=origins_of(folder, default)))
+
+
 def _dns(dns: Tree) -> DnsConfig:
     static = {name: StaticAnswer(**table.fields()) for name, table in dns.tables["static"].tables.items()}
     return DnsConfig(**dns.fields(), static=static)
 
 
-def _queues(queues: Tree) -> QueuesConfig:
+def _queues(folder: Path, queues: Tree) -> QueuesConfig:
+    tenants = queues.tables["tenant"].tables
     return QueuesConfig(
         **queues.fields(),
-        tenants=frozenset(queues.tables["tenant"].tables),
+        tenants=frozenset(tenants),
         tenant_options={
-            name: TenantConfig(**tenant.fields()) for name, tenant in queues.tables["tenant"].tables.items()
+            name: TenantConfig(**_of_record(tenant, TenantConfig)) for name, tenant in tenants.items()
         },
-        default=QueueConfig(**queues.tables["queue"].tables["default"].fields()),
+        layers=layers(folder, queues),
     )
+
+
+def _of_record(tree: Tree, record: type[msgspec.Struct]) -> dict[str, Any]:
+    """Of the values of a table those that are fields of this record."""
+    return {name: value for name, value in tree.fields().items() if name in record.__struct_fields__}

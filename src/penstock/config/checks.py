@@ -24,6 +24,7 @@ def check(root: Tree, queues: Tree, shaping: Tree) -> Iterator[Problem]:
     for listener in root.tables["listener"].arrays["smtp"]:
         yield from _listener(listener)
     yield from _default_tenant(queues)
+    yield from _tenants_of_queues(queues)
     yield from _header_names(queues)
     yield from _metadata(root)
     yield from _credentials(shaping.tables["default"])
@@ -75,12 +76,22 @@ def _endpoints(root: Tree) -> Iterator[Problem]:
 
 def _default_tenant(queues: Tree) -> Iterator[Problem]:
     given = queues.given.get("default_tenant")
+    if given is not None:
+        yield from _tenant(queues, given.value, given.place)
+
+
+def _tenants_of_queues(queues: Tree) -> Iterator[Problem]:
+    for domain in queues.tables["queue"].members.values():
+        for tenant, table in domain.members.items():
+            yield from _tenant(queues, tenant, table.place)
+
+
+def _tenant(queues: Tree, name: str, place: Place) -> Iterator[Problem]:
     tenants = queues.tables["tenant"]
-    if given is None or given.value in tenants.written:
-        return
-    near = suggest(given.value, tenants.tables)
-    hint = f"did you mean '{near}'?" if near else f"add [tenant.'{printable(given.value)}']"
-    yield given.place.problem(f"there is no tenant {quote(given.value)}", hint)
+    if name not in tenants.written:
+        near = suggest(name, tenants.tables)
+        hint = f"did you mean '{near}'?" if near else f"add [tenant.'{printable(name)}']"
+        yield place.problem(f"there is no tenant {quote(name)}", hint)
 
 
 def _metadata(root: Tree) -> Iterator[Problem]:
@@ -105,10 +116,19 @@ def _metadata_size(table: Tree) -> tuple[int, int]:
 
 
 def _header_names(queues: Tree) -> Iterator[Problem]:
-    tenant, campaign = queues.given.get("tenant_header"), queues.given.get("campaign_header")
-    if tenant is not None and campaign is not None and tenant.value == campaign.value:
-        what = f"{quote(campaign.value)} names the tenant already"
-        yield campaign.place.problem(what, "give the campaign a header field of its own")
+    taken: dict[str, str] = {}
+    for name, says in (
+        ("tenant_header", "names the tenant"),
+        ("campaign_header", "names the campaign"),
+        ("scheduling_header", "says when mail may go"),
+    ):
+        given = queues.given.get(name)
+        if given is None:
+            continue
+        if given.value in taken:
+            what = f"{quote(given.value)} {taken[given.value]} already"
+            yield given.place.problem(what, f"give {name} a header field of its own")
+        taken.setdefault(given.value, says)
 
 
 def _listener(listener: Tree) -> Iterator[Problem]:

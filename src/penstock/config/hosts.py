@@ -137,10 +137,29 @@ def _pattern(value: object) -> str:
     return _domain_name(value)
 
 
+def _mail_domain(value: object) -> str:
+    if isinstance(value, str) and value.startswith("[") and len(value) <= DOMAIN_LIMIT:
+        try:
+            return parse_domain(value)
+        except AddressError:
+            raise refused(f"{quote(value)} is no address literal", 'write "[192.0.2.1]"') from None
+    return _domain_name(value)
+
+
+def _mail_domain_pattern(value: object) -> str:
+    if value == "*":
+        raise refused('"*" is no domain', "what holds for all domains is in [queue.default]")
+    return _pattern(value) if isinstance(value, str) and value.startswith("*.") else _mail_domain(value)
+
+
 #: A domain name, or ``*.`` in front of one for all names below it.
 DOMAIN_PATTERN = Kind("domain name, or `*.` and one", _pattern)
 #: A name of a host or domain, in lower-case A-labels; no address literal.
 DOMAIN_NAME = Kind("domain name", _domain_name)
+#: A domain that mail is for: a name, or an address literal.
+MAIL_DOMAIN = Kind("domain name or address literal", _mail_domain)
+#: The same for the name of a table, or ``*.`` in front of a name for all names below it.
+MAIL_DOMAIN_PATTERN = Kind("domain name, `*.` and one, or address literal", _mail_domain_pattern)
 #: Where a listener listens; port 0 is any free one.
 ENDPOINT = Kind("address and port", lambda value: _endpoint(value, None, 0, '"127.0.0.1:2525"'))
 #: Where a name server answers; port 53 if none is given.

@@ -46,10 +46,12 @@ class Reading:
         tree = Tree(place, frozenset(toml))
         for name, value in toml.items():
             entry = table.entry(name)
-            if entry is None:
-                self._problems.append(self._unknown(table, name, place.child(name)))
-            else:
+            if entry is not None:
                 self._entry(entry, value, tree)
+            elif table.members is not None and _may_be_member(table, name, value):
+                self._member(table.members, name, value, tree, tree.members)
+            else:
+                self._problems.append(self._unknown(table, name, place.child(name)))
         for entry in table.entries:
             if entry.name not in toml:
                 self._absent(entry, tree)
@@ -110,21 +112,21 @@ class Reading:
             return Tree(place)
         tree = Tree(place, frozenset(value))
         for name, inner in value.items():
-            self._member(named, name, inner, tree)
+            self._member(named, name, inner, tree, tree.tables)
         return tree
 
-    def _member(self, named: Named, name: str, value: object, tree: Tree) -> None:
+    def _member(self, named: Named, name: str, value: object, tree: Tree, members: dict[str, Tree]) -> None:
         place = tree.place.child(name)
         try:
             key = named.kind.parse(name)
         except Refused as error:
             self._refuse(error, place, f"write [{tree.place.key}.'name']")
             return
-        if key in tree.tables:
-            first = tree.tables[key].place.key
+        if key in members:
+            first = members[key].place.key
             self._problems.append(place.problem("names the same thing twice", f"{first} is there already"))
         elif isinstance(value, dict):
-            tree.tables[key] = self._table(named.table, value, place)
+            members[key] = self._table(named.table, value, place)
         else:
             what = f"expected a table, found {describe(value)}"
             self._problems.append(place.problem(what, f"write [{place.key}]"))
@@ -163,6 +165,12 @@ class Reading:
             return place.problem("unknown key", f"did you mean '{near}'?")
         known = table.names()
         return place.problem("unknown key", f"known here: {', '.join(known)}" if known else "leave it out")
+
+
+def _may_be_member(table: Table, name: str, value: object) -> bool:
+    """Whether a name that is none of the schema's is the operator's own: that of a table, and no slip in one of ours."""
+    sections = [entry.name for entry in table.entries if isinstance(entry, Section)]
+    return isinstance(value, dict) and not table.knows_later(name) and suggest(name, sections) is None
 
 
 def _is_array_of_tables(value: object) -> bool:

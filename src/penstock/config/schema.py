@@ -61,11 +61,15 @@ def nothing(name: str) -> bool:
 
 
 class Table(msgspec.Struct, frozen=True):
-    """The keys of a table. ``later`` are names that are known and not yet supported; so are those for which ``is_later`` answers True."""
+    """The keys of a table. ``later`` are names that are known and not yet supported; so are those for which ``is_later`` answers True.
+
+    ``members`` says what tables with other names, the operator's, are: their ``name`` is what the documentation calls them.
+    """
 
     entries: tuple[Entry, ...] = ()
     later: frozenset[str] = frozenset()
     is_later: Callable[[str], bool] = nothing
+    members: Named | None = None
 
     def entry(self, name: str) -> Entry | None:
         """What ``name`` means in this table, or None."""
@@ -104,6 +108,8 @@ def _homes(document: Table, heading: str, has: Callable[[Table], bool]) -> list[
                 found += _homes(table, _heading(heading, inner, "[{}.'...']"), has)
             case _:
                 pass
+    if document.members is not None and not is_here:
+        found += _homes(document.members.table, _heading(heading, "'...'", "[{}]"), has)
     return found
 
 

@@ -107,6 +107,15 @@ def _label(what: str) -> Kind[str]:
     return Kind("name", parse)
 
 
+def _authorization_id(value: object) -> str:
+    name = _text(value, "an authorization id")
+    if not name.isprintable() or len(name.encode()) > _CREDENTIAL_LIMIT:
+        raise refused(
+            f"{quote(name)} is no authorization id", 'write it as the client says it, such as "daniel"'
+        )
+    return name
+
+
 def _keyword(value: object) -> str:
     keyword = _text(value, "an EHLO keyword").upper()
     if keyword in KEYWORDS:
@@ -170,6 +179,8 @@ LANE_NAME = Kind("name of a lane", _lane_name)
 USER = Kind("name of a user", _user)
 #: An EHLO keyword that we offer, in capitals.
 KEYWORD = Kind("EHLO keyword", _keyword)
+#: Whom a client acts for after AUTH.
+AUTHORIZATION_ID = Kind("authorization id", _authorization_id)
 #: A name or password, never shown.
 CREDENTIAL = Kind(f"text, at most {_CREDENTIAL_LIMIT} octets", _credential)
 #: Metadata: texts by name.

@@ -53,9 +53,10 @@ class Tree:
     """A table that was read: the values given in it, the tables in it, and its arrays of tables.
 
     ``written`` are all the keys that stand in it, those with refused values too. Tables of the schema that were not given are empty ones here.
+    ``members`` are the tables with names of the operator's beside the schema's.
     """
 
-    __slots__ = ("arrays", "given", "place", "tables", "written")
+    __slots__ = ("arrays", "given", "members", "place", "tables", "written")
 
     def __init__(self, place: Place, written: frozenset[str] = frozenset()) -> None:
         self.place = place
@@ -63,17 +64,19 @@ class Tree:
         self.given: dict[str, Given] = {}
         self.tables: dict[str, Tree] = {}
         self.arrays: dict[str, list[Tree]] = {}
+        self.members: dict[str, Tree] = {}
 
     def overlay(self, later: Tree) -> None:
         """Lay another file's table over this one: its values win, its tables are laid over ours, its arrays replace ours."""
         self.given.update(later.given)
         self.arrays.update(later.arrays)
         self.written |= later.written
-        for name, table in later.tables.items():
-            if name in self.tables:
-                self.tables[name].overlay(table)
-            else:
-                self.tables[name] = table
+        for ours, theirs in ((self.tables, later.tables), (self.members, later.members)):
+            for name, table in theirs.items():
+                if name in ours:
+                    ours[name].overlay(table)
+                else:
+                    ours[name] = table
 
     def fields(self) -> dict[str, Any]:
         """The values by the fields they fill."""

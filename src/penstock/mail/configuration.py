@@ -14,6 +14,9 @@ import msgspec
 
 from penstock.mail.duration import ByteCount, Seconds
 from penstock.mail.network import Network, parse_ip
+from penstock.mail.queue_layers import LayerKey, QueueLayers
+from penstock.mail.queue_layers import Limit as Limit
+from penstock.mail.queue_name import QueueName
 from penstock.mail.rate import Rate
 
 LOOPBACK: Final[tuple[Network, ...]] = (IPv4Network("127.0.0.1/32"), IPv6Network("::1/128"))
@@ -238,14 +241,6 @@ class SpoolConfig(msgspec.Struct, frozen=True):
     min_free_space: Reserve = Reserve(share=0.05)
 
 
-class Limit(msgspec.Struct, frozen=True):
-    """A rate that several queues share: the gate that it is (``mail.reason``), and its ``key``, the same in all lanes."""
-
-    gate: str
-    key: str
-    rate: Rate
-
-
 class QueueConfig(msgspec.Struct, frozen=True):
     """What holds for one scheduled queue. ``max_retry_interval`` None caps nothing.
 
@@ -264,24 +259,29 @@ class QueueConfig(msgspec.Struct, frozen=True):
 
 
 class TenantConfig(msgspec.Struct, frozen=True):
-    """``[tenant.'name']``: what one tenant may take of the server, over all lanes. ``share`` is its weight on every path that others use too."""
+    """``[tenant.'name']``: what one tenant may take of the server, over all lanes. ``share`` is its weight on every path that others use too.
+
+    ``require_authz`` are the authorization ids that may send for it; None: whoever may name tenants may name this one.
+    """
 
     max_queued_bytes: ByteCount = ByteCount(10 * 1024**3)
     max_connections: int = 2000
     max_bytes_in_flight: ByteCount = ByteCount(256 * 1024 * 1024)
     share: float = 1.0
+    require_authz: frozenset[str] | None = None
 
 
 _ANY_TENANT: Final = TenantConfig()
 
 
 class QueuesConfig(msgspec.Struct, frozen=True):
-    """``queues.toml``: the header fields that assign tenant and campaign (lower case), the tenants that exist, and the default queue.
+    """``queues.toml``: the header fields that assign tenant, campaign and schedule (lower case), the tenants that exist, and what holds of queues.
 
     ``default_tenant`` is for mail that names none; a name that is not among ``tenants`` is refused. ``tenant_options`` need
     not have all of them.
     """
 
+    scheduling_header: str | None = None
     tenant_header: str | None = None
     remove_tenant_header: bool = True
     campaign_header: str | None = None
@@ -289,11 +289,27 @@ class QueuesConfig(msgspec.Struct, frozen=True):
     default_tenant: str | None = None
     tenants: frozenset[str] = frozenset()
     tenant_options: dict[str, TenantConfig] = {}
-    default: QueueConfig = QueueConfig()
+    layers: QueueLayers = QueueLayers()
 
     def options_of(self, tenant: str) -> TenantConfig:
         """What holds for one tenant."""
         return self.tenant_options.get(tenant, _ANY_TENANT)
+
+    def weight_of(self, tenant: str | None) -> float:
+        """A tenant's weight on a path; 1 for mail without one."""
+        return self.tenant_options.get(tenant, _ANY_TENANT).share if tenant is not None else 1.0
+
+    def resolve(self, name: QueueName) -> QueueConfig:
+        """What holds for a queue."""
+        return self.of_key(self.layers.key_of(name.domain, name.tenant, name.campaign))
+
+    def of_key(self, key: LayerKey) -> QueueConfig:
+        """What holds for the queues of a key of ``layers``."""
+        merged = self.layers.merged(key)
+        overall = tuple(self.layers.overall(key))
+        return msgspec.structs.replace(
+            QueueConfig(), **merged.options, overall=overall, origins=merged.origins
+        )
 
 
 class ShareBy(Enum):

@@ -368,8 +368,7 @@ def _runner(
 
 
 def _queue_config(configuration: Configuration) -> Callable[[QueueName], QueueConfig]:
-    default = configuration.queues.default
-    return lambda name: default
+    return configuration.queues.resolve
 
 
 def _path_config(configuration: Configuration) -> Callable[[str], PathConfig]:
