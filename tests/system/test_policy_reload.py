@@ -31,8 +31,9 @@ async def _through(place: Path) -> None:
         got = {message.envelope.recipients[0]: message.wire for message in here.accepted()}
         assert b"X-Policy: first\r\n" in got["one@a.test"]
         assert b"X-Policy: second\r\n" in got["two@a.test"]
-        assert here.worker.snapshot().policy["on_message"].calls == 2
-        assert here.worker.snapshot().epoch == 2
+        numbers = await here.worker.snapshot()
+        assert numbers.policy["on_message"].calls == 2
+        assert numbers.epoch == 2
 
 
 def test_a_reload_brings_another_policy_and_goes_on_counting(tmp_path: Path) -> None:

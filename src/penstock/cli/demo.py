@@ -101,11 +101,11 @@ class _Told:
 
     async def status(self) -> Status:
         """See StatusSource."""
-        return msgspec.structs.replace(self._worker.status(), event_log=self._scribe.counts)
+        return msgspec.structs.replace(await self._worker.status(), event_log=self._scribe.counts)
 
     async def snapshot(self) -> Snapshot:
         """See MetricsSource."""
-        return msgspec.structs.replace(self._worker.snapshot(), event_log=self._scribe.counts)
+        return msgspec.structs.replace(await self._worker.snapshot(), event_log=self._scribe.counts)
 
 
 class _Demo:

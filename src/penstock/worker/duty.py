@@ -175,11 +175,11 @@ class Duty:
         if self._worker is not None:
             self._worker.crossing.use(_placement(self._worker.configuration, assignment))
 
-    def _status(self, _: WorkerTellStatus) -> Status:
-        return self._running().status()
+    async def _status(self, _: WorkerTellStatus) -> Status:
+        return await self._running().status()
 
-    def _snapshot(self, _: WorkerTellSnapshot) -> Snapshot:
-        return self._running().snapshot()
+    async def _snapshot(self, _: WorkerTellSnapshot) -> Snapshot:
+        return await self._running().snapshot()
 
     def _running(self) -> Worker:
         if self._worker is None:

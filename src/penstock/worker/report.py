@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import os
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import penstock
 from penstock.mail.duration import WallTime
@@ -24,7 +26,11 @@ from penstock.worker import memory
 if TYPE_CHECKING:
     from penstock.worker.worker import Worker
 
+T = TypeVar("T")
+
 _SHOWN: Final = 20
+#: Queues that are looked at in one go.
+_AT_ONCE: Final = 500
 _MICRO: Final = 1_000_000
 
 
@@ -58,16 +64,25 @@ def _path(scheduler: Scheduler, path: Path) -> PathStatus:
     )
 
 
-def snapshot(worker: Worker) -> Snapshot:
-    """The numbers now."""
+async def _slices(items: Iterable[T]) -> AsyncIterator[list[T]]:
+    """What there is now, some at a time: the loop does other things in between."""
+    whole = list(items)
+    for begin in range(0, len(whole), _AT_ONCE):
+        yield whole[begin : begin + _AT_ONCE]
+        await asyncio.sleep(0)
+
+
+async def snapshot(worker: Worker) -> Snapshot:
+    """The numbers now; of queues, each as it is when its turn comes."""
     scheduler = worker.lane.scheduler
     by_domain: dict[str, int] = {}
     waiting = 0
-    for queue in scheduler.queues.values():
-        if queue.waiting:
-            waiting += queue.waiting
-            domain = queue.name.domain
-            by_domain[domain] = by_domain.get(domain, 0) + queue.waiting
+    async for queues in _slices(scheduler.queues.values()):
+        for queue in queues:
+            if queue.waiting:
+                waiting += queue.waiting
+                domain = queue.name.domain
+                by_domain[domain] = by_domain.get(domain, 0) + queue.waiting
     tally = worker.tally
     policy = worker.desk.policy
     return Snapshot(
@@ -103,12 +118,19 @@ def snapshot(worker: Worker) -> Snapshot:
     )
 
 
-def status(worker: Worker) -> Status:
+async def _largest(items: Iterable[T], size: Callable[[T], Any]) -> list[T]:
+    found: list[T] = []
+    async for some in _slices(items):
+        found = heapq.nlargest(_SHOWN, [*found, *some], key=size)
+    return found
+
+
+async def status(worker: Worker) -> Status:
     """The state now, for people."""
     scheduler = worker.lane.scheduler
     tally = worker.tally
-    queues = heapq.nlargest(_SHOWN, scheduler.queues.values(), key=len)
-    paths = heapq.nlargest(_SHOWN, scheduler.paths.values(), key=lambda path: (path.ready, path.connections))
+    queues = await _largest(scheduler.queues.values(), len)
+    paths = await _largest(scheduler.paths.values(), lambda path: (path.ready, path.connections))
     tenants = heapq.nlargest(_SHOWN, tally.tenants.items(), key=lambda item: item[1].received)
     return Status(
         version=penstock.__version__,

@@ -287,13 +287,13 @@ class Worker:
         """Why it does not take mail; None while it does."""
         return self._fault
 
-    def status(self) -> Status:
+    async def status(self) -> Status:
         """The state now."""
-        return report.status(self)
+        return await report.status(self)
 
-    def snapshot(self) -> Snapshot:
+    async def snapshot(self) -> Snapshot:
         """The numbers now."""
-        return report.snapshot(self)
+        return await report.snapshot(self)
 
     # -- change
 
