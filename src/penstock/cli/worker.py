@@ -12,6 +12,7 @@ from penstock.cli.child import die, is_orphan, set_up_log, signals
 from penstock.ipc.channel import over
 from penstock.net.clock import SystemClock
 from penstock.net.descriptors import raise_descriptor_limit
+from penstock.worker import memory
 from penstock.worker.duty import Duty
 
 Connect = Callable[[Duty], Coroutine[Any, Any, None]]
@@ -33,6 +34,7 @@ def worker(arguments: Sequence[str]) -> int:
 
 async def serve_lane(connect: Connect) -> int:
     """Be a lane's process: ``connect`` has the supervisor, or raises. From start to end; the exit code."""
+    memory.grow_in_place()
     duty = Duty(SystemClock(), raise_descriptor_limit(), die)
     with signals(duty.end):
         await connect(duty)
