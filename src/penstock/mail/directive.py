@@ -139,3 +139,14 @@ class Sweep(msgspec.Struct, frozen=True):
     order: Order
     criteria: Criteria
     given: WallTime
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a sweep is in one lane: ``matched`` messages were found so far, of these ``done``. ``is_over``: there are no more.
+
+    While it is under way ``matched`` may count some that are delivered before it comes to them.
+    """
+
+    matched: int = 0
+    done: int = 0
+    is_over: bool = False
