@@ -118,6 +118,11 @@ def _facts(status: Status) -> Table:
     )
     if status.spool.durability != "memory":
         table.add_row("spool", _spool(status.spool))
+    if status.directives or status.sweeps:
+        table.add_row(
+            "orders",
+            f"{status.directives} directives in force, {status.sweeps} sweeps under way (penstock directives)",
+        )
     rates = status.rates
     table.add_row(
         "last minute",

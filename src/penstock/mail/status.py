@@ -281,7 +281,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     are shown. ``policy`` is by hook; ``policy_lost_threads`` have a hook that was late and has not ended, ``policy_waiting_calls``
     wait for a thread. ``handed_over`` are transactions offered to other lanes, by what became of them. ``loop_lag`` is the most that the event
     loop ran late within the last minute. Totals count since the start.
-    ``processes`` are by name: that of its lane, or ``scribe``.
+    ``processes`` are by name: that of its lane, or ``scribe``. ``held`` are ready messages by the gate that holds them, ``held_by_tenant`` the same
+    by tenant ("": mail without one), ``refused`` how often mail was refused a token, by gate; ``directives`` those in force by action, ``sweeps``
+    those under way.
     """
 
     started: WallTime
@@ -314,6 +316,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     policy_waiting_calls: int = 0
     processes: Mapping[str, ProcessNumbers] = {}
     handed_over: Mapping[str, int] = {}
+    held: Mapping[str, int] = {}
+    held_by_tenant: Mapping[str, int] = {}
+    refused: Mapping[str, int] = {}
+    directives: Mapping[str, int] = {}
+    sweeps: int = 0
 
 
 class ListenerStatus(msgspec.Struct, frozen=True):
@@ -387,7 +394,7 @@ class Status(msgspec.Struct, frozen=True):
 
     ``fault`` is why the server is not live, None when it is. ``spool`` says also how sure a 250 is. All counts are sums over the lanes;
     ``silent`` are lanes that did not answer, so that theirs are missing. ``homes`` are lanes by site, where they are settled otherwise than by
-    the hash. ``upgrade_refused``: when an upgrade last came to nothing, and why.
+    the hash. ``upgrade_refused``: when an upgrade last came to nothing, and why. ``directives`` are in force, ``sweeps`` under way.
     """
 
     version: str
@@ -416,3 +423,5 @@ class Status(msgspec.Struct, frozen=True):
     silent: tuple[str, ...] = ()
     homes: Mapping[str, str] = {}
     upgrade_refused: tuple[WallTime, str] | None = None
+    directives: int = 0
+    sweeps: int = 0

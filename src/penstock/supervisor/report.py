@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import Counter
 
 import msgspec
 
 import penstock
 from penstock.ipc.scribe_words import ScribeCounts
 from penstock.ipc.words import WorkerTellSnapshot, WorkerTellStatus
+from penstock.mail.control import Listing
 from penstock.mail.duration import ByteCount, Seconds, WallTime
 from penstock.mail.status import (
     EventLogCounts,
@@ -60,6 +62,7 @@ class Report:
         for lane, part in parts.items():
             supervisor.members[lane].status = part
         merged = merge_statuses(parts) if parts else self._empty()
+        listing = supervisor.desk.orders()
         return msgspec.structs.replace(
             merged,
             event_log=_events(merged.event_log, scribe),
@@ -72,6 +75,8 @@ class Report:
             lanes=tuple(self._lane(member, member.lane in parts) for member in supervisor.members.values()),
             homes=supervisor.homes.table,
             upgrade_refused=self.upgrade_refused,
+            directives=len(listing.directives),
+            sweeps=_under_way(listing),
             silent=tuple(lane for lane in supervisor.members if lane not in parts),
         )
 
@@ -83,9 +88,13 @@ class Report:
         self._last.update(parts)
         supervisor = self._supervisor
         epoch = supervisor.agreement.kept
+        listing = supervisor.desk.orders()
+        directives = Counter(item.action.value for item in listing.directives)
         if not self._last:
             events = _events(EventLogCounts(), scribe)
-            return Snapshot(supervisor.started, epoch, MailCounts(), {}, events, SpoolCounts())
+            return Snapshot(
+                supervisor.started, epoch, MailCounts(), {}, events, SpoolCounts(), directives=directives
+            )
         processes = {
             lane: ProcessNumbers(last.loop_lag, last.memory, last.epoch, lane not in parts)
             for lane, last in self._last.items()
@@ -102,6 +111,8 @@ class Report:
             event_log=_events(merged.event_log, scribe),
             memory=memory,
             processes=processes,
+            directives=directives,
+            sweeps=_under_way(listing),
         )
 
     async def _ask_scribe(self) -> ScribeCounts | None:
@@ -156,6 +167,10 @@ class Report:
             connections_in=told.connections_in,
             connections_out=told.connections_out,
         )
+
+
+def _under_way(listing: Listing) -> int:
+    return sum(state.finished is None for state in listing.sweeps)
 
 
 def _events(lanes: EventLogCounts, scribe: ScribeCounts | None) -> EventLogCounts:
