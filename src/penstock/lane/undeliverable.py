@@ -14,7 +14,7 @@ from penstock.lane.fetching import AFTER_FAULT
 from penstock.mail.duration import WallTime
 from penstock.mail.ports import Clock, Spool, SpoolError, Unreadable
 from penstock.mail.records import AttemptRecord, ExpirationRecord, Outcome, StoredMessage, Verdict
-from penstock.queueing.effects import End, Expire, Fail
+from penstock.queueing.effects import Drop, End, Expire, Fail
 from penstock.queueing.scheduler import Scheduler
 
 LOG = logging.getLogger(__name__)
@@ -101,8 +101,8 @@ class Undeliverable:
         hold = end.queue.hop.hold or (path.hold if path is not None else None)
         return f"it was held for want of a {hold.gate}: {hold.reason}" if hold is not None else ""
 
-    def _failure(self, end: Fail, stored: StoredMessage, now: WallTime) -> AttemptRecord:
-        """The recipients that still wait fail with the reply that is the answer for their domain."""
+    def _failure(self, end: Fail | Drop, stored: StoredMessage, now: WallTime) -> AttemptRecord:
+        """The recipients that still wait fail with the reply that is the answer for their domain, or an order's."""
         outcomes = tuple([Outcome(index, Verdict.FAILED, end.reply) for index in stored.waiting])
         source = self._scheduler.source if end.site else ""
         return AttemptRecord(stored.record, now, end.attempts, end.site, source, None, outcomes)

@@ -10,7 +10,8 @@ import msgspec
 
 from penstock.mail.directive import Order
 from penstock.mail.queue_name import QueueName
-from penstock.mail.reply import Reply
+from penstock.mail.records import INTERNAL
+from penstock.mail.reply import Reply, reply
 from penstock.queueing.queues import Hop, Path, ScheduledQueue
 
 
@@ -95,4 +96,10 @@ class Move(msgspec.Struct, frozen=True):
 
 
 Effect = Resolve | Connect | Offer | Move
-End = Expire | Fail
+End = Expire | Fail | Drop
+
+
+def bounced(reason: str) -> Reply:
+    """The reply with which an order ends a message; ``reason`` is the order's."""
+    text = f"{INTERNAL}bounced by an administrator"
+    return reply(551, "5.7.1", f"{text}: {reason}" if reason else text)
