@@ -77,7 +77,7 @@ class Undeliverable:
         now = self._clock.wall()
         if isinstance(fault, Unreadable):
             # the spool has written down that it is lost
-            self._scheduler.end_recorded(end, now)
+            self._scheduler.end_lost(end, now)
             return
         LOG.error("a message of %s cannot be read, and will end later: %s", end.queue.name, fault)
         self._scheduler.end_put_off(end, WallTime(now + AFTER_FAULT))
@@ -86,7 +86,7 @@ class Undeliverable:
         now = self._clock.wall()
         if isinstance(end, Expire):
             self._spool.record_expiration(end.position, self._expiration(end, stored, now))
-        else:
+        elif isinstance(end, Fail | Drop):
             self._spool.record_attempt(end.position, self._failure(end, stored, now))
         self._scheduler.end_recorded(end, now)
 

@@ -4,6 +4,7 @@
 (scheduled queue, hop, path), ``places`` every move between these. ``calendar`` has the instants of rows, ``timers`` those of everything else,
 ``retry`` the arithmetic of attempts, ``supply`` the connections, ``backlog`` what is done in slices,
 ``leaving`` the mail whose home is another lane, ``postings`` the queues by what criteria name, ``surveys`` what is queued, counted.
+``sweeping`` carries out orders about mail that is queued, each a run of ``runs``.
 
 Between lanes: ``handover`` is the protocol by which a transaction goes to its home while it is taken in, ``moving`` the one for mail that is queued.
 """

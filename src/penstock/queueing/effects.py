@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from penstock.mail.directive import Order
+from penstock.mail.directive import Order, SweepAction
+from penstock.mail.duration import WallTime
 from penstock.mail.queue_name import QueueName
 from penstock.mail.records import INTERNAL
 from penstock.mail.reply import Reply, reply
@@ -66,8 +67,19 @@ class Drop(msgspec.Struct, frozen=True):
     order: Order
 
 
+def removal_reply(order: Order) -> Reply:
+    """What is said of a message that an order takes out of the queue."""
+    what = "bounced" if order.action is SweepAction.BOUNCE else "deleted"
+    return reply(
+        551, "5.7.1", f"{INTERNAL}{what} by an administrator" + (f": {order.reason}" if order.reason else "")
+    )
+
+
 class Rebind(msgspec.Struct, frozen=True):
-    """A message goes into the queue called ``name``, because of an order: record it. It stands still until that is told to be recorded."""
+    """A message goes into the queue called ``name``, because of an order: record it. It stands still until that is told to be recorded.
+
+    ``due`` is when it may be tried from then on; None if that stays as it was.
+    """
 
     queue: ScheduledQueue
     row: int
@@ -75,17 +87,19 @@ class Rebind(msgspec.Struct, frozen=True):
     attempts: int
     site: str
     name: QueueName
+    due: WallTime | None
     order: Order
 
 
 class Flush(msgspec.Struct, frozen=True):
-    """A message is due now, because of an order: record it. It stands still until that is told to be recorded."""
+    """A message is due at ``due``, which is now, because of an order: record it. It stands still until that is told to be recorded."""
 
     queue: ScheduledQueue
     row: int
     position: int
     attempts: int
     site: str
+    due: WallTime
     order: Order
 
 
@@ -96,10 +110,4 @@ class Move(msgspec.Struct, frozen=True):
 
 
 Effect = Resolve | Connect | Offer | Move
-End = Expire | Fail | Drop
-
-
-def bounced(reason: str) -> Reply:
-    """The reply with which an order ends a message; ``reason`` is the order's."""
-    text = f"{INTERNAL}bounced by an administrator"
-    return reply(551, "5.7.1", f"{text}: {reason}" if reason else text)
+End = Expire | Fail | Drop | Rebind | Flush

@@ -12,23 +12,25 @@ from penstock.queueing.instants import instant_of
 from penstock.queueing.places import Places
 from penstock.queueing.queues import Path
 from penstock.queueing.rows import NONE
+from penstock.queueing.sweeping import Sweeping
 
 
 class Leaving:
     """See the module. Rows are those of the scheduler."""
 
-    __slots__ = ("_places",)
+    __slots__ = ("_places", "_sweeping")
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, sweeping: Sweeping) -> None:
         self._places = places
+        self._sweeping = sweeping
 
     def next(self, path: Path, lane: str, now: WallTime) -> int:
         """The next message of a path to be moved to ``lane``, now IN_FLIGHT; -1 if there is none: then it is over, until it is asked for again."""
         places = self._places
         if path.lane != lane:
             return -1
-        if path.hold is None and path.gate is None and places.supply.hold is None:
-            row = places.take_next(path, instant_of(now), is_leaving=True)
+        if path.hold is None and places.supply.hold is None:
+            row = places.take_next(path, instant_of(now))
             if row != NONE:
                 return row
         path.is_moving = False
@@ -42,6 +44,8 @@ class Leaving:
         self._landed(path, row)
         self._places.forget(queue, row, instant_of(now))
         self._places.drop_if_unused(path)
+        if self._sweeping.runs:
+            self._sweeping.gone(row)
 
     def put_back(self, path: Path, row: int, now: WallTime) -> None:
         """A message stays: it is ready again, in its old place."""
@@ -49,6 +53,8 @@ class Leaving:
         self._landed(path, row)
         self._places.make_ready_again(queue, row, path, instant_of(now))
         self._places.drop_if_unused(path)
+        if self._sweeping.runs:
+            self._sweeping.came_back(row)
 
     def put_off(self, path: Path, row: int, until: WallTime) -> None:
         """A message is not moved before then: it waits, and has spent nothing."""
@@ -56,6 +62,8 @@ class Leaving:
         self._landed(path, row)
         self._places.wait(queue, row, instant_of(until))
         self._places.drop_if_unused(path)
+        if self._sweeping.runs:
+            self._sweeping.came_back(row)
 
     def _landed(self, path: Path, row: int) -> None:
         self._places.queue_of(row).in_flight -= 1

@@ -19,8 +19,7 @@ from penstock.mail.status import (
     Status,
     TenantStatus,
 )
-from penstock.queueing.holds import Hold
-from penstock.queueing.queues import Path, ScheduledQueue
+from penstock.queueing.queues import Hold, Path, ScheduledQueue
 from penstock.queueing.scheduler import Scheduler
 from penstock.worker import memory
 
