@@ -40,7 +40,8 @@ _QUIET_SECONDS: Final = 0.5
 class Settings(NamedTuple):
     """What a configuration has besides, as TOML: for its tables ``node`` and ``listener.smtp``, and for every path.
 
-    There is one worker unless ``node`` says how many. ``tables`` are whole tables of the root file, ``queues`` of the one about queues.
+    There is one worker unless ``node`` says how many. ``tables`` are whole tables of the root file, ``queues`` of the one about queues,
+    which begins with the keys of ``assignment``.
     """
 
     node: str = ""
@@ -48,6 +49,7 @@ class Settings(NamedTuple):
     path: str = 'enable_tls = "Disabled"\n'
     tables: str = ""
     queues: str = ""
+    assignment: str = ""
 
 
 #: Everybody on loopback may relay, and mail goes out without TLS.
@@ -86,7 +88,7 @@ def write_configuration(
     )
     tenants = "".join(f"[tenant.'{tenant}']\n" for tenant in TENANTS)
     (folder / "queues.toml").write_text(
-        f'tenant_header = "X-Tenant"\ncampaign_header = "X-Campaign"\n\n{tenants}{settings.queues}'
+        f'tenant_header = "X-Tenant"\ncampaign_header = "X-Campaign"\n{settings.assignment}\n{tenants}{settings.queues}'
     )
     (folder / "shaping.toml").write_text(
         f'["default"]\nsmtp_port = {destination_port}\nprohibited_hosts = []\nconnection_limit = 32\n{settings.path}'
