@@ -69,7 +69,7 @@ def _simulated(report: Report, text: str, messages: int) -> None:
         ("a free path", [(0.0, end)]),
         ("blocked each second half minute", [(at, at + 30.0) for at in range(0, int(end), 60)]),
     ):
-        lane = VirtualLane(lambda name: config, PathConfig())
+        lane = VirtualLane(lambda name: config, PathConfig(), seconds_of=lambda size: 1e-4)
         lane.add([_NAME] * messages)
         for _, until in spans:
             lane.run(until)

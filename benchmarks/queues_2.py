@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks.report import Report
 from benchmarks.virtual_lane import Start, VirtualLane
-from penstock.mail.configuration import PathConfig, QueueConfig
+from penstock.mail.configuration import PathConfig, QueueConfig, ShareBy
 from penstock.mail.duration import Seconds
 from penstock.mail.queue_name import QueueName
 from penstock.mail.rate import Rate
@@ -108,7 +108,7 @@ def _by_messages(report: Report, backlog: int) -> None:
 def _by_octets(report: Report, backlog: int) -> None:
     report.heading("By octets: messages of 2 KB to 200 KB, and each tenant's of another size")
     rng = random.Random(1)
-    lane = _lane(PathConfig(connection_limit=CONNECTIONS, share_by="bytes"))
+    lane = _lane(PathConfig(connection_limit=CONNECTIONS, share_by=ShareBy.BYTES))
     for _ in range(backlog // 10):
         for tenant, least, most in (
             ("big", 100_000, 200_000),

@@ -103,7 +103,7 @@ class VirtualLane:
 
     def _next(self) -> float | None:
         wake = self.scheduler.next_wake()
-        instants = [self.rates.next_wake()]
+        instants = [self.rates.next_wake() - BEGIN]
         if wake is not None:
             instants.append(wake - BEGIN)
         if self._ends:
@@ -111,7 +111,7 @@ class VirtualLane:
         return min(instants)
 
     def _pass(self) -> None:
-        self.rates.wake(MonotonicTime(self.now))
+        self.rates.wake(self.wall)
         opened, self.rates.opened[:] = list(self.rates.opened), []
         for key in opened:
             self.scheduler.opened(key, self.wall)
