@@ -24,6 +24,12 @@ from benchmarks import (
     protocol_3,
     protocol_4,
     protocol_5,
+    queues_1,
+    queues_2,
+    queues_3,
+    queues_4,
+    queues_5,
+    queues_6,
     relay_1,
     relay_2,
     relay_3,
@@ -66,6 +72,12 @@ CHECKS: Final[dict[str, Check]] = {
     "processes-4": processes_4.check,
     "processes-5": processes_5.check,
     "processes-6": processes_6.check,
+    "queues-1": queues_1.check,
+    "queues-2": queues_2.check,
+    "queues-3": queues_3.check,
+    "queues-4": queues_4.check,
+    "queues-5": queues_5.check,
+    "queues-6": queues_6.check,
 }
 
 
