@@ -28,13 +28,21 @@ def ask(
     client: str | None = "127.0.0.1",
     method: str = "GET",
     headers: tuple[tuple[bytes, bytes], ...] = (),
+    body: bytes = b"",
+    state: dict[str, Any] | None = None,
 ) -> Answer:
     """What ``app`` answers to a request for ``path``, which may have a query, from the address ``client``."""
-    return asyncio.run(_ask(app, path, client, method, headers))
+    return asyncio.run(_ask(app, path, client, method, headers, body, state or {}))
 
 
 async def _ask(
-    app: ASGIApp, path: str, client: str | None, method: str, headers: tuple[tuple[bytes, bytes], ...]
+    app: ASGIApp,
+    path: str,
+    client: str | None,
+    method: str,
+    headers: tuple[tuple[bytes, bytes], ...],
+    body: bytes,
+    state: dict[str, Any],
 ) -> Answer:
     plain, _, query = path.partition("?")
     sent: list[Message] = []
@@ -51,11 +59,11 @@ async def _ask(
         "headers": list(headers),
         "client": (client, 40000) if client is not None else None,
         "server": ("127.0.0.1", 8000),
-        "state": {},
+        "state": state,
     }
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Message) -> None:
         sent.append(message)

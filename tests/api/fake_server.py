@@ -68,10 +68,10 @@ def snapshot() -> Snapshot:
     return Snapshot(
         started=WallTime(1_700_000_000.5),
         epoch=3,
-        mail=MailCounts(1, 2, 3, 4, 5, 6, 7, 8),
+        mail=MailCounts(1, 2, 3, 4, 5, 6, 7, 8, dropped=9),
         tenants={
             None: MailCounts(41, 42, 43, 44, 45, 46, 47),
-            "acme": MailCounts(51, 52, 53, 54, 55, 56, 57),
+            "acme": MailCounts(51, 52, 53, 54, 55, 56, 57, dropped=58),
         },
         event_log=log,
         spool=spool,
@@ -101,6 +101,11 @@ def snapshot() -> Snapshot:
         policy={"on_rcpt": PolicyCounts(61, 62, 63, 64, 65.5)},
         policy_lost_threads=27,
         policy_waiting_calls=28,
+        held={"suspension": 91, "tenant-rate": 92},
+        held_by_tenant={"acme": 93, "": 94},
+        refused={"tenant-rate": 95},
+        directives={"suspend": 96},
+        sweeps=97,
         handed_over={"stored": 71, "not stored": 72, "uncertain": 73, "unsent": 74},
     )
 

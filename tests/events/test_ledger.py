@@ -207,7 +207,7 @@ def test_what_nobody_accepted_is_settled(tmp_path: Path) -> None:
 def test_opening_that_contradicts_itself(tmp_path: Path) -> None:
     """Both sides of what a file opens with must be equal."""
     files = sample(tmp_path)
-    files.files[2][0] = files.files[2][0].replace(b'"queued":4}', b'"queued":5}', 1)
+    files.files[2][0] = files.files[2][0].replace(b'"queued":4,', b'"queued":5,', 1)
     finding = told(files)["sums that are not equal in themselves"]
     assert len(finding.examples) == 1
 

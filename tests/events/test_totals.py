@@ -91,7 +91,7 @@ def test_opening_has_all_fields_of_an_event_and_the_sums() -> None:
     assert line["event_time"] == "2025-11-20T20:00:00.250000Z"
     assert line["totals"] == {
         "accepted": 6, "generated": 0, "moved_in": 0, "delivered": 1, "bounced": 1, "expired": 1, "suppressed": 0,
-        "dropped": 0, "moved_out": 0, "quarantined": 1, "queued": 2,
+        "dropped": 0, "moved_out": 0, "quarantined": 1, "queued": 2, "unlogged": 0,
     }  # fmt: skip
     assert line["tenant_totals"][1] == {"accepted": 1, "queued": 1, "tenant": None}
 

@@ -9,18 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.ingress.acceptance import (
-    Assignment,
-    Authority,
-    Envelope,
-    accepted,
-    assign,
-    decided,
-    envelope,
-    messages,
-    split,
-    unknown_tenant,
-)
+from penstock.ingress.acceptance import Envelope, accepted, decided, envelope, messages, split
+from penstock.ingress.assignment import Assignment, Authority, assign, unknown_tenant
 from penstock.ingress.budget import Budget
 from penstock.ingress.terms import is_within
 from penstock.mail.address import Address

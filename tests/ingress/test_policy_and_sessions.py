@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from penstock.mail.configuration import LineEndings, ListenerOverride, QueuesConfig
+from penstock.mail.configuration import LineEndings, ListenerOverride, QueuesConfig, TenantConfig
+from penstock.mail.duration import WallTime
 from penstock.mail.rate import parse_rate
 from penstock.mail.records import PolicyErrorRecord
+from penstock.mail.schedule import Schedule
 from penstock.policy import PolicyRunner, load
 
 from .room import EHLO, Room, in_room
@@ -340,6 +342,33 @@ def test_no_field_hides_behind_a_bare_line_feed() -> None:
         assert not record.is_canonical
 
     in_room(test, relay_hosts=EVERYBODY, invalid_line_endings=LineEndings.ALLOW)
+
+
+def test_a_tenant_that_says_who_sends_for_it_is_had_by_login_alone(tmp_path: Path) -> None:
+    """The client may relay by its address; for this tenant it has to be somebody."""
+
+    async def test(room: Room) -> None:
+        room.desk.queues = QueuesConfig(
+            tenant_header="x-tenant",
+            scheduling_header="x-schedule",
+            tenants=frozenset({"acme"}),
+            tenant_options={"acme": TenantConfig(require_authz=frozenset({"user"}))},
+        )
+        mail = ENVELOPE + b"DATA\r\n"
+        content = b'X-Tenant: acme\r\nX-Schedule: {"first_attempt": "2026-12-01T08:00:00Z"}\r\n\r\nx\r\n.\r\n'
+        client = await room.greeted()
+        await client.say(mail)
+        assert (await client.say(content)).startswith(b"550 5.7.1 this client may not send for acme")
+        assert (await client.say(b"AUTH PLAIN AHVzZXIAZ3Vlc3M=\r\n")).startswith(b"235 ")
+        await client.say(mail)
+        assert (await client.say(content)).startswith(b"250 ")
+        (record,) = room.submitted
+        assert record.queue.tenant == "acme"
+        assert record.content == b"\r\nx\r\n"
+        assert record.schedule == Schedule(WallTime(1_796_112_000.0))
+
+    source = "async def on_auth(session, credentials):\n    return True\n"
+    in_room(test, policy(tmp_path, source), relay_hosts=EVERYBODY, allow_auth_without_tls=True)
 
 
 def test_a_message_does_not_begin_in_the_middle_of_a_field() -> None:

@@ -25,7 +25,7 @@ from penstock.queueing.handover import ANSWER_WITHIN, COMMIT_WITHIN, SEND_WITHIN
 from penstock.sim.clock import FakeClock
 from penstock.spool import passing
 from penstock.spool.codec import body_of
-from penstock.spool.frame import VERSION
+from penstock.spool.frame import SECOND, VERSION
 
 from .lanes import HomeLane, Sender, Slow, Stranger, link, play, records, settle, until
 
@@ -307,7 +307,7 @@ REFUSED: dict[str, tuple[LaneTransactionStore, bytes]] = {
     "no transaction": (LaneTransactionStore(LATER, 1, VERSION), b"\x01\x02"),
     "nothing": (LaneTransactionStore(LATER, 1, VERSION), b""),
     "other messages": (LaneTransactionStore(LATER, 2, VERSION), PAYLOAD),
-    "another version": (LaneTransactionStore(LATER, 1, VERSION + 1), PAYLOAD),
+    "another version": (LaneTransactionStore(LATER, 1, SECOND + 1), PAYLOAD),
     "no time": (LaneTransactionStore(float("nan"), 1, VERSION), PAYLOAD),
     "too far a deadline": (LaneTransactionStore(LATER + 5, 1, VERSION), PAYLOAD),
     "a deadline that is over": (LaneTransactionStore(900.0, 1, VERSION), PAYLOAD),

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import email
 import email.header
 import email.policy
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
 from penstock.mail.dsn import RecipientDsn
+from penstock.mail.duration import WallTime
 from penstock.mail.message import field_value, fields, find_fields, header_end
+from penstock.mail.schedule import Schedule
 from penstock.policy import (
     Address,
     Credentials,
     Extensions,
     Granted,
     LimitExceeded,
+    Message,
     Recipient,
     Recipients,
     Reject,
@@ -175,6 +180,50 @@ def test_a_decision_without_changes_is_what_came() -> None:
     assert reading.headers.get("subject") == "hello"
     assert reading.mime.text == "body\r\n"
     assert reading.decision().content is CONTENT
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"first_attempt": "2026-12-01T08:00:00Z"},
+        {"first_attempt": dt.datetime(2026, 12, 1, 9, tzinfo=dt.timezone(dt.timedelta(hours=1)))},
+        '{"first_attempt": "2026-12-01T08:00:00Z"}',
+        Schedule(WallTime(1_796_112_000.0)),
+    ],
+)
+def test_a_schedule_is_set_as_the_header_field_writes_it(value: Any) -> None:
+    """Or with times of Python's, or as one that was read."""
+    of = message()
+    of.schedule = value
+    assert of.decision().schedule == Schedule(WallTime(1_796_112_000.0))
+    of.schedule = None
+    assert of.decision().schedule is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "tomorrow", {"first": "2026-12-01T08:00:00Z"}, {"first_attempt": "2026-12-01T08:00:00"}, 5, b"{}", {"first_attempt": object()},
+        {"dow": "Mon", "tz": "Mars/Olympus", "start": "09:00:00", "end": "10:00:00"},
+    ],
+)  # fmt: skip
+def test_what_is_no_schedule_is_refused(value: Any) -> None:
+    """Where it is set, so that the policy's line is in the event."""
+    of = Message(transaction(), CONTENT, zone_of=lambda name: None)
+    with pytest.raises(ValueError, match=r"schedule|first_attempt|time zone"):
+        of.schedule = value
+
+
+def test_a_routing_domain_is_a_domain() -> None:
+    """In lower case, as all are; or none."""
+    of = message()
+    of.routing_domain = "Hub.Example"
+    assert of.decision().routing_domain == "hub.example"
+    for value in ("no domain", 5, ""):
+        with pytest.raises(ValueError, match=r"domain"):
+            of.routing_domain = value  # type: ignore[assignment]
+    of.routing_domain = None
+    assert of.decision().routing_domain is None
 
 
 # -- meta

@@ -14,9 +14,10 @@ from penstock.queueing import places as places_module
 from penstock.queueing import scheduler as scheduler_module
 from penstock.queueing.calendar import Calendar
 from penstock.queueing.effects import Connect, Offer, Resolve
+from penstock.queueing.holds import Hold
 from penstock.queueing.instants import instant_of
 from penstock.queueing.places import Places
-from penstock.queueing.queues import Hold, Hop, Path, ScheduledQueue
+from penstock.queueing.queues import Hop, Path, ScheduledQueue
 from penstock.queueing.retry import retry_delay
 from penstock.queueing.rows import READY, RowList
 from penstock.queueing.scheduler import Scheduler
@@ -332,7 +333,8 @@ def an_empty_queue_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def queues_are_forgotten_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places_module, "_REAP_AFTER", 599_000_000)
+    early = {600.0: 599_000_000}
+    monkeypatch.setattr(places_module, "instant_of", lambda time: early.get(time, instant_of(time)))
 
 
 @mutation

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from penstock.mail.address import Address
+from penstock.mail.directive import Order, SweepAction
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import MessageId, SessionId
 from penstock.mail.ports import LogPosition, Spool, SpoolError
@@ -19,10 +20,13 @@ from penstock.mail.queue_name import QueueName
 from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
+    FlushRecord,
     MessageRecord,
     Outcome,
+    RebindRecord,
     Reception,
     RejectionRecord,
+    RemovalRecord,
     SpoolRecord,
     StoredMessage,
     Verdict,
@@ -31,6 +35,7 @@ from penstock.mail.reply import Reply
 
 RECEPTION = Reception("ESMTP", "127.0.0.1", 1, "c.test", "127.0.0.1:25", "mta.test", SessionId("s"))
 REPLY = Reply(250, None, "OK")
+ORDER = Order("d1", SweepAction.DELETE, "why not")
 
 
 class Trial:
@@ -156,6 +161,32 @@ async def expiry_settles_too(trial: Trial) -> None:
     await is_gone(trial, position)
 
 
+async def what_an_order_takes_out_is_settled(trial: Trial) -> None:
+    """The recipients are gone, the others are as they were."""
+    spool, record = trial.spool, message(1, recipients=2)
+    (position,) = await trial.store(record)
+    spool.record_removal(position, RemovalRecord(record, WallTime(3.0), 0, "", (1,), REPLY, ORDER))
+    assert (await trial.read(position)).waiting == (0,)
+    spool.record_removal(position, RemovalRecord(record, WallTime(3.0), 0, "", (0,), REPLY, ORDER))
+    assert len(spool) == 0
+    await is_gone(trial, position)
+    await trial.until_shown(3)
+
+
+async def a_message_is_read_with_the_queue_that_an_order_has_put_it_into(trial: Trial) -> None:
+    """All else of it is as it was; that it is due is shown, and no more."""
+    spool, record = trial.spool, message(1)
+    (position,) = await trial.store(record)
+    queue = QueueName("a.test", "shop", "spring", "b.test")
+    rebind = RebindRecord(record, WallTime(3.0), 0, (0,), queue, None, ORDER)
+    flush = FlushRecord(record, WallTime(4.0), 0, (0,), WallTime(4.0), ORDER)
+    spool.record_rebind(position, rebind)
+    spool.record_flush(position, flush)
+    stored = await trial.read(position)
+    assert stored == StoredMessage(msgspec.structs.replace(record, queue=queue), (0,), 0)
+    assert await trial.until_shown(3) == [record, rebind, flush]
+
+
 async def notes_are_shown_and_not_kept(trial: Trial) -> None:
     """A rejection is no message."""
     note = RejectionRecord(
@@ -193,6 +224,8 @@ CHECKS: tuple[Check, ...] = (
     a_transaction_is_stored_whole,
     recipients_are_settled_one_by_one,
     expiry_settles_too,
+    what_an_order_takes_out_is_settled,
+    a_message_is_read_with_the_queue_that_an_order_has_put_it_into,
     notes_are_shown_and_not_kept,
     what_is_not_there_cannot_be_read,
     a_spool_that_is_well_says_so,

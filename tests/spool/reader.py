@@ -171,6 +171,7 @@ class Spool:
                     "attempts": 0,
                     "due": None,
                     "held": False,
+                    "schedule": message[9] if len(message) > 9 else None,
                 }
                 if states:
                     replaces, waiting, attempts, due, *more = states[part]
@@ -178,7 +179,7 @@ class Spool:
                     self.messages[place]["held"] = len(more) > 1 and more[1] is not None
                     self._copied(place, tuple(replaces), set(waiting), attempts, due)
         elif frame["type"] == 3:
-            place, _, attempts, _, _, _, outcomes, due = record
+            place, _, attempts, _, _, _, outcomes, due, *_ = record
             settled = {item[0] for item in outcomes if item[1] != 1}
             self._change(tuple(place), settled, attempts, due, keep_due=False)
         elif frame["type"] == 10:
@@ -191,9 +192,16 @@ class Spool:
             place, _, attempts, _, _, recipients, dropped = record
             self._change(tuple(place), set(recipients if dropped else ()), attempts, None, keep_due=True)
             self._release(tuple(place))
-        elif frame["type"] == 4:
-            place, _, attempts, _, recipients, _ = record
+        elif frame["type"] == 4 or frame["type"] == 12:
+            place, _, attempts, _, recipients, *_ = record
             self._change(tuple(place), set(recipients), attempts, None, keep_due=True)
+        elif frame["type"] == 13:
+            place, _, attempts, _, queue, due, *_ = record
+            self._change(tuple(place), set(), attempts, due, keep_due=due is None)
+            self._rebind(tuple(place), queue)
+        elif frame["type"] == 14:
+            place, _, attempts, _, due, *_ = record
+            self._change(tuple(place), set(), attempts, due, keep_due=False)
 
     def _change(self, place: Any, settled: set[int], attempts: int, due: Any, *, keep_due: bool) -> None:
         message = self.messages.get(self._now(place))
@@ -208,6 +216,11 @@ class Spool:
         message = self.messages.get(self._now(place))
         if message is not None:
             message["held"] = False
+
+    def _rebind(self, place: Any, queue: list[Any]) -> None:
+        message = self.messages.get(self._now(place))
+        if message is not None:
+            message["queue"] = queue
 
     def _copied(self, place: Any, replaces: Any, waiting: set[int], attempts: int, due: Any) -> None:
         message = self.messages[place]
@@ -225,12 +238,17 @@ class Spool:
         return place
 
     def _apply_index(self, number: int, index: Any) -> None:
-        message_columns, arrays, _, copy_columns, change_columns, _ = index
+        message_columns, arrays, _, copy_columns, change_columns, _, *more = index
+        schedules, rebind_columns = more or ([], [b"", b""])
+        timed = {row: schedule for array in schedules for row, schedule in array}
         queues = [queue for array in arrays for queue in array]
         copies = [(row, place) for row, *place in zip(*columns(copy_columns[:4], "IIIH"), strict=True)]
         rows = list(zip(*columns(message_columns[:6], "IHdQII"), strict=True))
         places = [(number, row[0], row[1]) for row in rows]
-        for place, (_, _, created, size, recipients, queue) in zip(places, rows, strict=True):
+        rebinds = dict(zip(*columns(rebind_columns[:2], "II"), strict=True))
+        for row, (place, (_, _, created, size, recipients, queue)) in enumerate(
+            zip(places, rows, strict=True)
+        ):
             self.messages[place] = {
                 "queue": queues[queue],
                 "created": created,
@@ -239,11 +257,12 @@ class Spool:
                 "attempts": 0,
                 "due": None,
                 "held": False,
+                "schedule": timed.get(row),
             }
         *fixed, settled = columns(change_columns[:9], "IBIIHIdII")
         replaced = iter(copies)
         begin = 0
-        for _, kind, *about, attempts, due, count in zip(*fixed, strict=True):
+        for change, (_, kind, *about, attempts, due, count) in enumerate(zip(*fixed, strict=True)):
             given = set(settled[begin : begin + count])
             begin += count
             due = None if math.isnan(due) else due
@@ -253,6 +272,14 @@ class Spool:
                 waiting = self.messages[places[row]]["waiting"] - given
                 self._copied(places[row], tuple(replaces), waiting, attempts, due)
             else:
-                self._change(tuple(about), given, attempts, due, keep_due=kind in (4, 9, 10, 11))
+                self._change(
+                    tuple(about),
+                    given,
+                    attempts,
+                    due,
+                    keep_due=kind in (4, 9, 10, 11, 12) or (kind == 13 and due is None),
+                )
+                if kind == 13:
+                    self._rebind(tuple(about), queues[rebinds[change]])
                 if kind == 11:
                     self._release(tuple(about))

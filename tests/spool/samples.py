@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from hypothesis import strategies as st
 
 from penstock.mail.address import Address
+from penstock.mail.directive import Action, Order, Rebinding, SweepAction
 from penstock.mail.dsn import EnvelopeDsn, RecipientDsn
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import MessageId, SessionId
 from penstock.mail.queue_name import QueueName
 from penstock.mail.records import (
     AttemptRecord,
+    DirectiveChange,
+    DirectiveRecord,
     ExpirationRecord,
+    FlushRecord,
     MessageRecord,
     Move,
     MovedRecord,
     Outcome,
     Peer,
     PolicyErrorRecord,
+    RebindRecord,
     Reception,
     RejectionRecord,
+    RemovalRecord,
     Verdict,
 )
 from penstock.mail.reply import EnhancedCode, Reply
+from penstock.mail.schedule import Schedule, Window
 from penstock.mail.tls import TlsFacts
 
 TLS = TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384", "CN=c.test", ("c.test",), is_verified=True)
@@ -74,6 +83,44 @@ def expiration(record: MessageRecord, *recipients: int) -> ExpirationRecord:
     return ExpirationRecord(record, WallTime(1_700_000_200.0), 7, "mx.a.test", recipients, LATER)
 
 
+SCHEDULE = Schedule(
+    WallTime(1_700_003_600.0),
+    Window(frozenset({0, 4}), "Europe/Vienna", dt.time(9, 30), dt.time(17, 0, 0, 1)),
+    WallTime(1_700_090_000.0),
+)
+BOUNCE = Order("d1", SweepAction.BOUNCE, "spam", "ann")
+DELETE = Order("d2", SweepAction.DELETE, "test mail", suppress_logging=True)
+REBIND = Order("d3", SweepAction.REBIND, "a pool of its own", "ann", Rebinding("other", "", None))
+FLUSH = Order("d4", SweepAction.FLUSH, "their server is back")
+OTHER = QueueName("a.test", "other")
+
+
+def removal(record: MessageRecord, *recipients: int, order: Order = BOUNCE) -> RemovalRecord:
+    """Recipients taken out by an order."""
+    time = WallTime(1_700_000_300.0)
+    return RemovalRecord(
+        record, time, 2, "mx.a.test", recipients, Reply(551, EnhancedCode(5, 7, 1), "no"), order
+    )
+
+
+def rebind(
+    record: MessageRecord, queue: QueueName = OTHER, due: float | None = 1_700_000_400.0, recipients: int = 1
+) -> RebindRecord:
+    """A message put into another queue, all of its recipients waiting."""
+    due_at = WallTime(due) if due is not None else None
+    waiting = tuple(range(recipients))
+    return RebindRecord(record, WallTime(1_700_000_400.0), 2, waiting, queue, due_at, REBIND)
+
+
+def flush(record: MessageRecord, due: float = 1_700_000_500.0) -> FlushRecord:
+    """A message that is due."""
+    return FlushRecord(record, WallTime(1_700_000_500.0), 2, (0,), WallTime(due), FLUSH)
+
+
+DIRECTIVE = DirectiveRecord(
+    MessageId("2" * 32), WallTime(7.0), DirectiveChange.GIVEN, "d5", Action.SUSPEND, "tenant shop", "too many complaints",
+    "ann", WallTime(307.0), 12, "shop",
+)  # fmt: skip
 REJECTION = RejectionRecord(
     MessageId("0" * 32), WallTime(5.0), RECEPTION, Reply(550, None, "no"), "RCPT", "s@x.test", "r@y.test"
 )
@@ -107,6 +154,20 @@ dsns = st.none() | st.builds(
 octets = st.binary(max_size=200) | st.just(b"\0\r\n.\r\n\xff\xfe\n\r") | st.just(b"\xf5\x9e\1\1" * 20)
 queues = st.builds(QueueName, texts, st.none() | texts, st.none() | texts, st.none() | texts)
 
+instants = st.none() | times
+hours = st.times()
+windows = st.none() | st.builds(Window, st.frozensets(st.integers(0, 6), min_size=1), texts, hours, hours)
+schedules = st.none() | st.builds(Schedule, instants, windows, instants)
+labels = st.none() | texts
+orders = st.builds(
+    Order,
+    texts,
+    st.sampled_from(SweepAction),
+    texts,
+    texts,
+    st.builds(Rebinding, labels, labels, labels),
+    st.booleans(),
+)
 moves = st.builds(Move, texts, texts.map(MessageId), st.integers(0, 65535))
 moved = st.builds(MovedRecord, queues, times, moves, st.integers(0, 1000), st.booleans())
 
@@ -128,6 +189,7 @@ def transactions(draw: st.DrawFn) -> list[MessageRecord]:
             *flags,
             dsn=draw(dsns),
             meta=draw(metas),
+            schedule=draw(schedules),
         )
         for _ in range(draw(st.integers(1, 3)))
     ]
@@ -155,6 +217,26 @@ expirations = st.builds(
     st.lists(words, max_size=3).map(tuple),
     replies,
 )
-notes = st.builds(RejectionRecord, texts, times, receptions, replies, texts, texts, texts) | st.builds(
-    PolicyErrorRecord, texts, times, receptions, texts, texts
+indices = st.lists(words, max_size=3).map(tuple)
+removals = st.builds(RemovalRecord, st.just(message(1)), times, words, texts, indices, replies, orders)
+rebinds = st.builds(RebindRecord, st.just(message(1)), times, words, indices, queues, instants, orders)
+flushes = st.builds(FlushRecord, st.just(message(1)), times, words, indices, times, orders)
+directives = st.builds(
+    DirectiveRecord,
+    texts,
+    times,
+    st.sampled_from(DirectiveChange),
+    texts,
+    st.sampled_from(Action),
+    texts,
+    texts,
+    texts,
+    times,
+    st.integers(0, 2**40),
+    labels,
+)
+notes = (
+    st.builds(RejectionRecord, texts, times, receptions, replies, texts, texts, texts)
+    | st.builds(PolicyErrorRecord, texts, times, receptions, texts, texts)
+    | directives
 )

@@ -9,6 +9,7 @@ from typing import Any
 from penstock.spool.inspection.read_only import ReadOnlyFiles
 from penstock.spool.inspection.view import View
 from tests.spool.files_in_memory import MemoryFile, MemoryFiles
+from tests.spool.writing import live_of
 
 
 def put_on_disk(files: MemoryFiles, root: Path) -> None:
@@ -29,21 +30,7 @@ def on_disk(files: MemoryFiles, root: Path) -> ReadOnlyFiles:
 
 def live(view: View) -> dict[tuple[int, int, int], dict[str, Any]]:
     """What is live, as ``tests.spool.writing.live`` has it."""
-    queued = view.queued
-    found: dict[tuple[int, int, int], dict[str, Any]] = {}
-    for row in queued:
-        item = queued.message(row)
-        name = item.queue
-        found[tuple(item.place)] = {
-            "queue": [name.domain, name.tenant, name.campaign, name.routing_domain],
-            "created": item.created,
-            "size": item.size,
-            "waiting": set(item.waiting),
-            "attempts": item.attempts,
-            "due": item.due,
-            "held": item.is_held,
-        }
-    return found
+    return live_of(view.queued)
 
 
 class Moving:

@@ -4,27 +4,58 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.mail.records import AttemptRecord, ExpirationRecord, MessageRecord, NoteRecord, Verdict
+from penstock.mail.queue_name import QueueName
+from penstock.mail.records import (
+    AttemptRecord,
+    ExpirationRecord,
+    MessageRecord,
+    NoteRecord,
+    OrderRecord,
+    RebindRecord,
+    RemovalRecord,
+    Verdict,
+)
 from penstock.spool import codec
-from penstock.spool.decoding import Abandon, Attempt, Decoded, Expiration, Note, Transaction, decode
+from penstock.spool.decoding import (
+    Abandon,
+    Attempt,
+    Decoded,
+    Expiration,
+    Note,
+    Outcomes,
+    Transaction,
+    decode,
+)
 from penstock.spool.frame import Damaged, Frame, FrameType, Place
-from penstock.spool.index import parse_index
+from penstock.spool.index import Index, parse_index
 from penstock.spool.meaning import Abandoned, State
+from penstock.spool.orders import encode_flush, encode_rebind, encode_removal
 from tests.spool import samples
 
 PLACE = Place(7, 4096, 2)
 PINNED = Path(__file__).with_name("pinned_records.json")
 
 
+Outcome = TypeVar("Outcome", bound=AttemptRecord | ExpirationRecord | OrderRecord)
+
+
+def in_queue(record: Outcome, queue: QueueName | None) -> Outcome:
+    """A record about a message that was in this queue; None is its own."""
+    if queue is None:
+        return record
+    return msgspec.structs.replace(record, message=msgspec.structs.replace(record.message, queue=queue))
+
+
 def back(payload: codec.Payload) -> Decoded:
     """What the octets of a payload are decoded to, its meaning found to be the writer's."""
-    decoded = decode(Frame(64, payload.meaning.kind, 1, b"".join(payload.buffers)))
+    decoded = decode(Frame(64, payload.meaning.kind, payload.version, b"".join(payload.buffers)))
     assert decoded.meaning() == payload.meaning
     return decoded
 
@@ -76,9 +107,51 @@ def test_an_expiration_comes_back_as_it_was(record: ExpirationRecord) -> None:
     assert decoded.record(record.message) == record
 
 
+@given(samples.removals | samples.rebinds | samples.flushes, st.none() | samples.queues)
+def test_what_an_order_did_comes_back_as_it_was(record: OrderRecord, queue: QueueName | None) -> None:
+    """Given the message that it is about; where that was in another queue than its own, it says so."""
+    if isinstance(record, RemovalRecord):
+        payload = encode_removal(record, PLACE, queue)
+    elif isinstance(record, RebindRecord):
+        payload = encode_rebind(record, PLACE, queue)
+    else:
+        payload = encode_flush(record, PLACE, queue)
+    decoded = back(payload)
+    assert isinstance(decoded, Outcomes)
+    assert decoded.place == PLACE
+    assert decoded.record(record.message) == in_queue(record, queue)
+
+
+@given(samples.attempts | samples.expirations, samples.queues)
+def test_an_outcome_says_in_which_queue_its_message_was(
+    record: AttemptRecord | ExpirationRecord, queue: QueueName
+) -> None:
+    """Where that is not its own."""
+    encode = codec.encode_attempt if isinstance(record, AttemptRecord) else codec.encode_expiration
+    decoded = back(encode(record, PLACE, queue))
+    assert isinstance(decoded, Outcomes)
+    assert decoded.record(record.message) == in_queue(record, queue)
+
+
+def test_only_frames_that_the_first_version_would_misread_have_the_second() -> None:
+    """An older program reads mail without schedules, and refuses what it would deliver too early."""
+    plain, timed = samples.message(1), msgspec.structs.replace(samples.message(2), schedule=samples.SCHEDULE)
+    state = State(PLACE, (0,), 0, None)
+    for payload, version in (
+        (codec.encode_transaction([plain]), 1),
+        (codec.encode_transaction([plain, timed]), 2),
+        (codec.encode_copy([plain], [state]), 1),
+        (codec.encode_copy([timed], [state]), 2),
+        (codec.as_encoded([timed], b""), 2),
+        (codec.encode_note(samples.REJECTION), 1),
+        (codec.encode_note(samples.DIRECTIVE), 2),
+    ):
+        assert payload.version == version
+
+
 @given(samples.notes)
 def test_a_note_comes_back_as_it_was(record: NoteRecord) -> None:
-    """Of either kind."""
+    """Of any kind."""
     decoded = back(codec.encode_note(record))
     assert isinstance(decoded, Note)
     assert decoded.record == record
@@ -115,6 +188,9 @@ def test_spoiled_records_are_records_or_damaged(data: st.DataObject) -> None:
         st.sampled_from(
             [
                 codec.encode_transaction([record, record]),
+                codec.encode_transaction([msgspec.structs.replace(record, schedule=samples.SCHEDULE)]),
+                encode_rebind(samples.rebind(record), PLACE),
+                encode_removal(samples.removal(record, 0), PLACE, samples.OTHER),
                 codec.encode_attempt(samples.attempt(record, 1, (0, Verdict.ACCEPTED)), PLACE),
                 codec.encode_note(samples.REJECTION),
             ]
@@ -165,7 +241,25 @@ def test_the_octets_of_samples_are_pinned() -> None:
     """A change of the records of ``penstock.mail``, or of a library, does not change what is on disks. If this fails, a new version is needed."""
     record = samples.message(1)
     attempt = samples.attempt(record, 2, (0, Verdict.DEFERRED), due=1_700_000_700.0)
+    timed = msgspec.structs.replace(record, schedule=samples.SCHEDULE, queue=samples.OTHER)
+    index = Index(7)
+    index.add(64, codec.encode_transaction([record, timed]).meaning)
+    index.add(640, encode_rebind(samples.rebind(record), PLACE).meaning)
     found = {
+        "transaction with a schedule": codec.encode_transaction([timed]).buffers[0][-60:].hex(),
+        "removal": b"".join(encode_removal(samples.removal(record, 0), PLACE, samples.OTHER).buffers).hex(),
+        "rebind": b"".join(encode_rebind(samples.rebind(record), PLACE).buffers).hex(),
+        "flush": b"".join(encode_flush(samples.flush(record), PLACE).buffers).hex(),
+        "directive": b"".join(codec.encode_note(samples.DIRECTIVE).buffers).hex(),
+        "attempt in another queue": codec.encode_attempt(attempt, PLACE, samples.OTHER)
+        .buffers[0][-20:]
+        .hex(),
+        "expiration in another queue": codec.encode_expiration(
+            samples.expiration(record, 0), PLACE, samples.OTHER
+        )
+        .buffers[0][-20:]
+        .hex(),
+        "index of the second version": index.to_bytes().hex(),
         "transaction": b"".join(codec.encode_transaction([record]).buffers).hex(),
         "copy": b"".join(
             codec.encode_copy([record], [State(PLACE, (0,), 2, 5.0)], codec.body_of("b1", b"x")).buffers

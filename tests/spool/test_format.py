@@ -22,9 +22,10 @@ from penstock.spool.codec import (
     encode_release,
     encode_transaction,
 )
-from penstock.spool.frame import FORMAT, VERSION, FrameType, Identity, Place
+from penstock.spool.frame import FORMAT, VERSIONS, FrameType, Identity, Place
 from penstock.spool.meaning import NOWHERE, Abandoned, State
 from penstock.spool.names import body_path, quarantine_path, segment_path
+from penstock.spool.orders import encode_flush, encode_rebind, encode_removal
 from penstock.spool.recovery import recover
 from penstock.spool.segment import SegmentReader
 from tests.spool import reader, samples
@@ -36,10 +37,11 @@ PAGE = (Path(__file__).parents[2] / "docs" / "spool-format.md").read_text("utf-8
 def test_the_page_names_every_type_and_version() -> None:
     """With its number, and the format's."""
     found = {
-        match[2]: (int(match[1]), int(match[3]))
-        for match in re.finditer(r"^\| (\d+) \| ([A-Z]+): .* \| (\d+) \|$", PAGE, re.MULTILINE)
+        match[2]: (int(match[1]), match[3])
+        for match in re.finditer(r"^\| (\d+) \| ([A-Z]+): .* \| ([\d, ]+) \|$", PAGE, re.MULTILINE)
     }
-    assert found == {kind.name: (kind.value, VERSION) for kind in FrameType}
+    versions = {number: ", ".join(map(str, range(1, number + 1))) for number in set(VERSIONS.values())}
+    assert found == {kind.name: (kind.value, versions[VERSIONS[kind]]) for kind in FrameType}
     assert f"This is format {FORMAT}." in PAGE
 
 
@@ -70,7 +72,20 @@ def test_a_reader_written_from_the_page_finds_what_recovery_finds(data: st.DataO
             marks.append((number, writer.end))
             what = data.draw(
                 st.sampled_from(
-                    ["put", "put", "attempt", "expire", "copy", "copy held", "release", "forget", "note"]
+                    [
+                        "put",
+                        "put",
+                        "attempt",
+                        "expire",
+                        "copy",
+                        "copy held",
+                        "release",
+                        "forget",
+                        "note",
+                        "remove",
+                        "rebind",
+                        "flush",
+                    ]
                 )
             )
             if what == "put" or not stored:
@@ -93,6 +108,13 @@ def test_a_reader_written_from_the_page_finds_what_recovery_finds(data: st.DataO
                 add(writer, encode_attempt(samples.attempt(record, 2, (recipient, verdict), due=due), place))
             elif what == "expire":
                 add(writer, encode_expiration(samples.expiration(record, recipient), place))
+            elif what == "remove":
+                add(writer, encode_removal(samples.removal(record, recipient), place))
+            elif what == "rebind":
+                queue = data.draw(samples.queues)
+                add(writer, encode_rebind(samples.rebind(record, queue, due), place, samples.OTHER))
+            elif what == "flush":
+                add(writer, encode_flush(samples.flush(record, due or 0.0), place))
             elif what in ("release", "forget"):
                 moved = data.draw(samples.moved)
                 if what == "release":

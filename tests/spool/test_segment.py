@@ -280,7 +280,7 @@ def test_unknown_frames_are_skipped_if_they_may_be_and_refused_if_not() -> None:
     result = scanned(writer)
     assert len(result.index.messages) == 1 and result.damages == ()
     assert result.end == writer.end + 32
-    for frame in ((42, 1), (1, 2)):
+    for frame in ((42, 1), (1, 3), (3, 2)):
         writer.file.write(write_frame(writer.identity, result.end, frame, [b"?"], 0), result.end)
         with pytest.raises(NewerFormat, match=f"{writer.path}.*type {frame[0]}, version {frame[1]}"):
             scanned(writer)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.mail.ports import SpoolError
+from penstock.mail.queue_name import QueueName
 from penstock.mail.records import MessageRecord, Verdict
 from penstock.spool.codec import (
     body_of,
@@ -23,6 +25,7 @@ from penstock.spool.inspection.survey import Share, largest, survey
 from penstock.spool.inspection.view import View, look
 from penstock.spool.meaning import Abandoned, State
 from penstock.spool.names import SEGMENTS, segment_path
+from penstock.spool.orders import encode_flush, encode_rebind, encode_removal
 from penstock.spool.recovery import recover
 from penstock.spool.segment import SegmentWriter
 from tests.spool import samples, writing
@@ -57,8 +60,10 @@ class Writing:
         self.messages: list[tuple[MessageRecord, Place]] = []
 
     def store(self, recipients: int) -> None:
-        """A message comes in."""
+        """A message comes in, one of three recipients with a schedule."""
         record = samples.message(len(self.messages), recipients, domain=f"{recipients}.test")
+        if recipients == 3:
+            record = msgspec.structs.replace(record, schedule=samples.SCHEDULE)
         self.messages.append((record, put(self.writer, record)[0]))
 
     def attempt(self, which: int, recipient: int, verdict: Verdict) -> None:
@@ -76,6 +81,25 @@ class Writing:
         if self.messages:
             record, place = self.messages[which % len(self.messages)]
             add(self.writer, encode_expiration(samples.expiration(record, recipient), place))
+
+    def remove(self, which: int, recipient: int) -> None:
+        """A recipient is taken out by an order."""
+        if self.messages:
+            record, place = self.messages[which % len(self.messages)]
+            add(self.writer, encode_removal(samples.removal(record, recipient), place))
+
+    def rebind(self, which: int, tenant: int) -> None:
+        """A message is put into another queue."""
+        if self.messages:
+            record, place = self.messages[which % len(self.messages)]
+            queue = QueueName(f"{which}.test", f"t{tenant}")
+            add(self.writer, encode_rebind(samples.rebind(record, queue, due=tenant or None), place))
+
+    def flush(self, which: int) -> None:
+        """A message is due."""
+        if self.messages:
+            record, place = self.messages[which % len(self.messages)]
+            add(self.writer, encode_flush(samples.flush(record), place))
 
     def copy(self, which: int, waits: int) -> None:
         """A message is copied forward; the writer goes on to call it by its new place, or by the old one."""
@@ -109,6 +133,9 @@ steps = st.lists(
         st.tuples(st.just(Writing.store), st.integers(1, 3)),
         st.tuples(st.just(Writing.attempt), st.integers(0, 9), small, st.sampled_from(Verdict)),
         st.tuples(st.just(Writing.expire), st.integers(0, 9), small),
+        st.tuples(st.just(Writing.remove), st.integers(0, 9), small),
+        st.tuples(st.just(Writing.rebind), st.integers(0, 9), small),
+        st.tuples(st.just(Writing.flush), st.integers(0, 9)),
         st.tuples(st.just(Writing.copy), st.integers(0, 9), small),
         st.tuples(st.just(Writing.seal), st.booleans()),
     ),

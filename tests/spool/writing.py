@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from penstock.mail.duration import WallTime
 from penstock.mail.records import MessageRecord
+from penstock.mail.schedule import Schedule
 from penstock.spool.codec import Payload, encode_transaction
 from penstock.spool.frame import Identity, Place
+from penstock.spool.queued import Queued
 from penstock.spool.recovery import Recovered, prepare
 from penstock.spool.segment import SegmentWriter
 from tests.spool.files_in_memory import MemoryFiles
@@ -44,9 +47,31 @@ def add(writer: SegmentWriter, *payloads: Payload) -> list[int]:
     return [writer.append(payload) for payload in payloads]
 
 
+def as_written(schedule: Schedule | None) -> list[Any] | None:
+    """A schedule as the format has it."""
+    if schedule is None:
+        return None
+    window = schedule.window
+    hours = (
+        [sorted(window.days), window.zone, _microseconds(window.start), _microseconds(window.end)]
+        if window is not None
+        else None
+    )
+    return [schedule.first_attempt, hours, schedule.expires]
+
+
+def _microseconds(time: dt.time) -> int:
+    seconds = dt.timedelta(hours=time.hour, minutes=time.minute, seconds=time.second)
+    return seconds // dt.timedelta(microseconds=1) + time.microsecond
+
+
 def live(recovered: Recovered) -> dict[tuple[int, int, int], dict[str, Any]]:
     """What is live, as ``tests.spool.reader`` has it."""
-    queued = recovered.queued
+    return live_of(recovered.queued)
+
+
+def live_of(queued: Queued) -> dict[tuple[int, int, int], dict[str, Any]]:
+    """As ``live``."""
     found: dict[tuple[int, int, int], dict[str, Any]] = {}
     for row in queued:
         item = queued.message(row)
@@ -59,6 +84,7 @@ def live(recovered: Recovered) -> dict[tuple[int, int, int], dict[str, Any]]:
             "attempts": item.attempts,
             "due": item.due,
             "held": item.is_held,
+            "schedule": as_written(queued.schedules.get(row)),
         }
     assert len(found) == queued.live
     return found

@@ -8,11 +8,11 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock.mail.control import ControlRefused, Progress
-from penstock.mail.directive import Action, Criteria, Directive, Order, Sweep, SweepAction
+from penstock.mail.control import ControlRefused
+from penstock.mail.directive import Action, Criteria, Directive, Order, Progress, Sweep, SweepAction
 from penstock.mail.duration import WallTime
 from penstock.supervisor import order_book
-from penstock.supervisor.order_book import LINGER, SHOWN, OrderBook, kept
+from penstock.supervisor.order_book import AGAIN, LINGER, SHOWN, OrderBook, kept
 
 NOW = WallTime(1e9)
 LANES = ("0", "1", "2")
@@ -89,7 +89,7 @@ def test_the_same_criteria_take_the_place_of_the_old() -> None:
 
 
 def test_a_sweep_is_finished_when_each_lane_of_the_server_has_done_it() -> None:
-    """Also one that is not there now; then it is given for a minute, and shown for an hour."""
+    """Also one that is not there now; then it is given once more, for mail that was between lanes, and shown for an hour."""
     book = OrderBook(["0", "1"])
     book.joined("0")
     book.give(None, sweep("a"))
@@ -101,11 +101,16 @@ def test_a_sweep_is_finished_when_each_lane_of_the_server_has_done_it() -> None:
     assert book.progressed("1", {"a": Progress(2, 2, True)}, NOW) == ["a"]
     state = book.sweep("a")
     assert state is not None and (state.matched, state.done, state.finished) == (7, 7, NOW)
+    assert book.next_wake() == NOW + AGAIN
+    assert book.expire(WallTime(NOW + AGAIN)) == ([], [sweep("a")], [], [])
+    assert book.progressed("1", {"a": Progress(1, 1, True)}, NOW) == []
+    state = book.sweep("a")
+    assert state is not None and (state.matched, state.done, state.finished) == (8, 8, NOW)
     assert book.next_wake() == NOW + LINGER
-    assert book.expire(WallTime(NOW + LINGER)) == ([], ["a"], [])
+    assert book.expire(WallTime(NOW + LINGER)) == ([], [], ["a"], [])
     assert book.given() == ((), ())
     assert book.next_wake() == NOW + SHOWN
-    assert book.expire(WallTime(NOW + SHOWN)) == ([], [], ["a"])
+    assert book.expire(WallTime(NOW + SHOWN)) == ([], [], [], ["a"])
     assert book.next_wake() is None
 
 
@@ -175,7 +180,7 @@ def test_what_is_in_force_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(order_book, "FINISHED_SHOWN", 0)
     book.progressed("0", {"s": Progress(0, 0, True)}, NOW)
     book.check(None, sweep("t"))
-    assert book.expire(WallTime(NOW + LINGER)) == ([], ["s"], ["s"])
+    assert book.expire(WallTime(NOW + LINGER)) == ([], [], ["s"], ["s"])
 
 
 class _Process:

@@ -20,11 +20,10 @@ from penstock.ipc.order_words import (
     SupervisorSweepsTell,
 )
 from penstock.ipc.words import BUS
-from penstock.mail.control import ControlMissing, Given, Progress
-from penstock.mail.directive import Action, Criteria, Directive, Order, Sweep, SweepAction
+from penstock.mail.control import ControlMissing, Given
+from penstock.mail.directive import Action, Criteria, Directive, Order, Progress, Sweep, SweepAction
 from penstock.mail.duration import Seconds, WallTime
-from penstock.mail.ids import MessageId
-from penstock.mail.records import DirectiveChange, DirectiveRecord
+from penstock.mail.ids import IdSource
 from penstock.sim.clock import FakeClock
 from penstock.supervisor.order_state import FORMAT, OrderState
 from penstock.supervisor.orders import Orders
@@ -75,12 +74,15 @@ class Server:
         self.folder = folder
         self.clock = FakeClock()
         self.lanes = lanes
+        self.offset = self.clock.wall() - self.clock.monotonic()
 
     async def start(self) -> Orders:
         """Another run of the server."""
         self.disk = Disk()
         self.state = State(self.folder)
-        self.orders = Orders(self.state, self.disk, self.clock, self.lanes, self._note, self.clock.call_later)
+        self.orders = Orders(
+            self.state, self.disk, self.clock, self.lanes, IdSource(7), self.count, self.clock.call_later
+        )
         await self.orders.open()
         return self.orders
 
@@ -106,11 +108,9 @@ class Server:
         order = Order(identity, SweepAction.BOUNCE, "why", "ann")
         return Sweep(order, Criteria(tenant="acme"), self.clock.wall())
 
-    def _note(self, directive: Directive, change: DirectiveChange, author: str) -> DirectiveRecord:
-        return DirectiveRecord(
-            MessageId(f"{directive.id} {change.value}"), self.clock.wall(), change, directive.id, directive.action,
-            str(directive.criteria), directive.reason, author, directive.expires, 0, directive.criteria.tenant,
-        )  # fmt: skip
+    async def count(self, directive: Directive) -> int:
+        """How many messages it is about."""
+        return len(directive.id)
 
 
 @pytest.fixture
@@ -143,12 +143,12 @@ def test_an_answer_waits_for_every_lane_that_may_start_mail(server: Server) -> N
         assert not slow.of(LaneDirectiveGive) and not prompt.of(LaneDirectiveGive)
         server.disk.go()
         await quiet()
-        assert prompt.of(LaneDirectiveGive) == [LaneDirectiveGive(server.directive("a"))]
+        assert prompt.of(LaneDirectiveGive) == [LaneDirectiveGive(server.offset, server.directive("a"))]
         assert not giving.done()
         slow.answer()
         assert await giving == Given("a", server.directive("a").expires)
         orders.left("1")
-        assert server.come("1").heard[0] == LaneOrdersUse((server.directive("a"),))
+        assert server.come("1").heard[0] == LaneOrdersUse(server.offset, (server.directive("a"),))
         await orders.close()
 
     run(scene())
@@ -216,7 +216,7 @@ def test_what_is_not_kept_has_not_happened(server: Server) -> None:
         server.state.connection.execute("DROP TABLE directive")
         with pytest.raises(StateError):
             await orders.give(server.directive("a"), server.sweep("a"))
-        assert bus.heard == [LaneOrdersUse()]
+        assert bus.heard == [LaneOrdersUse(server.offset)]
         assert orders.listing().directives == () and orders.listing().sweeps == ()
         await orders.close()
 
@@ -238,7 +238,7 @@ def test_orders_outlive_the_server(server: Server) -> None:
         sweep = server.sweep("a")
         server.clock.advance(Seconds(100.0))
         orders = await server.start()
-        assert server.come("0").heard[0] == LaneOrdersUse((long,), (sweep,))
+        assert server.come("0").heard[0] == LaneOrdersUse(server.offset, (long,), (sweep,))
         (state,) = orders.listing().sweeps
         assert (state.matched, state.done) == (4, 4)
         await quiet()
@@ -285,19 +285,23 @@ def test_the_same_criteria_replace_and_the_old_sweep_ends(server: Server) -> Non
 
 
 def test_a_sweep_that_is_finished_is_forgotten_in_time(server: Server) -> None:
-    """Lanes are told after a minute; it is shown for an hour, over restarts too. Its directive goes on."""
+    """It is given once more, and lanes are told after a minute; it is shown for an hour, over restarts too. Its directive goes on."""
 
     async def scene() -> None:
         orders = await server.start()
         buses = [server.come("0"), server.come("1")]
+        sweep = server.sweep("a")
         await orders.give(server.directive("a", Action.BOUNCE, seconds=9000), server.sweep("a"))
         await orders.give(None, server.sweep("b"))
-        assert buses[0].of(LaneSweepGive) == [LaneSweepGive(server.sweep("b"))]
+        assert buses[0].of(LaneSweepGive) == [LaneSweepGive(server.offset, server.sweep("b"))]
         for lane in "01":
             tell = orders.handlers(lambda lane=lane: lane)[SupervisorSweepsTell]  # type: ignore[misc]
             tell(SupervisorSweepsTell({"a": Progress(2, 2, True), "b": Progress(0, 0, lane == "0")}))
         assert [state.finished is not None for state in orders.listing().sweeps] == [True, False]
-        server.clock.advance(Seconds(61.0))
+        server.clock.advance(Seconds(5.0))
+        await quiet()
+        assert buses[1].of(LaneSweepGive)[-1] == LaneSweepGive(server.offset, sweep)
+        server.clock.advance(Seconds(56.0))
         await quiet()
         assert buses[1].of(LaneOrdersCancel) == [LaneOrdersCancel(sweeps=("a",))]
         assert [state.done for state in orders.listing().sweeps] == [4, 0]
@@ -327,13 +331,16 @@ def test_what_becomes_of_a_directive_is_noted_once(server: Server) -> None:
         orders.begins("0")
         orders.begun("0")
         server.come("1")
+        await quiet()
         notes = [word.record for word in early.of(LaneOrdersNote) if isinstance(word, LaneOrdersNote)]
-        assert [(note.directive, note.change.value, note.author) for note in notes] == [
-            ("a", "given", "ann"),
-            ("b", "given", "ann"),
-            ("b", "cancelled", "bob"),
-            ("a", "expired", ""),
+        assert [(note.directive, note.change.value, note.author, note.about) for note in notes] == [
+            ("a", "given", "ann", "tenant acme"),
+            ("b", "given", "ann", "tenant other"),
+            ("b", "cancelled", "bob", "tenant other"),
+            ("a", "expired", "", "tenant acme"),
         ]
+        assert {note.messages for note in notes} == {1}
+        assert len({note.id for note in notes}) == 4
         await orders.close()
 
     run(scene())
@@ -345,7 +352,9 @@ def test_lanes_of_an_earlier_program_are_named_until_they_are_gone(server: Serve
     async def scene() -> None:
         server.disk = Disk()
         server.state = State(server.folder)
-        orders = Orders(server.state, server.disk, server.clock, "01", server._note, server.clock.call_later)
+        orders = Orders(
+            server.state, server.disk, server.clock, "01", IdSource(7), server.count, server.clock.call_later
+        )
         orders.unguided("1")
         await orders.open()
         giving = asyncio.create_task(orders.give(server.directive("a"), None))
@@ -357,7 +366,7 @@ def test_lanes_of_an_earlier_program_are_named_until_they_are_gone(server: Serve
         orders.left("1")
         assert (await giving).silent == ()
         server.orders = orders
-        assert server.come("1").heard[0] == LaneOrdersUse((server.directive("b"),))
+        assert server.come("1").heard[0] == LaneOrdersUse(server.offset, (server.directive("b"),))
         await orders.close()
 
     run(scene())

@@ -1,13 +1,13 @@
 """The endpoints, as ASGI applications: a public one for each HTTP listener, and one for the control socket.
 
 Who may ask what: liveness anyone; metrics the listener's ``trusted_hosts`` alone, by the address of the connection and no header; the
-control socket whoever may open it, which is the server's own user and root. No endpoint takes a body: a request with one is refused
+control socket whoever may open it, which is the server's own user and root. An endpoint that takes no body refuses a request with one
 before anything is read. Every answer but the metrics' text is JSON, an error as ``{"error": "..."}``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 from starlette.applications import Starlette
@@ -18,11 +18,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from penstock.api.exposition import TEXT_TYPE, to_json, to_text
-from penstock.api.ports import Liveness, MetricsSource, StatusSource
+from penstock.api.orders import Endpoint, order_endpoints
+from penstock.api.ports import ControlDesk, Liveness, MetricsSource, StatusSource
 from penstock.mail.network import Network, is_within
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def public_app(liveness_of: Liveness, metrics: MetricsSource, trusted_hosts: Sequence[Network]) -> ASGIApp:
@@ -43,33 +43,37 @@ def public_app(liveness_of: Liveness, metrics: MetricsSource, trusted_hosts: Seq
         _require_trusted(request, trusted_hosts)
         return _json(to_json(await metrics.snapshot(), request.query_params.get("prefix", "")))
 
-    return _app({"/api/check-liveness/v1": liveness, "/metrics": text, "/metrics.json": json})
+    gets = {"/api/check-liveness/v1": liveness, "/metrics": text, "/metrics.json": json}
+    return _app({("GET", path): endpoint for path, endpoint in gets.items()})
 
 
-def control_app(status: StatusSource) -> ASGIApp:
-    """``GET /control/status/v1``: the whole ``Status``."""
+def control_app(status: StatusSource, desk: ControlDesk | None = None) -> ASGIApp:
+    """``GET /control/status/v1``: the whole ``Status``; and the endpoints of ``orders``, if there is a desk."""
 
     async def status_now(_: Request) -> Response:
         return _json(await status.status())
 
-    return _app({"/control/status/v1": status_now})
+    orders = order_endpoints(desk) if desk is not None else {}
+    return _app({("GET", "/control/status/v1"): status_now, **orders})
 
 
-def _app(endpoints: dict[str, _Endpoint]) -> ASGIApp:
+def _app(endpoints: Mapping[tuple[str, str], Endpoint]) -> ASGIApp:
     app = Starlette(
-        routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()],
+        routes=[Route(path, endpoint, methods=[method]) for (method, path), endpoint in endpoints.items()],
         exception_handlers={HTTPException: _refusal, Exception: _failure},
     )
     app.router.redirect_slashes = False  # a redirect would repeat the Host field, which is the client's word
-    return _without_bodies(app)
+    return _without_bodies(app, {path for method, path in endpoints if method == "POST"})
 
 
-def _without_bodies(app: ASGIApp) -> ASGIApp:
+def _without_bodies(app: ASGIApp, with_bodies: Collection[str]) -> ASGIApp:
+    """Requests with a body are for POST alone, to these paths."""
     refusal = _json({"error": "this endpoint takes no body"}, 413)
     refusal.headers["Connection"] = "close"
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if any(
+        may_have_body = scope["method"] == "POST" and scope["path"] in with_bodies
+        if not may_have_body and any(
             name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 "))
             for name, value in scope["headers"]
         ):

@@ -21,11 +21,27 @@ class _Refusal(msgspec.Struct):
     error: str
 
 
+class ControlRefusal(ControlError):
+    """The server is there, and does not do what it was asked: ``reason`` is the server's, ``status`` that of HTTP."""
+
+    def __init__(self, path: str, reason: str, status: int) -> None:
+        super().__init__(f"the server refused {path}: {reason}")
+        self.reason = reason
+        self.status = status
+
+
 async def control_get(data_dir: str | Path, path: str, *, deadline: float = DEADLINE) -> bytes:
     """What ``GET path`` answers, ``deadline`` seconds at most. ControlError, in words for a person, if there is no good answer."""
+    return await control_ask(data_dir, "GET", path, deadline=deadline)
+
+
+async def control_ask(
+    data_dir: str | Path, method: str, path: str, body: bytes | None = None, *, deadline: float = DEADLINE
+) -> bytes:
+    """What a request is answered, as ``control_get``; ControlRefusal if the server is there and does not do it."""
     place = control_path(data_dir)
     try:
-        return await _get(place, path, deadline)
+        return await _ask(place, method, path, body, deadline)
     except TimeoutError as error:
         raise ControlError(
             f"the server for data_dir {data_dir} did not answer within {deadline:g} s"
@@ -36,11 +52,11 @@ async def control_get(data_dir: str | Path, path: str, *, deadline: float = DEAD
         raise ControlError(f"the server for data_dir {data_dir} broke off its answer: {error}") from error
 
 
-async def _get(place: Path, path: str, deadline: float) -> bytes:
+async def _ask(place: Path, method: str, path: str, body: bytes | None, deadline: float) -> bytes:
     async with (
         asyncio.timeout(deadline),
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(place)), trust_env=False) as session,
-        session.get(f"http://penstock{path}", allow_redirects=False) as response,
+        session.request(method, f"http://penstock{path}", data=body, allow_redirects=False) as response,
     ):
         answer = bytearray()
         async for chunk in response.content.iter_any():
@@ -48,7 +64,7 @@ async def _get(place: Path, path: str, deadline: float) -> bytes:
             if len(answer) > _ANSWER_LIMIT:
                 raise ControlError(f"the answer to {path} is too long; is another program on {place}?")
         if response.status != 200:
-            raise ControlError(f"the server refused {path}: {_reason(bytes(answer), response.status)}")
+            raise ControlRefusal(path, _reason(bytes(answer), response.status), response.status)
         return bytes(answer)
 
 

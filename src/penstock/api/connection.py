@@ -8,6 +8,8 @@ its first octet to the last one of the answer, and a limit on requests sent ahea
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import Final
 
 import msgspec
@@ -48,6 +50,9 @@ class BoundedConnection(HttpToolsProtocol):
         if len(self.connections) > self.limits.connections:
             transport.abort()
             return
+        uid = peer_uid(transport)
+        if uid is not None:
+            self.app_state = {**self.app_state, "uid": uid}
         self._is_in_header = True
         self._start_timer()
 
@@ -105,3 +110,15 @@ class BoundedConnection(HttpToolsProtocol):
 def bounded(limits: ConnectionLimits) -> type[BoundedConnection]:
     """A class of connections with these limits."""
     return type("BoundedConnection", (BoundedConnection,), {"limits": limits})
+
+
+_CREDENTIALS: Final = struct.Struct("3i")
+
+
+def peer_uid(transport: asyncio.BaseTransport) -> int | None:
+    """The user at the other end of a Unix socket when it was connected (unix(7), SO_PEERCRED); None on others."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family != socket.AF_UNIX:
+        return None
+    _, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(uid)

@@ -20,6 +20,23 @@ COMMANDS: Final = (
         "Let the running server go over to a new version of the program.",
     ),
     ("status", "penstock.cli.status:status", "Show how the running server is."),
+    ("queues", "penstock.cli.queues:app", "Show what is queued, and what holds it."),
+    ("explain", "penstock.cli.queues:explain", "Say why a queue, or a message, does not move."),
+    ("suspend", "penstock.cli.directing:suspend", "Hold mail back for a while."),
+    ("unsuspend", "penstock.cli.directing:unsuspend", "Undo a suspension."),
+    ("bounce", "penstock.cli.directing:bounce", "Take mail out of the queue for good."),
+    ("rebind", "penstock.cli.directing:rebind", "Put mail into another queue."),
+    ("flush", "penstock.cli.directing:flush", "Have mail that waits for its retry due now."),
+    (
+        "message",
+        "penstock.cli.message:app",
+        "Look at one queued message: message show, retry, delete, rebind, export.",
+    ),
+    (
+        "directives",
+        "penstock.cli.directives:app",
+        "Show directives in force and how far sweeps are: directives, directives cancel.",
+    ),
     ("events", "penstock.cli.events:app", "Show what happened to messages: events tail, query."),
     ("spool", "penstock.cli.spool:app", "Look into the spool: spool ls, cat, check, stats."),
     (

@@ -227,7 +227,7 @@ class _Server:
             report.fault,
             report.snapshot,
         )
-        control = HttpServer(control_app(report), [self._control.socket])
+        control = HttpServer(control_app(report, supervisor.desk), [self._control.socket])
         manager = ServiceManager(os.environ)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)

@@ -47,7 +47,7 @@ def _parts(status: Status) -> Iterable[Text | Table]:
             )
             for queue in status.queues
         ]
-        yield _table(
+        yield table(
             "Scheduled queues", ("queue", "messages", "oldest", "held by", "until"), rows, numbers={1, 2}
         )
     if status.paths:
@@ -55,7 +55,7 @@ def _parts(status: Status) -> Iterable[Text | Table]:
             (path.path, str(path.ready), str(path.connections), *_held(path.held_by, path.until, status))
             for path in status.paths
         ]
-        yield _table("Paths", ("path", "ready", "connections", "held by", "until"), rows, numbers={1, 2})
+        yield table("Paths", ("path", "ready", "connections", "held by", "until"), rows, numbers={1, 2})
 
 
 def _headline(status: Status) -> Text:
@@ -118,6 +118,11 @@ def _facts(status: Status) -> Table:
     )
     if status.spool.durability != "memory":
         table.add_row("spool", _spool(status.spool))
+    if status.directives or status.sweeps:
+        table.add_row(
+            "orders",
+            f"{status.directives} directives in force, {status.sweeps} sweeps under way (penstock directives)",
+        )
     rates = status.rates
     table.add_row(
         "last minute",
@@ -161,7 +166,7 @@ def _lanes(status: Status) -> Table:
         )
         for lane in status.lanes
     ]
-    return _table("Lanes", header, rows, numbers=set(range(2, len(header) - 1)))
+    return table("Lanes", header, rows, numbers=set(range(2, len(header) - 1)))
 
 
 def _shown(number: int | None) -> str:
@@ -172,7 +177,7 @@ def _mail(status: Status) -> Table:
     rows = [("all", *_counts(status.mail))]
     rows += [(tenant.tenant or "(no tenant)", *_counts(tenant.mail)) for tenant in status.tenants]
     header = ("tenant", "queued", "received", "delivered", "deferred", "failed", "expired", "rejected")
-    return _table("Recipients", header, rows, numbers=set(range(1, len(header))))
+    return table("Recipients", header, rows, numbers=set(range(1, len(header))))
 
 
 def _counts(mail: MailCounts) -> tuple[str, ...]:
@@ -188,15 +193,16 @@ def _counts(mail: MailCounts) -> tuple[str, ...]:
     return tuple(map(str, counts))
 
 
-def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int]) -> Table:
+    """A table; the columns at ``numbers`` are to the right. What is in the rows is made printable."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     for place, name in enumerate(header):
-        table.add_column(
+        made.add_column(
             name, justify="right" if place in numbers else "left", header_style="dim", overflow="fold"
         )
     for row in rows:
-        table.add_row(*(Text(displayed(cell)) for cell in row))
-    return table
+        made.add_row(*(Text(displayed(cell)) for cell in row))
+    return made
 
 
 def _age(moment: float | None, status: Status) -> str:

@@ -10,7 +10,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from penstock.ingress.acceptance import Authority, assign, relaying_denied, unknown_tenant
+from penstock.ingress.acceptance import relaying_denied
+from penstock.ingress.assignment import Authority, assign, unknown_tenant
 from penstock.ingress.authentication import judged
 from penstock.ingress.terms import Terms, overridden, terms
 from penstock.mail.address import parse_address
@@ -19,6 +20,7 @@ from penstock.mail.duration import Seconds
 from penstock.mail.message import header_end
 from penstock.mail.records import MetaValue
 from penstock.mail.reply import Reply, reply
+from penstock.net.zones import zone_of
 from penstock.policy import (
     Credentials,
     Decision,
@@ -232,7 +234,7 @@ class _Trying:
 
     async def _message(self, transaction: Transaction) -> Decision | Reply:
         queues = self._scene.queues
-        authority = Authority(self._scene.may_relay, transaction.tenant)
+        authority = Authority(self._scene.may_relay, transaction.tenant, self.session.facts.authorization_id)
         limit = self._terms.config.max_received_fields
         assigned = assign(self._scene.content, queues or QueuesConfig(), authority, limit)
         if isinstance(assigned, Reply):
@@ -242,6 +244,8 @@ class _Trying:
             assigned.content,
             tenant=assigned.tenant,
             campaign=assigned.campaign if assigned.campaign is not None else transaction.campaign,
+            schedule=assigned.schedule,
+            zone_of=zone_of,
         )
         _, refusal = await self._ask("on_message", message)
         if refusal is not None:

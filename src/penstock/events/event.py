@@ -18,6 +18,11 @@ EventType = Literal[
     "TransientFailure",
     "Bounce",
     "Expiration",
+    "AdminBounce",
+    "AdminDelete",
+    "AdminRebind",
+    "AdminFlush",
+    "Directive",
     "Rejection",
     "PolicyError",
     "Quarantine",
@@ -89,10 +94,21 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     authorization_id: str = ""
     proxy_address: str = ""
     num_recipients: int = 0
+    order_id: str = ""
+    author: str = ""
+    previous_queue: str = ""
+    previous_tenant: str | None = None
+
+
+class UnloggedEvent(Event, frozen=True, gc=False):
+    """An event that is counted, and never written: whoever gave the order did not want it in the log."""
 
 
 class Counts(msgspec.Struct):
-    """Recipients by what became of them since the first event; ``queued`` are the others, so that both sides of the identity are equal."""
+    """Recipients by what became of them since the first event; ``queued`` are the others, so that both sides of the identity are equal.
+
+    ``unlogged``: by how many fewer are queued than could be counted by events, because of orders whose events were not wanted.
+    """
 
     accepted: int = 0
     generated: int = 0
@@ -105,6 +121,7 @@ class Counts(msgspec.Struct):
     moved_out: int = 0
     quarantined: int = 0
     queued: int = 0
+    unlogged: int = 0
 
 
 class TenantCounts(Counts, omit_defaults=True, kw_only=True):

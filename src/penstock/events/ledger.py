@@ -3,7 +3,7 @@
 ``accepted + generated + moved_in = delivered + bounced + expired + suppressed + dropped + moved_out + quarantined + queued``, in
 recipients, over all and by tenant, from the event files alone. The first file's opening says what was counted in files that are gone; every
 other opening is held against what comes before it. ``queued`` is counted by recipient: those that were accepted and not settled, and what is
-left of those that were queued before the first file.
+left of those that were queued before the first file, less what was taken out by orders whose events were not wanted: only sums tell of that.
 
 Memory goes with what is queued, not with the log: a message is remembered, as a mask of its waiting recipients, until the last is settled.
 What is settled without being remembered is looked for in a second reading: either it was settled before, or it was accepted in a file that is
@@ -32,7 +32,9 @@ _FINDING_LIMIT: Final = 1000
 _UNKNOWN_LIMIT: Final = 1_000_000
 _CHUNK: Final = 1024 * 1024
 _RECEPTION: Final = b'{"type":"Reception","id":"'
-_SETTLING: Final = frozenset({"Delivery", "Bounce", "Expiration"})
+_SETTLING: Final = frozenset({"Delivery", "Bounce", "Expiration", "AdminBounce", "AdminDelete"})
+#: What orders change of which there is no event.
+_UNLOGGED: Final = frozenset({"dropped", "moved_in", "moved_out"})
 
 _NOTHING: Final = Counts()
 _Gap = dict[tuple[str | msgspec.UnsetType | None, str], int]
@@ -77,6 +79,7 @@ class _Entry(msgspec.Struct, gc=False):
     tenant: str | None = None
     recipient: str | list[str] = ""
     num_recipients: int = 0
+    previous_tenant: str | None = None
     totals: Counts | None = None
     tenant_totals: tuple[TenantCounts, ...] = ()
 
@@ -95,6 +98,8 @@ class Ledger:
         self._carried: Counter[str | None] = Counter()
         self._waiting: Counter[str | None] = Counter()
         self._quarantined: Counter[str | None] = Counter()
+        #: as the first opening says
+        self._unlogged_before: Counter[str | None] = Counter()
         #: by message: the mask of recipients that wait
         self._open: dict[bytes, int] = {}
         #: settled and not accepted so far: the mask of recipients, and the tenant
@@ -164,6 +169,8 @@ class Ledger:
             self._accept(entry)
         elif kind in _SETTLING:
             self._settle(entry)
+        elif kind == "AdminRebind":
+            self._rebind(entry)
         elif kind == "Quarantine":
             self._quarantined[self._totals.name_of(entry.tenant)] += entry.num_recipients
 
@@ -173,11 +180,13 @@ class Ledger:
         if key in self._open:
             self._find("accepted twice", tenant, entry.id)
             return
-        settled, _ = self._unknown.pop(key, (0, None))
+        settled, other = self._unknown.pop(key, (0, None))
         waiting = mask & ~settled
+        self._waiting[tenant] += mask.bit_count()
+        if settled:
+            self._waiting[other] -= (mask & settled).bit_count()
         if waiting:
             self._open[key] = waiting
-            self._waiting[tenant] += waiting.bit_count()
 
     def _settle(self, entry: _Entry) -> None:
         key, tenant = _key(entry.id), self._totals.name_of(entry.tenant)
@@ -185,11 +194,13 @@ class Ledger:
         bit = 1 << int(place) if place.isascii() and place.isdigit() and len(place) < 6 else 1
         waiting = self._open.get(key)
         if waiting is None:
-            known, _ = self._unknown.get(key, (0, None))
+            known, before = self._unknown.get(key, (0, tenant))
             if known & bit:
                 self._find("settled twice", tenant, entry.id)
             elif known or len(self._unknown) < _UNKNOWN_LIMIT:
-                self._unknown[key] = (known | bit, tenant)
+                self._unknown[key] = (known | bit, before)
+                self._waiting[tenant] -= 1
+                self._waiting[before] += 1
         elif not waiting & bit:
             self._find("settled twice", tenant, entry.id)
         else:
@@ -199,10 +210,18 @@ class Ledger:
             else:
                 self._open[key] = waiting ^ bit
 
+    def _rebind(self, entry: _Entry) -> None:
+        """Recipients wait for another tenant now. Those of messages that are not known were queued before the first file, or come later."""
+        before = self._totals.name_of(entry.previous_tenant)
+        after = self._totals.name_of(entry.tenant)
+        counts = self._waiting if _key(entry.id) in self._open else self._carried
+        counts[before] -= entry.num_recipients
+        counts[after] += entry.num_recipients
+
     # -- openings
 
     def _opening(self, entry: _Entry) -> None:
-        """Hold what a file says of those before it against them.
+        """Hold sums, what a file says of those before it or what comes later in it, against what was counted.
 
         A power cut takes lines that were not synced, perhaps not those of a later file; they are made again in the next run's file. So
         a file is wrong only if no later one is right.
@@ -217,8 +236,11 @@ class Ledger:
         if is_first:
             self._totals = said
             self._carried.update({counts.tenant: counts.queued for counts in said.tenants})
+            self._unlogged_before.update({counts.tenant: counts.unlogged for counts in said.tenants})
             return
         gap = _gap(said, self._totals)
+        if gap and _is_of_orders(gap, said, self._totals):
+            self._totals, gap = said, {}
         if not gap:
             self._doubts.clear()
         elif (not self._doubts or self._doubts[-1][1] != gap) and len(self._doubts) < _FINDING_LIMIT:
@@ -264,7 +286,8 @@ class Ledger:
                 self._find("too many or too few for both sides to be equal", counts.tenant, count=difference)
 
     def _queued(self, tenant: str | None) -> int:
-        return self._carried[tenant] + self._waiting[tenant] - self._quarantined[tenant]
+        unlogged = self._totals.unlogged_of(tenant) - self._unlogged_before[tenant]
+        return self._carried[tenant] + self._waiting[tenant] - self._quarantined[tenant] - unlogged
 
     def _find(
         self, what: str, tenant: str | msgspec.UnsetType | None, *examples: str, count: int = 1
@@ -327,6 +350,24 @@ def _gap(said: Totals, counted: Totals) -> _Gap:
         for name in (*INCOMING, *OUTGOING)
         if (difference := getattr(after, name) - getattr(now, name))
     }
+
+
+def _is_of_orders(gap: _Gap, said: Totals, counted: Totals) -> bool:
+    """Whether a gap is what orders have left of which no events were wanted: as many are not queued any more as the sums say of those."""
+    if not {name for _, name in gap} <= _UNLOGGED:
+        return False
+    fewer: Counter[str | msgspec.UnsetType | None] = Counter()
+    for (tenant, name), difference in gap.items():
+        fewer[tenant] += -difference if name in INCOMING else difference
+    return all(
+        number
+        == (
+            said.total.unlogged - counted.total.unlogged
+            if isinstance(tenant, msgspec.UnsetType)
+            else said.unlogged_of(tenant) - counted.unlogged_of(tenant)
+        )
+        for tenant, number in fewer.items()
+    )
 
 
 def _told(gap: _Gap) -> str:

@@ -1,4 +1,4 @@
-"""Events of what is no message: a rejection, an error of the policy, the spool's health; and of a message that cannot be read any more.
+"""Events of what is no message: a rejection, an error of the policy, the spool's health, a directive; and of a message that cannot be read any more.
 
 Their ids are of the record itself, and name the event for good.
 """
@@ -26,6 +26,7 @@ from penstock.mail.duration import WallTime
 from penstock.mail.ids import MessageId
 from penstock.mail.records import (
     POLICY_ERROR_LIMIT,
+    DirectiveRecord,
     MetaValue,
     NoteRecord,
     PolicyErrorRecord,
@@ -46,6 +47,8 @@ def event_of(record: NoteRecord | QuarantineRecord, node: str, epoch: int) -> Ev
         return _policy_error(record, node, epoch)
     if isinstance(record, SpoolHealthRecord):
         return _spool_health(record, node, epoch)
+    if isinstance(record, DirectiveRecord):
+        return _directive(record, node, epoch)
     return _quarantine(record, node, epoch)
 
 
@@ -104,6 +107,19 @@ def _spool_health(record: SpoolHealthRecord, node: str, epoch: int) -> Event:
         ", ".join(refused + paused) or "well",
     )
     return bare("SpoolHealth", record.id, record.time, response, node, epoch)
+
+
+def _directive(record: DirectiveRecord, node: str, epoch: int) -> Event:
+    """``command`` is what it does and what became of it, ``content`` what it is about and why; nobody was told anything, so the code is 0."""
+    about = f"{record.about}; {record.messages} messages queued; until {moment_of(record.expires)[1]}"
+    text = f"{about}: {record.reason}" if record.reason else about
+    response = Response(0, None, clean(text, CONTENT_LIMIT), f"{record.action.value} {record.change.value}")
+    return msgspec.structs.replace(
+        bare("Directive", record.id, record.time, response, node, epoch),
+        tenant=record.tenant or None,
+        order_id=clean(record.directive, NAME_LIMIT),
+        author=clean(record.author, NAME_LIMIT),
+    )
 
 
 def _quarantine(record: QuarantineRecord, node: str, epoch: int) -> Event:

@@ -4,7 +4,7 @@ Inside, a recipient's outcome is Accepted, Deferred or Failed, and a message wai
 are ``Delivery``, ``TransientFailure`` and ``Bounce``, and ``site`` is the ready queue's name ``source->site_name@smtp_client``.
 
 Events are derived from spool records and from nothing else: derived again, they have the same ids and times, and the same octets for the
-same epoch. Events of what is no message are in ``penstock.events.note``.
+same epoch. Events of what is no message are in ``penstock.events.note``, those of orders in ``penstock.events.order``.
 
 - ``event_id`` is ``<message id>-<recipient>-<attempts>-<type>``, the recipient by its place in the message, ``all`` where an event is of
   the whole message. Only a TransientFailure can happen twice to one recipient with the same number of attempts spent (a failure before
@@ -26,7 +26,8 @@ from typing import Final
 
 import msgspec
 
-from penstock.events import note
+from penstock.events import note, order
+from penstock.events.envelope import Envelope, envelope_of
 from penstock.events.event import Event, EventType, PeerAddress, Response, SourceAddress
 from penstock.events.field import (
     NAME_LIMIT,
@@ -36,7 +37,6 @@ from penstock.events.field import (
     UNCATEGORIZED,
     identity_of,
     moment_of,
-    path_of,
     response_of,
     site_of,
     tls_of,
@@ -45,11 +45,14 @@ from penstock.events.text import clean
 from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
+    FlushRecord,
     MessageRecord,
-    MetaValue,
     MovedRecord,
+    OrderRecord,
     Peer,
+    RebindRecord,
     Reception,
+    RemovalRecord,
     SpoolRecord,
     Verdict,
 )
@@ -63,22 +66,6 @@ _EVENT_TYPES: Final[dict[Verdict, EventType]] = {
 }
 _RECEIVED: Final = Response(250, None, "", None)
 _encode_lines = msgspec.json.Encoder().encode_lines
-
-
-class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """What the events of a message say of the message itself; the same in all of them."""
-
-    id: str
-    sender: str
-    recipients: tuple[str, ...]
-    queue: str
-    tenant: str | None
-    campaign: str | None
-    size: int
-    created: int
-    created_time: str
-    meta: dict[str, MetaValue]
-    protocol: str
 
 
 class Client(msgspec.Struct, frozen=True, gc=False):
@@ -109,8 +96,8 @@ Result = tuple[int, Verdict, Response, bool]
 
 
 def derive(record: SpoolRecord, *, node: str, epoch: int) -> list[Event]:
-    """The events of a record: one Reception per message, one event per recipient of an attempt or an expiry, one event per
-    note or quarantined message; none of a message that moved from one of our lanes to another.
+    """The events of a record: one Reception per message, one event per recipient of an attempt, an expiry or a removal, one event per message that an
+    order has put elsewhere, per note or quarantined message; none of a message that moved from one of our lanes to another.
 
     ``node`` names this server and ``epoch`` the configuration in force. The same arguments give equal events.
     """
@@ -130,33 +117,33 @@ def derive(record: SpoolRecord, *, node: str, epoch: int) -> list[Event]:
         response = response_of(record.reply, None)
         about_end = (record.time, record.attempts, record.site, record.recipients)
         return expiration_events(envelope, *about_end, response, node, epoch)
+    if isinstance(record, RemovalRecord | RebindRecord | FlushRecord):
+        return _of_order(record, node, epoch)
     if isinstance(record, MovedRecord):
         return []
     return [note.event_of(record, node, epoch)]
 
 
+def _of_order(record: OrderRecord, node: str, epoch: int) -> list[Event]:
+    envelope = envelope_of(record.message, record.message.size)
+    time, attempts, given = record.time, record.attempts, record.order
+    match record:
+        case RemovalRecord():
+            response = response_of(record.reply, None)
+            return order.removal_events(
+                envelope, time, attempts, record.site, record.recipients, response, given, node, epoch
+            )
+        case RebindRecord():
+            count = len(record.recipients)
+            return [order.rebind_event(envelope, time, attempts, count, record.queue, given, node, epoch)]
+        case FlushRecord():
+            count = len(record.recipients)
+            return [order.flush_event(envelope, time, attempts, count, given, node, epoch)]
+
+
 def encode(events: Iterable[Event]) -> bytes:
     """Events as JSON lines, each ended by a newline; no other octet in them could end a line."""
     return _encode_lines(events)
-
-
-def envelope_of(record: MessageRecord, size: int) -> Envelope:
-    """What events say of a message of so many octets."""
-    created, created_time = moment_of(record.created)
-    queue = record.queue
-    return Envelope(
-        record.id,
-        path_of(record.reverse_path),
-        tuple([path_of(address) for address in record.recipients]),
-        str(queue),
-        queue.tenant,
-        queue.campaign,
-        size,
-        created,
-        created_time,
-        record.meta,
-        record.reception.protocol,
-    )
 
 
 def client_of(reception: Reception) -> Client:

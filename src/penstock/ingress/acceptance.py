@@ -1,7 +1,7 @@
-"""What becomes of a transaction: its tenant and campaign, and the messages that it is split into.
+"""What becomes of a transaction: the messages that it is split into.
 
-Plain decisions: nothing here waits or writes. A message that arrives with fields naming a tenant or a campaign is assigned by them, and the
-fields are cut out; the transaction is then split by domain, each part with an id and a Received field of its own, all with one content.
+Plain decisions: nothing here waits or writes. Once it is known whose mail it is (``assignment``), the transaction is split by domain, each part
+with a queue, an id and a Received field of its own, all with one content.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from typing import Final
 
 import msgspec
 
+from penstock.ingress.assignment import Assignment
 from penstock.mail.address import Address, ReversePath
-from penstock.mail.configuration import QueuesConfig
 from penstock.mail.dsn import NOTHING_ASKED, EnvelopeDsn
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import IdSource
-from penstock.mail.message import Field, field_value, find_fields, header_end, without_fields
-from penstock.mail.queue_name import QueueName, is_label
+from penstock.mail.message import header_end
+from penstock.mail.queue_layers import QueueLayers
+from penstock.mail.queue_name import QueueName
 from penstock.mail.records import MessageRecord, MetaValue, Reception
 from penstock.mail.reply import Reply, reply
+from penstock.mail.schedule import Schedule
 from penstock.mail.trace import received_field, received_prefix
 from penstock.policy import Decision
 from penstock.smtp import extension
@@ -28,12 +30,7 @@ from penstock.smtp.server_events import MessageGiven
 
 RELAYING_DENIED: Final = reply(550, "5.7.1", "relaying not permitted")
 NEEDS_AUTH: Final = reply(550, "5.7.1", "relaying not permitted without authentication")
-_NO_HEADER: Final = reply(
-    550, "5.6.0", "the message begins with white space, which would go on with the field before it"
-)
-_LOOPS: Final = reply(554, "5.4.6", "the message has been through too many hosts; it loops")
-_MAY_NOT_NAME: Final = reply(550, "5.7.1", "this client may not name a tenant")
-_RECEIVED: Final = b"received"
+_NO_LAYERS: Final = QueueLayers()
 #: Ids in one line of the reply: the line keeps within 512 octets (RFC 5321 4.5.3.1.5).
 _IDS_IN_LINE: Final = 13
 
@@ -44,83 +41,9 @@ def in_lines(given: MessageGiven) -> bytes:  # hot: throughput
     return with_crlf(content) if not given.is_canonical and has_bare_line_end(content) else content
 
 
-class Assignment(msgspec.Struct, frozen=True):
-    """Whose mail it is, and its content without the fields that said so."""
-
-    tenant: str | None
-    campaign: str | None
-    content: bytes
-
-
 def relaying_denied(extensions: frozenset[str], *, is_known: bool) -> Reply:
     """What a client is told that may not relay; ``extensions`` are those that it could use, ``is_known`` says that AUTH was done."""
     return NEEDS_AUTH if extension.AUTH in extensions and not is_known else RELAYING_DENIED
-
-
-class Authority(msgspec.Struct, frozen=True):
-    """What a client may say about whose mail it is: ``tenant`` if that is settled; else any, if it ``is_trusted`` to name one."""
-
-    is_trusted: bool = True
-    tenant: str | None = None
-
-
-def assign(
-    content: bytes, queues: QueuesConfig, authority: Authority, max_received: int
-) -> Assignment | Reply:  # hot: throughput
-    """The tenant and campaign that the header fields name; or the reply that refuses the message: it loops, names what it may not, or begins
-    in the middle of a field.
-    """
-    if content.startswith((b" ", b"\t")):
-        return _NO_HEADER  # our Received field goes before it
-    headers = [name.encode("ascii") for name in (queues.tenant_header, queues.campaign_header) if name]
-    found = find_fields(content, [_RECEIVED, *headers])
-    if len(found.pop(_RECEIVED, ())) > max_received:
-        return _LOOPS
-    if not found:
-        return Assignment(authority.tenant or queues.default_tenant, None, content)
-    unwanted: list[Field] = []
-    labels: list[str | None] = []
-    for what, header, is_removed in (
-        ("tenant", queues.tenant_header, queues.remove_tenant_header),
-        ("campaign", queues.campaign_header, queues.remove_campaign_header),
-    ):
-        occurrences = found.get(header.encode("ascii"), []) if header else []
-        label = _label(content, occurrences, what)
-        if isinstance(label, Reply):
-            return label
-        labels.append(label)
-        if is_removed:
-            unwanted += occurrences
-    named, campaign = labels
-    if named is not None and named != authority.tenant:
-        if authority.tenant is not None:
-            return reply(550, "5.7.1", f"this session sends for {authority.tenant} only")
-        if not authority.is_trusted:
-            return _MAY_NOT_NAME
-    tenant = authority.tenant or named or queues.default_tenant
-    return Assignment(tenant, campaign, without_fields(content, unwanted) if unwanted else content)
-
-
-def unknown_tenant(tenant: str | None, queues: QueuesConfig) -> Reply | None:
-    """The reply that refuses mail of a tenant that does not exist."""
-    if tenant is None or tenant in queues.tenants:
-        return None
-    return reply(550, "5.7.1", f"unknown tenant {tenant}")
-
-
-def _label(content: bytes, occurrences: list[Field], what: str) -> str | Reply | None:
-    values = {field_value(content, field) for field in occurrences}
-    if len(values) > 1:
-        return reply(550, "5.6.0", f"the message names more than one {what}")
-    value = values.pop() if values else b""
-    if not value:
-        return None
-    label = value.decode("utf-8", "replace")
-    if not is_label(label):
-        return reply(
-            550, "5.6.0", f"a {what} is 1 to 128 printable ASCII characters, without spaces and : @ !"
-        )
-    return label
 
 
 def split(recipients: Sequence[Address]) -> dict[str, tuple[Address, ...]]:
@@ -145,6 +68,8 @@ class Envelope(msgspec.Struct, frozen=True):
     smtputf8: bool
     dsn: EnvelopeDsn | None = None
     meta: dict[str, MetaValue] = {}
+    schedule: Schedule | None = None
+    routing_domain: str | None = None
 
 
 def envelope(given: MessageGiven, assignment: Assignment) -> Envelope:  # hot: throughput
@@ -158,6 +83,7 @@ def envelope(given: MessageGiven, assignment: Assignment) -> Envelope:  # hot: t
         given.is_canonical,
         given.mail.smtputf8,
         given.dsn,
+        schedule=assignment.schedule,
     )
 
 
@@ -179,6 +105,8 @@ def decided(before: Envelope, decision: Decision) -> Envelope:
         before.smtputf8,
         dsn,
         decision.meta,
+        decision.schedule,
+        decision.routing_domain,
     )
 
 
@@ -187,8 +115,9 @@ def messages(
     reception: Reception,
     ids: IdSource,
     now: WallTime,
+    layers: QueueLayers = _NO_LAYERS,
 ) -> list[MessageRecord]:  # hot: throughput
-    """The messages that a transaction is split into, ready to be stored."""
+    """The messages that a transaction is split into, ready to be stored. They are routed as the policy says, or else ``layers``."""
     content = whole.content
     is_eight_bit = not content.isascii()
     smtputf8 = whole.smtputf8 and is_eight_bit and not content[: header_end(content)].isascii()
@@ -199,7 +128,7 @@ def messages(
         records.append(
             MessageRecord(
                 id=message,
-                queue=QueueName(domain, whole.tenant, whole.campaign),
+                queue=_queue(whole, domain, layers),
                 reverse_path=whole.reverse_path,
                 recipients=recipients,
                 added_header=received_field(prefix, message, now),
@@ -211,9 +140,16 @@ def messages(
                 is_canonical=whole.is_canonical,
                 dsn=_dsn_of(whole, recipients) if whole.dsn is not None else None,
                 meta=whole.meta,
+                schedule=whole.schedule,
             )
         )
     return records
+
+
+def _queue(whole: Envelope, domain: str, layers: QueueLayers) -> QueueName:  # hot: throughput
+    tenant, campaign = whole.tenant, whole.campaign
+    routing_domain = whole.routing_domain or layers.routing_domain_of(domain, tenant, campaign)
+    return QueueName(domain, tenant, campaign, routing_domain if routing_domain != domain else None)
 
 
 def _dsn_of(whole: Envelope, part: Sequence[Address]) -> EnvelopeDsn | None:

@@ -15,15 +15,8 @@ from typing import Final
 import msgspec
 
 from penstock.ingress import admission
-from penstock.ingress.acceptance import (
-    Authority,
-    Envelope,
-    assign,
-    decided,
-    envelope,
-    in_lines,
-    relaying_denied,
-)
+from penstock.ingress.acceptance import Envelope, decided, envelope, in_lines, relaying_denied
+from penstock.ingress.assignment import Authority, assign
 from penstock.ingress.authentication import judged
 from penstock.ingress.client import Client
 from penstock.ingress.clients import AUTH_CLOSED
@@ -37,6 +30,7 @@ from penstock.mail.dsn import NOTHING_ASKED
 from penstock.mail.reply import Reply, reply
 from penstock.mail.tls import TlsFacts
 from penstock.net.tls import TlsError
+from penstock.net.zones import zone_of
 from penstock.policy import (
     NO_RECIPIENT,
     Credentials,
@@ -300,7 +294,7 @@ class Dialogue:
             if self._desk.policy is not None:
                 self.session.refuse(_NEW_POLICY)
             elif self._view.may_relay:
-                self._desk.committer.expect(event.forward_path.domain)
+                self._expect(event.forward_path.domain)
                 self.session.accept()
             else:
                 self._refuse_relaying()
@@ -312,10 +306,16 @@ class Dialogue:
                 self._refuse_relaying()
                 return
             transaction.accept(recipient)
-            self._desk.committer.expect(recipient.address.domain)
+            self._expect(recipient.address.domain)
             self.session.accept_as(RecipientGiven(recipient.address, event.dsn))
 
         self._questions.ask("on_rcpt", lambda: (transaction.session, transaction, recipient), take)
+
+    def _expect(self, domain: str) -> None:
+        """Have it found out where mail to a domain goes, as far as its tenant is known by now."""
+        queues = self._desk.queues
+        tenant = self._view.tenant or queues.default_tenant
+        self._desk.committer.expect(queues.layers.routing_domain_of(domain, tenant, None) or domain)
 
     def _refuse_relaying(self) -> None:
         is_known = bool(self._client.authentication_id)
@@ -327,7 +327,11 @@ class Dialogue:
         if transaction is None and desk.policy is not None:
             self.session.refuse(_NEW_POLICY)
             return
-        authority = Authority(terms.is_trusted, transaction.tenant if transaction is not None else None)
+        authority = Authority(
+            terms.is_trusted,
+            transaction.tenant if transaction is not None else None,
+            self._client.authorization_id,
+        )
         assignment = assign(in_lines(event), desk.queues, authority, terms.config.max_received_fields)
         if isinstance(assignment, Reply):
             self.session.refuse(assignment)
@@ -341,6 +345,8 @@ class Dialogue:
             whole.content,
             tenant=whole.tenant,
             campaign=whole.campaign if whole.campaign is not None else transaction.campaign,
+            schedule=whole.schedule,
+            zone_of=zone_of,
         )
         self._questions.ask("on_message", lambda: (message,), lambda _: self._decide(whole, message))
 

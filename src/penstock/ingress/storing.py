@@ -7,7 +7,8 @@ from functools import partial
 from typing import Final
 
 from penstock.ingress import admission
-from penstock.ingress.acceptance import Envelope, accepted, messages, unknown_tenant
+from penstock.ingress.acceptance import Envelope, accepted, messages
+from penstock.ingress.assignment import unknown_tenant
 from penstock.ingress.client import Client
 from penstock.ingress.desk import Desk
 from penstock.ingress.doors import Visit
@@ -50,7 +51,7 @@ class Storing:
         if refusal is not None:
             self._session.refuse(refusal)
             return
-        records = messages(whole, self._client.reception(), desk.ids, desk.clock.wall())
+        records = messages(whole, self._client.reception(), desk.ids, desk.clock.wall(), desk.queues.layers)
         self._visit.bring(tenant)
         desk.committer.commit(records, partial(self._stored, records))
 

@@ -1,7 +1,10 @@
 """What supervisor and lanes say to each other about orders: directives, sweeps, and questions about queued mail.
 
-A lane is told everything there is before it begins, and each change from then on, in order. ``version`` counts changes: a lane that has answered
-one goes by all that were told before, too.
+A lane is told everything there is before it begins, and each change from then on, in order: one that has answered a change goes by all that were
+told before, too.
+
+Instants are of the supervisor's wall clock. Those of processes may differ, for each has read the system's at its start, and the system's may have
+been set since; so ``offset`` says how far the supervisor's is ahead of the monotonic clock, which all of them share.
 """
 
 from __future__ import annotations
@@ -10,8 +13,7 @@ from typing import Final
 
 import msgspec
 
-from penstock.mail.control import Progress
-from penstock.mail.directive import Criteria, Directive, Order, Sweep
+from penstock.mail.directive import Criteria, Directive, Order, Progress, Sweep
 from penstock.mail.ids import MessageId
 from penstock.mail.queue_name import QueueName
 from penstock.mail.reason import Reason
@@ -25,6 +27,7 @@ CONTENT_AT_ONCE: Final = 4 * 1024 * 1024
 class LaneOrdersUse(msgspec.Struct, frozen=True):
     """These directives are in force, and these sweeps to be done; no others are. A note."""
 
+    offset: float
     directives: tuple[Directive, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
 
@@ -32,13 +35,15 @@ class LaneOrdersUse(msgspec.Struct, frozen=True):
 class LaneDirectiveGive(msgspec.Struct, frozen=True):
     """Go by this directive from now on; ``sweep`` is what it begins with. Answered with nothing when it is so."""
 
+    offset: float
     directive: Directive
     sweep: Sweep | None = None
 
 
 class LaneSweepGive(msgspec.Struct, frozen=True):
-    """Begin this sweep. Answered with nothing when it is known here."""
+    """Begin this sweep, again if it was done before. Answered with nothing when it is known here."""
 
+    offset: float
     sweep: Sweep
 
 

@@ -38,8 +38,7 @@ from penstock.queueing.moving import (
 )
 from penstock.spool import passing
 from penstock.spool.arrivals import Arrival
-from penstock.spool.codec import INLINE_LIMIT, Body
-from penstock.spool.frame import VERSION
+from penstock.spool.codec import INLINE_LIMIT, Body, version_of
 from penstock.spool.log import SpoolLog
 from penstock.spool.loop import Loop
 from penstock.spool.reading import Background
@@ -283,7 +282,7 @@ class Giver:
         if is_large:
             self._pack(offer, arrivals)
         else:
-            self._send(offer, len(arrivals), pieces, 0)
+            self._send(offer, arrivals, pieces, 0)
 
     def _offer_in_parts(self, group: Group) -> None:
         if len(group) > 1:
@@ -296,9 +295,12 @@ class Giver:
         )
         self._source.put_off(leaver, _AFTER_FAULT)
 
-    def _send(self, offer: MessageId, messages: int, pieces: Sequence[bytes], body_octets: int) -> None:
+    def _send(
+        self, offer: MessageId, arrivals: Sequence[Arrival], pieces: Sequence[bytes], body_octets: int
+    ) -> None:
         if self._link is not None:
-            kind, head = LANE.encode(TakerOfferHold(offer, messages, VERSION, body_octets))
+            version = version_of([item.record for item in arrivals])
+            kind, head = LANE.encode(TakerOfferHold(offer, len(arrivals), version, body_octets))
             self._link.send(kind, 0, head, pieces)
 
     def _pack(self, offer: MessageId, arrivals: Sequence[Arrival]) -> None:
@@ -314,7 +316,7 @@ class Giver:
         if isinstance(body, Exception):
             self._act(self._refused(offer, f"a large content cannot be handed over: {body}"))
         else:
-            self._send(offer, len(arrivals), passing.encoded_offer(arrivals, body), body.size)
+            self._send(offer, arrivals, passing.encoded_offer(arrivals, body), body.size)
 
     # -- what the protocol wants done
 

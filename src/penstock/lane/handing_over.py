@@ -42,12 +42,13 @@ Told = Callable[[Fate], None]
 
 
 class Transfer(msgspec.Struct, frozen=True):
-    """A transaction to be handed over: its payload in pieces, how many messages it has, octets of its body file, and who waits."""
+    """A transaction to be handed over: its payload in pieces, how many messages it has, octets of its body file, who waits, its version."""
 
     pieces: Sequence[bytes]
     messages: int
     body_octets: int
     told: Told
+    version: int = VERSION
 
 
 class Neighbour:
@@ -215,7 +216,9 @@ class Neighbour:
         while channel is not None and (sending := outgoing.next(now)) is not None:
             transfer = sending.item
             kind, head = LANE.encode(
-                LaneTransactionStore(sending.commit_by, transfer.messages, VERSION, transfer.body_octets)
+                LaneTransactionStore(
+                    sending.commit_by, transfer.messages, transfer.version, transfer.body_octets
+                )
             )
             channel.send(kind, sending.number, head, transfer.pieces)
         if outgoing.decided:

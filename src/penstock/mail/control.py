@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from penstock.mail.address import AddressError, parse_domain
-from penstock.mail.directive import Action, Criteria, Directive, Rebinding, Sweep, SweepAction
+from penstock.mail.directive import Action, Criteria, Directive, Progress, Rebinding, Sweep, SweepAction
 from penstock.mail.duration import Seconds, WallTime
 from penstock.mail.queue_name import QueueName, is_label, parse_queue_name
 from penstock.mail.reason import Reason
@@ -189,14 +189,6 @@ class Given(msgspec.Struct, frozen=True):
     expires: WallTime | None = None
     replaced: str | None = None
     silent: tuple[str, ...] = ()
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """How far a sweep is in one lane: ``matched`` messages were found so far, of these ``done``. ``is_over``: there are no more."""
-
-    matched: int = 0
-    done: int = 0
-    is_over: bool = False
 
 
 class SweepState(msgspec.Struct, frozen=True):

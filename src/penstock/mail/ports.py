@@ -9,8 +9,11 @@ from penstock.mail.duration import MonotonicTime, WallTime
 from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
+    FlushRecord,
     MessageRecord,
     NoteRecord,
+    RebindRecord,
+    RemovalRecord,
     SpoolRecord,
     StoredMessage,
 )
@@ -68,6 +71,15 @@ class Spool(Protocol):
 
     def record_expiration(self, position: int, record: ExpirationRecord) -> None:
         """Write that these recipients were given up; after the last recipient the position is free."""
+
+    def record_removal(self, position: int, record: RemovalRecord) -> None:
+        """Write that these recipients were taken out of the queue by an order; after the last recipient the position is free."""
+
+    def record_rebind(self, position: int, record: RebindRecord) -> None:
+        """Write that the message is in another queue from now on, and when it is due: ``get`` and ``fetch`` give it with that queue."""
+
+    def record_flush(self, position: int, record: FlushRecord) -> None:
+        """Write that the message is due by an order."""
 
     def note(self, record: NoteRecord) -> None:
         """Write down what is no message, so that an event is made of it. While nothing can be written, some are dropped and counted."""

@@ -310,8 +310,18 @@ class MovedRecord(msgspec.Struct, frozen=True):
 
 
 #: What is no message.
-NoteRecord = RejectionRecord | PolicyErrorRecord | SpoolHealthRecord
-SpoolRecord = MessageRecord | AttemptRecord | ExpirationRecord | QuarantineRecord | MovedRecord | NoteRecord
+NoteRecord = RejectionRecord | PolicyErrorRecord | SpoolHealthRecord | DirectiveRecord
+#: What an order has done to a message.
+OrderRecord = RemovalRecord | RebindRecord | FlushRecord
+SpoolRecord = (
+    MessageRecord
+    | AttemptRecord
+    | ExpirationRecord
+    | OrderRecord
+    | QuarantineRecord
+    | MovedRecord
+    | NoteRecord
+)
 
 
 class QueuedMessage(msgspec.Struct, frozen=True, gc=False):

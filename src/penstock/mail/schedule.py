@@ -86,11 +86,11 @@ def parse_schedule(text: bytes | str, zone_of: ZoneOf) -> Schedule:
         raise ScheduleError(
             f'a schedule is JSON such as {{"first_attempt": "2026-12-01T08:00:00Z"}}: {error}'
         ) from None
-    return Schedule(
-        _moment("first_attempt", written.first_attempt),
-        _window(written, zone_of),
-        _moment("expires", written.expires),
-    )
+    first_attempt = _moment("first_attempt", written.first_attempt)
+    expires = _moment("expires", written.expires)
+    if first_attempt is not None and expires is not None and expires <= first_attempt:
+        raise ScheduleError("expires comes before first_attempt; mail that expires first is never tried")
+    return Schedule(first_attempt, _window(written, zone_of), expires)
 
 
 def _moment(name: str, given: dt.datetime | None) -> WallTime | None:

@@ -3,8 +3,8 @@
 All of it is values. The process that runs the server fills them on demand; the HTTP endpoints and the command line show them.
 
 Counts of mail are of recipients, so that they add up: ``queued`` at any quiet moment is what was queued at the start, plus ``received``,
-and ``moved_in``, less ``delivered``, ``failed``, ``expired``, ``quarantined`` and ``moved_out``, overall and per tenant. Over all lanes of
-a server what moved out and in is the same at any quiet moment. Rejections are of replies; those to whom no tenant
+and ``moved_in``, less ``delivered``, ``failed``, ``expired``, ``dropped``, ``quarantined`` and ``moved_out``, overall and per tenant. Over all lanes
+of a server what moved out and in is the same at any quiet moment. Rejections are of replies; those to whom no tenant
 is known belong to none.
 Every collection here is bounded: what is past the bound is counted under OTHER, never left out.
 """
@@ -25,7 +25,9 @@ from penstock.mail.records import (
     MessageRecord,
     MovedRecord,
     QuarantineRecord,
+    RebindRecord,
     RejectionRecord,
+    RemovalRecord,
     SpoolRecord,
     Verdict,
 )
@@ -39,7 +41,8 @@ _MINUTE: Final = 60.0
 
 class MailCounts(msgspec.Struct):
     """Recipients by what became of them since the start, and ``queued``, those that wait now. ``deferred`` counts outcomes, not recipients;
-    ``quarantined`` are those of messages that could not be read back, ``moved_in`` and ``moved_out`` came from other lanes, and went there.
+    ``dropped`` were bounced or deleted by an administrator, ``quarantined`` are those of messages that could not be read back. ``moved_in`` and
+    ``moved_out`` came from other lanes, or from other tenants' queues, and went there.
     """
 
     queued: int = 0
@@ -52,6 +55,7 @@ class MailCounts(msgspec.Struct):
     quarantined: int = 0
     moved_in: int = 0
     moved_out: int = 0
+    dropped: int = 0
 
 
 class Tally:
@@ -96,9 +100,25 @@ class Tally:
                 counts.moved_in += record.recipients * record.is_in
                 counts.moved_out += record.recipients * (not record.is_in)
                 counts.queued += record.recipients if record.is_in else -record.recipients
+        elif isinstance(record, RemovalRecord):
+            gone = len(record.recipients)
+            for counts in (self.total, self._tenant(record.message.queue.tenant)):
+                counts.dropped += gone
+                counts.queued -= gone
+        elif isinstance(record, RebindRecord):
+            self._rebound(record.message.queue.tenant, record.queue.tenant, len(record.recipients))
         elif isinstance(record, RejectionRecord):
             for counts in (self.total, self._tenant(record.tenant)):
                 counts.rejected += 1
+
+    def _rebound(self, before: str | None, after: str | None, recipients: int) -> None:
+        """Recipients have gone from tenant to tenant: over all nothing has moved."""
+        if before == after:
+            return
+        self._tenant(before).moved_out += recipients
+        self._tenant(before).queued -= recipients
+        self._tenant(after).moved_in += recipients
+        self._tenant(after).queued += recipients
 
     @staticmethod
     def _add_outcome(counts: MailCounts, verdict: Verdict) -> None:
@@ -261,7 +281,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     are shown. ``policy`` is by hook; ``policy_lost_threads`` have a hook that was late and has not ended, ``policy_waiting_calls``
     wait for a thread. ``handed_over`` are transactions offered to other lanes, by what became of them. ``loop_lag`` is the most that the event
     loop ran late within the last minute. Totals count since the start.
-    ``processes`` are by name: that of its lane, or ``scribe``.
+    ``processes`` are by name: that of its lane, or ``scribe``. ``held`` are ready messages by the gate that holds them, ``held_by_tenant`` the same
+    by tenant ("": mail without one), ``refused`` how often mail was refused a token, by gate; ``directives`` those in force by action, ``sweeps``
+    those under way.
     """
 
     started: WallTime
@@ -294,6 +316,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     policy_waiting_calls: int = 0
     processes: Mapping[str, ProcessNumbers] = {}
     handed_over: Mapping[str, int] = {}
+    held: Mapping[str, int] = {}
+    held_by_tenant: Mapping[str, int] = {}
+    refused: Mapping[str, int] = {}
+    directives: Mapping[str, int] = {}
+    sweeps: int = 0
 
 
 class ListenerStatus(msgspec.Struct, frozen=True):
@@ -367,7 +394,7 @@ class Status(msgspec.Struct, frozen=True):
 
     ``fault`` is why the server is not live, None when it is. ``spool`` says also how sure a 250 is. All counts are sums over the lanes;
     ``silent`` are lanes that did not answer, so that theirs are missing. ``homes`` are lanes by site, where they are settled otherwise than by
-    the hash. ``upgrade_refused``: when an upgrade last came to nothing, and why.
+    the hash. ``upgrade_refused``: when an upgrade last came to nothing, and why. ``directives`` are in force, ``sweeps`` under way.
     """
 
     version: str
@@ -396,3 +423,5 @@ class Status(msgspec.Struct, frozen=True):
     silent: tuple[str, ...] = ()
     homes: Mapping[str, str] = {}
     upgrade_refused: tuple[WallTime, str] | None = None
+    directives: int = 0
+    sweeps: int = 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import datetime as dt
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from penstock.mail.address import Address, ReversePath
+from penstock.mail.address import Address, ReversePath, parse_domain
 from penstock.mail.dsn import RecipientDsn
 from penstock.mail.records import MetaValue
 from penstock.mail.reply import reply
+from penstock.mail.schedule import Schedule, ZoneOf, parse_schedule
 from penstock.policy.headers import Headers
 from penstock.policy.meta import Meta
 from penstock.policy.mime import Part, parse
@@ -18,6 +20,10 @@ from penstock.policy.transaction import Recipient, Recipients, Transaction, chec
 
 #: What a message is refused with that a policy has left no recipient: to accept it and drop it would lose it without a word.
 NO_RECIPIENT = reply(550, "5.7.1", "the policy leaves the message no recipient")
+
+
+def _any_zone(name: str) -> dt.tzinfo | None:
+    return dt.UTC
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -29,13 +35,15 @@ class Decision(msgspec.Struct, frozen=True):
     campaign: str | None
     meta: dict[str, MetaValue]
     content: bytes
+    schedule: Schedule | None = None
+    routing_domain: str | None = None
 
 
 class Message:
     """One message of a transaction, whole, with all its recipients.
 
     ``content`` is as the client sent it, without transparency (RFC 5321 4.5.2), its lines ending with CRLF. ``tenant`` and ``campaign``
-    are as the transaction has them unless given.
+    are as the transaction has them unless given. ``zone_of`` knows time zones; without one, every name is taken for one.
     """
 
     __slots__ = (
@@ -45,7 +53,10 @@ class Message:
         "_mime",
         "_recipients",
         "_reverse_path",
+        "_routing_domain",
+        "_schedule",
         "_tenant",
+        "_zone_of",
         "transaction",
     )
 
@@ -57,6 +68,8 @@ class Message:
         *,
         tenant: str | None = None,
         campaign: str | None = None,
+        schedule: Schedule | None = None,
+        zone_of: ZoneOf = _any_zone,
     ) -> None:
         self.transaction = transaction
         self._recipients = Recipients(transaction.recipients if recipients is None else recipients)
@@ -64,6 +77,9 @@ class Message:
         self._reverse_path = transaction.reverse_path
         self._tenant = checked_label(tenant, "tenant") if tenant is not None else transaction.tenant
         self._campaign = checked_label(campaign, "campaign") if campaign is not None else transaction.campaign
+        self._schedule = schedule
+        self._zone_of = zone_of
+        self._routing_domain: str | None = None
         self._headers: Headers | None = None
         self._mime: Part | None = None
 
@@ -120,6 +136,36 @@ class Message:
         self._campaign = checked_label(value, "campaign")
 
     @property
+    def schedule(self) -> Schedule | None:
+        """When it may be delivered. Settable, with a dict or JSON as ``scheduling_header`` takes it, or None; ValueError for what is no schedule."""
+        return self._schedule
+
+    @schedule.setter
+    def schedule(self, value: Schedule | Mapping[str, object] | str | None) -> None:
+        if value is None or isinstance(value, Schedule):
+            self._schedule = value
+            return
+        if isinstance(value, Mapping):
+            try:
+                value = msgspec.json.encode(dict(value)).decode()
+            except TypeError as error:
+                raise ValueError(f"a schedule has texts and datetimes: {error}") from None
+        if not isinstance(value, str):
+            raise ValueError(f"a schedule is a dict, JSON or None, and no {type(value).__name__}")
+        self._schedule = parse_schedule(value, self._zone_of)
+
+    @property
+    def routing_domain(self) -> str | None:
+        """What it is routed by instead of each recipient's domain, None for what ``queues.toml`` says. Settable; ValueError for what is no domain."""
+        return self._routing_domain
+
+    @routing_domain.setter
+    def routing_domain(self, value: str | None) -> None:
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"a routing domain is a text or None, and no {type(value).__name__}")
+        self._routing_domain = parse_domain(value) if value is not None else None
+
+    @property
     def headers(self) -> Headers:
         """The header section; LimitExceeded if it is too long to be looked into."""
         if self._headers is None:
@@ -145,6 +191,8 @@ class Message:
             self._campaign,
             self.meta.values_now(),
             content,
+            self._schedule,
+            self._routing_domain,
         )
 
     def __repr__(self) -> str:

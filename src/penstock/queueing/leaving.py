@@ -29,8 +29,8 @@ class Leaving:
         places = self._places
         if path.lane != lane:
             return -1
-        if path.hold is None and places.supply.hold is None:
-            row = places.take_next(path, instant_of(now))
+        if path.hold is None and path.gate is None and places.supply.hold is None:
+            row = places.take_next(path, instant_of(now), is_leaving=True)
             if row != NONE:
                 return row
         path.is_moving = False

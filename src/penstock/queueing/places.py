@@ -1,9 +1,9 @@
-"""Where queued mail stands, and every move from one place to another; ``scheduler`` says when.
+"""Where queued mail stands, and every move from one place to another; ``scheduler`` says when, and ``gates`` whether it may.
 
 A row is WAITING in its scheduled queue until it is due; then READY, in its queue's order: the queue is listed at its hop, and stands on a path as
-soon as the hop's route is known; then IN_FLIGHT with a connection, from where it ends, or is WAITING again with one attempt more. Without a
-connection it ends by way of ``ends``: ENDING until that is recorded. Ends that nobody has taken are limited in number; what has expired beyond
-waits aside, and what is doomed stays where it is.
+soon as the hop's route is known, or is parked while a gate holds it; then IN_FLIGHT with a connection, from where it ends, or is WAITING again with
+one attempt more. Without a connection it ends by way of ``ends``: ENDING until that is recorded. Ends that nobody has taken are limited in number;
+what has expired beyond waits aside, and what is doomed stays where it is.
 
 A row's instant is in the ``calendar``: its due time while it waits (never past its expiry), its expiry while it is ready. In flight it has none:
 the outcome comes first. Queues, hops and paths are made when mail needs them: a path is dropped when it has no ready mail, no connection and no
@@ -16,25 +16,32 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from penstock.mail.configuration import PathConfig, QueueConfig
+from penstock.mail.configuration import PathConfig, QueueConfig, ShareBy
+from penstock.mail.directive import Directive, Order, SweepAction
 from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply
+from penstock.mail.schedule import Schedule, ZoneOf, may_go_at
 from penstock.queueing.calendar import Calendar
-from penstock.queueing.effects import End, Expire, Fail, Flush, Rebind, Resolve
-from penstock.queueing.instants import SECOND, instant_of
+from penstock.queueing.effects import Drop, End, Expire, Fail, Flush, Rebind, Resolve, removal_reply
+from penstock.queueing.gates import Gates, limits_of, limits_of_path
+from penstock.queueing.instants import instant_of, time_of
+from penstock.queueing.parking import Parking
 from penstock.queueing.postings import Postings
 from penstock.queueing.queues import Hop, Path, ScheduledQueue
 from penstock.queueing.rows import ENDING, IN_FLIGHT, NONE, READY, WAITING, Rows
 from penstock.queueing.sharing import Sharing
 from penstock.queueing.supply import Supply
 from penstock.queueing.timers import Timers
+from penstock.shaping.ports import Rates
 
-#: An empty scheduled queue is forgotten after this (formats: ``reap_interval``).
-_REAP_AFTER: Final = 600 * SECOND
-#: Expired rows that are stepped over; those behind them are left to the next pull.
-_EXPIRED_AT_ONCE: Final = 16
-#: What a message costs its tenant of a path's turns.
-COST: Final = 1.0
+#: Rows that one pull looks at which then cannot go; those behind them are left to the next.
+_STEPPED_OVER: Final = 16
+#: What a tenant gets of a path's turns at a time, for each unit of its weight: a message of common size.
+_QUANTA: Final = {ShareBy.MESSAGES: 1.0, ShareBy.RECIPIENTS: 1.0, ShareBy.BYTES: 16_384.0}
+#: Queues that are let go at once when what they wait for has come. As many as there are tokens, and if tokens are left over, twice as many each
+#: time: mail of a dead site, say, has no use for them. After a tenth of a second one that is connected has taken its own.
+_LET_GO: Final = 256
+_LEFT_OVER_AFTER: Final = 100_000
 #: What the column has room for.
 ATTEMPTS_LIMIT: Final = 65_535
 
@@ -49,6 +56,7 @@ class Places:
         "calendar",
         "ends",
         "epoch",
+        "gates",
         "home",
         "hops",
         "octets",
@@ -59,10 +67,13 @@ class Places:
         "queue_config",
         "queues",
         "rows",
+        "schedules",
         "source",
         "supply",
         "timers",
         "weight_of",
+        "weights",
+        "zone_of",
     )
 
     def __init__(
@@ -73,6 +84,8 @@ class Places:
         ends_limit: int,
         home: Callable[[str, str], str | None],
         weight_of: Callable[[str | None], float],
+        rates: Rates,
+        zone_of: ZoneOf,
     ) -> None:
         self.queue_config = queue_config
         self.weight_of = weight_of
@@ -83,8 +96,14 @@ class Places:
         self.source = source
         self.rows = Rows()
         self.calendar = Calendar(self.rows)
-        self.timers: Timers[ScheduledQueue | Hop | Path] = Timers()
+        #: the sender's hours, of the rows that have some
+        self.schedules: dict[int, Schedule] = {}
+        self.zone_of = zone_of
+        #: what a row in flight costs, where that came out later
+        self.weights: dict[int, float] = {}
+        self.timers: Timers[ScheduledQueue | Hop | Path | Parking[ScheduledQueue]] = Timers()
         self.supply = Supply(self.timers)
+        self.gates = Gates(rates, self.timers.cancel)
         self.paths: dict[str, Path] = {}
         self.hops: dict[str, Hop] = {}
         self.queues: dict[QueueName, ScheduledQueue] = {}
@@ -110,6 +129,7 @@ class Places:
         hop.users += 1
         index = self._free_indices.pop() if self._free_indices else len(self._by_index)
         queue = ScheduledQueue(index, name, self.queue_config(name), self.epoch, hop)
+        queue.limits = limits_of(name, queue.config)
         if index == len(self._by_index):
             self._by_index.append(queue)
         else:
@@ -129,6 +149,7 @@ class Places:
         if queue.epoch != self.epoch:
             queue.epoch = self.epoch
             queue.config = self.queue_config(queue.name)
+            queue.limits = limits_of(queue.name, queue.config)
         return queue.config
 
     def forget_queue(self, queue: ScheduledQueue) -> None:
@@ -151,7 +172,7 @@ class Places:
         timers = self.timers
         while (owner := timers.first()) is not None:
             if isinstance(owner, ScheduledQueue):
-                end = owner.empty_since + _REAP_AFTER
+                end = owner.empty_since + instant_of(owner.config.reap_interval)
                 if len(owner):
                     timers.cancel(owner)
                     continue
@@ -163,7 +184,7 @@ class Places:
 
     # -- paths
 
-    def path_of(self, hop: Hop) -> Path:  # hot: micro_queueing
+    def path_of(self, hop: Hop, now: int) -> Path:  # hot: micro_queueing
         """The path of a hop's route, which it has, made if there is none."""
         route, path = hop.route, hop.path
         assert route is not None  # noqa: S101 -- asked only where there is one
@@ -174,8 +195,17 @@ class Places:
                 lane = self.home(hop.name, route.site)
                 sharing = Sharing[ScheduledQueue](self.weight_of)
                 path = self.paths[route.site] = Path(self.rows, sharing, self.source, route, config, lane)
+                self.configure(path, config, now)
             hop.path = path
         return path
+
+    def configure(self, path: Path, config: PathConfig, now: int) -> None:
+        """Have a path go by this configuration, and by what is in force."""
+        path.config = config
+        path.limits = limits_of_path(path.name, config)
+        path.sharing.count_in(_QUANTA[config.share_by])
+        path.sharing.reweigh()
+        self.gates.test(path, now)
 
     def drop_if_unused(self, path: Path) -> None:
         """Forget a path that nothing keeps."""
@@ -192,14 +222,106 @@ class Places:
 
     def move(self, queue: ScheduledQueue, now: int) -> None:
         """Put a listed queue on the path of its hop's route."""
-        target, path = self.path_of(queue.hop), queue.path
-        if path is target:
+        target, path = self.path_of(queue.hop, now), queue.path
+        if path is target or self._is_held_by_now(queue, now):
             return
         if path is not None:
             path.leave(queue)
             self.drop_if_unused(path)
-        target.enter(queue)
-        self.supply.serve(target, now)
+        self._enter(queue, target, now)
+
+    # -- gates
+
+    def admit(self, queue: ScheduledQueue, now: int) -> None:
+        """Have a listed queue that stands nowhere go to its path, if nothing holds it and the route is known."""
+        if self._is_held_by_now(queue, now):
+            return
+        if now >= queue.hop.until:
+            self.ask_route(queue.hop, now)
+        else:
+            self._enter(queue, self.path_of(queue.hop, now), now)
+
+    def _enter(self, queue: ScheduledQueue, path: Path, now: int) -> None:
+        """Put a listed queue that stands nowhere on a path, unless a limit holds it."""
+        if queue.limits and path.lane is None and self.gates.is_limited(queue, now):
+            self.drop_if_unused(path)
+            return
+        path.enter(queue)
+        if queue.limits and path.lane is None:
+            self.gates.weigh(queue, now)
+        self.supply.serve(path, now)
+
+    def is_held(self, queue: ScheduledQueue, now: int) -> bool:
+        """Whether a directive holds a listed queue, by what is in force now: then it is parked."""
+        self.config_of(queue)
+        path = queue.path
+        if not self.gates.is_under_directive(queue, now):
+            return False
+        if path is not None:
+            self.drop_if_unused(path)
+        return True
+
+    def review(self, queue: ScheduledQueue, now: int) -> None:
+        """See whether what is in force now holds a queue, or still does."""
+        gates = self.gates
+        if not queue.ready or queue.generation == gates.generation:
+            return
+        if queue.parking is not None:
+            self.release(queue, now)
+        elif not self.is_held(queue, now):
+            self._has_more(queue, now)
+
+    def release(self, queue: ScheduledQueue, now: int) -> None:
+        """Take a queue out of its parking, and have it go on, or park for what holds it now."""
+        self.gates.unpark(queue)
+        queue.hop.enlist(queue)
+        self.admit(queue, now)
+
+    def opened(self, key: str, now: int) -> None:
+        """A limit that has refused somebody may have a token."""
+        path = self.gates.limited_path(key)
+        if path is not None:
+            self.gates.test(path, now)
+            self.supply.serve(path, now)
+        parking = self.gates.parkings.get(key)
+        if parking is not None:
+            self.let_go(parking, now)
+
+    def let_go(self, parking: Parking[ScheduledQueue], now: int) -> None:
+        """Let queues that are parked for a limit go on, if it has tokens; and see later whether any are left over."""
+        limit = parking.limit
+        room = self.gates.has_room(limit, now) if limit is not None else 0
+        if not room:
+            return
+        count = max(room, parking.step)
+        parking.step *= 2
+        self._let_go(parking, min(count, _LET_GO), now)
+        if parking.first is not None:
+            self.timers.set(parking, now + _LEFT_OVER_AFTER)
+
+    def _let_go(self, parking: Parking[ScheduledQueue], count: int, now: int) -> None:
+        for _ in range(count):
+            queue = parking.first
+            if queue is None:
+                return
+            self.release(queue, now)
+            if queue.parking is not None and queue.parking.key == parking.key:
+                return
+
+    def _used(self, queue: ScheduledQueue, path: Path, row: int, now: int) -> None:
+        """Tokens were used for a row: see what the limits let through now, and have others go on if there are more."""
+        gates = self.gates
+        self.rows.wake[row] = now
+        if queue.path is not None and queue.limits:
+            gates.weigh(queue, now)
+        for limit in queue.limits:
+            parking = gates.parkings.get(limit.key)
+            if parking is not None:
+                parking.step = 1
+                if gates.has_room(limit, now):
+                    self._let_go(parking, 1, now)
+        if path.limits:
+            gates.weigh_path(path, now)
 
     # -- rows
 
@@ -211,7 +333,7 @@ class Places:
         self.calendar.insert(row, min(due, rows.expires[row]))
 
     def make_ready(self, queue: ScheduledQueue, row: int, now: int) -> None:  # hot: micro_queueing
-        """A row is due: it goes to its queue's end, and the queue to its path, if the route is known."""
+        """A row is due: it goes to its queue's end, and the queue to its path, if the route is known and no gate holds it."""
         rows = self.rows
         self.order += 1
         rows.order[row] = self.order
@@ -219,11 +341,22 @@ class Places:
         queue.add_ready(rows, row)
         self.calendar.insert(row, rows.expires[row])
         hop = queue.hop
+        if queue.path is None:
+            if queue.parking is None:
+                self.admit(queue, now)
+            return
         if now >= hop.until:
             self.ask_route(hop, now)
-        elif queue.path is None:
-            self.path_of(hop).enter(queue)
+        if queue.limits:
+            self._has_more(queue, now)
+        elif queue.path is not None:
+            self.supply.serve(queue.path, now)
+
+    def _has_more(self, queue: ScheduledQueue, now: int) -> None:
+        """A queue that stands on a path has another row, or other limits."""
         path = queue.path
+        if path is not None and path.lane is None:
+            self.gates.weigh(queue, now)
         if path is not None:
             self.supply.serve(path, now)
 
@@ -231,13 +364,24 @@ class Places:
         """A row comes back from ``path`` to its old place. A queue that is not listed goes where its hop leads, or else there."""
         rows, hop = self.rows, queue.hop
         rows.state[row] = READY
-        path.sharing.refund(queue.tenant, COST)
+        path.sharing.refund(queue.tenant, self._cost(path, row))
         queue.add_ready(rows, row)
         self.calendar.insert(row, rows.expires[row])
-        if queue.ready == 1 and hop.doom is None:
-            (self.path_of(hop) if hop.route is not None else path).enter(queue)
         if queue.path is not None:
-            self.supply.serve(queue.path, now)
+            self._has_more(queue, now)
+        elif queue.ready > 1 or queue.parking is not None or hop.doom is not None:
+            return
+        elif not self._is_held_by_now(queue, now):
+            self._enter(queue, self.path_of(hop, now) if hop.route is not None else path, now)
+
+    def _is_held_by_now(self, queue: ScheduledQueue, now: int) -> bool:
+        return queue.generation != self.gates.generation and self.is_held(queue, now)
+
+    def _cost(self, path: Path, row: int) -> float:
+        """What a row in flight has cost its tenant of the path's turns."""
+        if path.config.share_by is ShareBy.BYTES:
+            return float(self.rows.size[row])
+        return self.weights.pop(row, 1.0)
 
     def take_off(self, path: Path, queue: ScheduledQueue, cost: float = 0.0) -> int:  # hot: micro_queueing
         """Take the first row of a queue that stands on a path out of its place, IN_FLIGHT."""
@@ -246,23 +390,57 @@ class Places:
         self.rows.state[row] = IN_FLIGHT
         return row
 
-    def take_next(self, path: Path, now: int) -> int:  # hot: micro_queueing
-        """The next row of a path whose time is not over, IN_FLIGHT and counted so; NONE if there is none, or too many were stepped over."""
-        for _ in range(_EXPIRED_AT_ONCE):
+    def take_next(self, path: Path, now: int, *, is_leaving: bool = False) -> int:  # hot: micro_queueing
+        """The next row of a path that no gate holds, IN_FLIGHT and counted so; NONE if there is none, or too many were stepped over.
+
+        ``is_leaving``: for another lane, where limits and the sender's hours are looked at.
+        """
+        gates = self.gates
+        for _ in range(_STEPPED_OVER):
             queue = path.sharing.next()
             if queue is None:
                 break
-            if self.rows.expires[queue.ready_rows.head] > now:
-                row = self.take_off(path, queue, COST)
-                queue.in_flight += 1
-                path.in_flight += 1
-                return row
-            self.expire(queue, self.take_off(path, queue), path.site)
+            row = queue.ready_rows.head
+            if self.rows.expires[row] <= now:
+                self.expire(queue, self.take_off(path, queue), path.site)
+                continue
+            if queue.generation != gates.generation and self.is_held(queue, now):
+                path.sharing.yield_turn(queue.tenant)
+                continue
+            limits = not is_leaving and (queue.limits or path.limits)
+            if not is_leaving and self.schedules and self._is_out_of_hours(path, queue, row, now):
+                continue
+            if limits and not gates.charge(queue, path, now):
+                if path.gate is not None:
+                    break
+                path.sharing.yield_turn(queue.tenant)
+                continue
+            cost = 1.0 if path.config.share_by is not ShareBy.BYTES else float(self.rows.size[row])
+            self.take_off(path, queue, cost)
+            queue.in_flight += 1
+            path.in_flight += 1
+            if limits:
+                self._used(queue, path, row, now)
+            return row
         return NONE
+
+    def _is_out_of_hours(self, path: Path, queue: ScheduledQueue, row: int, now: int) -> bool:
+        """Whether the sender's hours of a queue's first row are over: then it waits for the next."""
+        schedule = self.schedules.get(row)
+        if schedule is None:
+            return False
+        opens = instant_of(may_go_at(schedule, time_of(now), self.zone_of))
+        if opens <= now:
+            return False
+        self.wait(queue, self.take_off(path, queue), opens)
+        return True
 
     def take_out(self, queue: ScheduledQueue, row: int) -> str:
         """Take a READY row, which is in the calendar no more, out of its place; the site that it waited for, "" if none was known."""
         path = queue.remove_ready(self.rows, row)
+        if not queue.ready and queue.parking is not None:
+            self.gates.unpark(queue)
+            queue.place = 0
         if path is None:
             return ""
         self.drop_if_unused(path)
@@ -308,6 +486,21 @@ class Places:
         queue.in_flight += 1
         self.ends.append(end)
 
+    def drop(self, queue: ScheduledQueue, directive: Directive) -> None:
+        """End the first row of a parked queue, because of a directive. There is room."""
+        rows, row = self.rows, queue.ready_rows.head
+        self.calendar.remove(row)
+        self.take_out(queue, row)
+        order = Order(
+            directive.id,
+            SweepAction.BOUNCE,
+            directive.reason,
+            directive.author,
+            suppress_logging=directive.suppress_logging,
+        )
+        site, reply = self.last_site(queue), removal_reply(order)
+        self.end(queue, row, Drop(queue, row, rows.position[row], rows.attempts[row], site, reply, order))
+
     def put_off(self, end: End, until: int) -> None:
         """A row that is ENDING waits until then, past its expiry if need be, to end again."""
         rows, queue, row = self.rows, end.queue, end.row
@@ -320,6 +513,8 @@ class Places:
         """End a row that is in no place."""
         rows = self.rows
         rows.free(row)
+        if self.schedules:
+            self.schedules.pop(row, None)
         octets, tenant = self.octets, queue.name.tenant
         size = rows.size[row]
         queue.octets -= size
@@ -335,7 +530,7 @@ class Places:
         if not len(queue):
             queue.empty_since = now
             if not queue.timer:
-                self.timers.set(queue, now + _REAP_AFTER)
+                self.timers.set(queue, now + instant_of(queue.config.reap_interval))
 
     def flush(self, end: Flush, now: int) -> None:
         """A row that is ENDING is due."""
@@ -350,7 +545,9 @@ class Places:
             queue = self.new_queue(name)
         left.in_flight -= 1
         rows.queue[row] = queue.index
-        rows.expires[row] = rows.created[row] + instant_of(self.config_of(queue).max_age)
+        schedule = self.schedules.get(row)
+        if schedule is None or schedule.expires is None:
+            rows.expires[row] = rows.created[row] + instant_of(self.config_of(queue).max_age)
         self._move_octets(rows.size[row], left, queue)
         self._review(left, now)
         self._go_on(queue, row, instant_of(end.due) if end.due is not None else now, now)

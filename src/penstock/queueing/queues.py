@@ -10,26 +10,19 @@ from __future__ import annotations
 from itertools import chain, islice
 from typing import Final
 
-import msgspec
-
-from penstock.mail.configuration import PathConfig, QueueConfig
+from penstock.mail.configuration import Limit, PathConfig, QueueConfig
 from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply
+from penstock.queueing.holds import Hold
+from penstock.queueing.parking import Parkable, Parking
 from penstock.queueing.rows import NONE, RowList, Rows
-from penstock.queueing.sharing import Sharer, Sharing
+from penstock.queueing.sharing import Sharing
 from penstock.routing.plan import Route
 
+#: More messages than there can be.
+EVERYTHING: Final = 1 << 62
 #: A queue's next retry is looked for among this many rows; they wait in the order of their deferrals, so it is among the first.
 _LOOKED_AT: Final = 1000
-
-
-class Hold(msgspec.Struct, frozen=True):
-    """Why something does not move: a gate's name, its reason in words, since when and until when (microseconds; 0: not known)."""
-
-    gate: str
-    reason: str
-    since: int
-    until: int
 
 
 class Path:
@@ -41,15 +34,22 @@ class Path:
     ``connections`` are all that were asked for and have not ended: ``opening``, ``idle`` (``offered`` of them have been offered mail and have not
     come for it yet), ``closing`` (no longer idle, never to pull again), and those at work. ``failures`` counts the attempts to connect that failed
     since one did not.
+
+    ``gate`` is what keeps all mail here, connected or not; ``hold`` what keeps connections from being made. Of the ``ready`` mail ``excess`` messages
+    are of queues whose limits do not let through so many, and its own rate lets through ``allowance`` in all.
     """
 
     __slots__ = (
         "_rows",
+        "allowance",
         "closing",
         "config",
         "connections",
         "doom",
+        "excess",
         "failures",
+        "gate",
+        "generation",
         "hold",
         "idle",
         "in_flight",
@@ -57,6 +57,7 @@ class Path:
         "is_dropped",
         "is_moving",
         "lane",
+        "limits",
         "offered",
         "opening",
         "queues",
@@ -94,6 +95,12 @@ class Path:
         self.is_behind = False
         self.queues = 0
         self.ready = 0
+        self.excess = 0
+        self.limits: tuple[Limit, ...] = ()
+        self.allowance = EVERYTHING
+        self.gate: Hold | None = None
+        #: of the directives and configuration that it was last looked at by
+        self.generation = -1
         self.in_flight = 0
         self.connections = 0
         self.opening = 0
@@ -125,6 +132,9 @@ class Path:
         queue.path = None
         self.queues -= 1
         self.ready -= queue.ready
+        if queue.excess:
+            self.excess -= queue.excess
+            queue.excess = 0
         self.sharing.leave(queue)
 
     def pop(self, queue: ScheduledQueue, cost: float) -> int:  # hot: micro_queueing
@@ -132,6 +142,9 @@ class Path:
         row = queue.ready_rows.pop(self._rows)
         queue.ready -= 1
         self.ready -= 1
+        if queue.excess:
+            queue.excess -= 1
+            self.excess -= 1
         self.sharing.charge(queue, cost)
         if queue.ready_rows.head == NONE:
             self.leave(queue)
@@ -216,10 +229,10 @@ class Hop:
         queue.before = queue.after = None
 
 
-class ScheduledQueue(Sharer):
-    """The mail of one ``campaign:tenant@domain!routing_domain``. ``epoch`` is that of its configuration.
+class ScheduledQueue(Parkable):
+    """The mail of one ``campaign:tenant@domain!routing_domain``. ``epoch`` is that of its configuration, ``limits`` are by that.
 
-    ``in_flight`` counts what is with a connection, or over and about to be recorded.
+    ``in_flight`` counts what is with a connection, or over and about to be recorded; ``excess`` is its part of the path's.
     """
 
     __slots__ = (
@@ -228,11 +241,15 @@ class ScheduledQueue(Sharer):
         "config",
         "empty_since",
         "epoch",
+        "excess",
+        "generation",
         "hop",
         "in_flight",
         "index",
+        "limits",
         "name",
         "octets",
+        "parking",
         "path",
         "ready",
         "ready_rows",
@@ -247,9 +264,15 @@ class ScheduledQueue(Sharer):
         self.name = name
         self.config = config
         self.epoch = epoch
+        self.limits: tuple[Limit, ...] = ()
+        #: of the directives and configuration that it was last looked at by
+        self.generation = 0
+        self.excess = 0
         self.hop = hop
         #: where its ready rows stand in turn; None while they have no route, or there are none
         self.path: Path | None = None
+        #: where it stands while a gate holds it; then it stands on no path, and is not listed
+        self.parking: Parking[ScheduledQueue] | None = None
         self.before: ScheduledQueue | None = None
         self.after: ScheduledQueue | None = None
         self.ready_rows = RowList()
@@ -279,7 +302,9 @@ class ScheduledQueue(Sharer):
         """What holds its ready mail back; None if nothing does, or if there is none."""
         if not self.ready:
             return None
-        return self.path.hold if self.path is not None else self.hop.hold
+        if self.parking is not None:
+            return self.parking.hold(self)
+        return self.path.gate or self.path.hold if self.path is not None else self.hop.hold
 
     def add_ready(self, rows: Rows, row: int) -> None:  # hot: micro_queueing
         """Take in a row that is READY, in its order."""
@@ -301,7 +326,10 @@ class ScheduledQueue(Sharer):
         self.ready -= 1
         if path is not None:
             path.ready -= 1
-        if not self.ready:
+            if self.excess:
+                self.excess -= 1
+                path.excess -= 1
+        if not self.ready and self.parking is None:
             if path is not None:
                 path.leave(self)
             self.hop.delist(self)

@@ -59,6 +59,15 @@ class Round(Generic[S]):
         newcomer.left, newcomer.right = last, first
         last.right = first.left = newcomer
 
+    def insert(self, newcomer: S, behind: S) -> None:
+        """Let it stand before ``behind``, and have the turn if that had it."""
+        left = behind.left
+        assert left is not None  # noqa: S101  # as above
+        newcomer.left, newcomer.right = left, behind
+        left.right = behind.left = newcomer
+        if self.first is behind:
+            self.first = newcomer
+
     def remove(self, leaver: S) -> None:  # hot: micro_queueing
         """Let it go; if it was its turn, it is the next one's."""
         left, right = leaver.left, leaver.right

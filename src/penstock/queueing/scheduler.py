@@ -7,6 +7,9 @@ attempt and changes no due time. Where messages stand, and how they move, is in 
 What may concern a million messages is done in slices: ``tick`` does some, by turns, and says that there is more. So mail goes to its path or to
 another, fails because its domain or its path is dead for good, and comes due or expires where that is for many at once.
 
+Directives and limits hold mail beside its path (``gates``): nothing is asked for on its behalf, and it wakes when its gate opens. Directives end by
+themselves; limits say by their keys when they may be asked again (``opened``).
+
 A route is asked for again when it is no longer believed and there is new mail for it, or its path is dead. Mail that stands on a path stays there
 meanwhile, and also if no answer comes; it moves if the answer is another site, and fails if there can be none.
 
@@ -19,23 +22,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from penstock.mail.configuration import PathConfig, QueueConfig
-from penstock.mail.directive import Criteria, Order, Progress, Sweep
+import msgspec
+
+from penstock.mail.configuration import PathConfig, QueueConfig, ShareBy
+from penstock.mail.directive import Action, Criteria, Directive, Order, Progress, Sweep
 from penstock.mail.duration import WallTime
 from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply
+from penstock.mail.schedule import Schedule, ZoneOf, may_go_at
 from penstock.mail.survey import GROUPS_SHOWN, Grouping
 from penstock.queueing.backlog import Backlog
+from penstock.queueing.directives import Directives
 from penstock.queueing.effects import Effect, End, Flush, Rebind
-from penstock.queueing.instants import SECOND, instant_of, time_of
+from penstock.queueing.holds import Hold
+from penstock.queueing.instants import instant_of, time_of
 from penstock.queueing.leaving import Leaving
+from penstock.queueing.parking import Parking
 from penstock.queueing.places import ATTEMPTS_LIMIT, Places
-from penstock.queueing.queues import Hold, Hop, Path, ScheduledQueue
+from penstock.queueing.queues import Hop, Path, ScheduledQueue
 from penstock.queueing.retry import retry_delay
+from penstock.queueing.routes import Routes
 from penstock.queueing.rows import NONE, READY
 from penstock.queueing.surveys import Surveying
 from penstock.queueing.sweeping import Sweeping
 from penstock.routing.plan import Route
+from penstock.shaping.own import OwnRates
+from penstock.shaping.ports import Rates
 
 #: Rows or queues that are done in one turn: for one of the backlog's, and for time.
 _TURN: Final = 64
@@ -49,6 +61,10 @@ def _here(_domain: str, _site: str) -> None:
     """Every site has its home here."""
 
 
+def _unknown(_zone: str) -> None:
+    """No zone is known."""
+
+
 def _equal(_tenant: str | None) -> float:
     """All tenants weigh the same."""
     return 1.0
@@ -60,6 +76,8 @@ class Scheduler:
     ``queue_config`` gives the configuration of a queue by its name, ``path_config`` that of a path by its site; both are asked once for each
     queue or path, and again after ``reconfigure``. ``ends_limit`` bounds the ends that wait to be taken. ``home`` gives the other lane that a site
     has its home in, None for this one, by a domain that is routed to it ("": none is at hand) and the site; it may answer otherwise after ``rehome``.
+    ``weight_of`` gives a tenant's weight, above 0; ``zone_of`` a zone by its name. ``rates`` are asked in the scheduler's own time, which only goes
+    forward; whoever gives them calls ``opened`` with a key that may be asked again. None is rates that nobody wakes: where there are no limits.
     """
 
     def __init__(
@@ -71,10 +89,22 @@ class Scheduler:
         ends_limit: int = ENDS_LIMIT,
         home: Callable[[str, str], str | None] = _here,
         weight_of: Callable[[str | None], float] = _equal,
+        rates: Rates | None = None,
+        zone_of: ZoneOf = _unknown,
     ) -> None:
-        places = self._places = Places(queue_config, path_config, source, ends_limit, home, weight_of)
+        places = self._places = Places(
+            queue_config,
+            path_config,
+            source,
+            ends_limit,
+            home,
+            weight_of,
+            OwnRates() if rates is None else rates,
+            zone_of,
+        )
         self._supply = places.supply
         self._backlog = Backlog(places)
+        self._routes = Routes(places, self._backlog)
         self._sweeping = Sweeping(places)
         #: mail that goes to other lanes
         self.leaving = Leaving(places, self._sweeping)
@@ -164,12 +194,73 @@ class Scheduler:
         places.queue_config = queue_config
         places.path_config = path_config
         places.epoch += 1
+        places.gates.generation += 1
         self._backlog.look_at(list(self.paths.values()), instant_of(now), _TURN)
+        self._backlog.review(Criteria())
 
     def rehome(self, home: Callable[[str, str], str | None], now: WallTime) -> None:
         """Sites have their homes as this says from now on; many paths, as ``tick`` comes to them."""
         self._places.home = home
         self._backlog.look_at(list(self.paths.values()), instant_of(now), _TURN)
+
+    # -- gates
+
+    @property
+    def directives(self) -> Directives:
+        """Those in force; changed by ``direct`` and ``cancel`` alone."""
+        return self._places.gates.directives
+
+    def direct(self, directive: Directive, now: WallTime) -> Directive | None:
+        """Put a directive in force, until it expires: from now on no message that it holds begins. The one whose place it takes, if there is one.
+
+        ValueError for an id that is in force.
+        """
+        gates = self._places.gates
+        # so that it ends neither before nor after the instant at which its end is looked at
+        directive = msgspec.structs.replace(directive, expires=time_of(instant_of(directive.expires)))
+        replaced = self.directives.add(directive)
+        gates.generation += 1
+        # what is pulled before ``tick`` comes to it is looked at then
+        if directive.action in (Action.SUSPEND, Action.BOUNCE):
+            self._backlog.review(directive.criteria)
+        else:
+            self._backlog.look_at(list(self.paths.values()), instant_of(now), _TURN)
+        if replaced is not None:
+            gates.lift(replaced)
+        return replaced
+
+    def cancel(self, identity: str, now: WallTime) -> Directive | None:
+        """A directive is over: what it held goes on, all of it at once, as ``tick`` comes to it. None if there is none with this id."""
+        directive = self.directives.remove(identity)
+        if directive is not None:
+            self._over(directive, instant_of(now))
+        return directive
+
+    def _over(self, directive: Directive, now: int) -> None:
+        self._places.gates.lift(directive)
+        if directive.action in (Action.SUSPEND_PATH, Action.SUSPEND_SOURCE):
+            self._backlog.look_at(list(self.paths.values()), now, _TURN)
+
+    def may_begin(self, path: Path, row: int, now: WallTime) -> bool:
+        """Whether a pulled message may still begin, which has been fetched meanwhile: its time is not over, and no directive holds it."""
+        places, instant = self._places, instant_of(now)
+        if self.rows.expires[row] <= instant:
+            return False
+        gates = places.gates
+        return (
+            gates.find(places.queue_of(row).name, instant) is None and gates.find_for(path, instant) is None
+        )
+
+    def opened(self, key: str, now: WallTime) -> None:
+        """A limit that refused somebody may have a token: those who wait for it go on, as many as it has."""
+        self._places.opened(key, instant_of(now))
+
+    def reread(self, name: QueueName, now: WallTime) -> None:
+        """The configuration of one queue is another."""
+        queue = self.queues.get(name)
+        if queue is not None:
+            queue.epoch = queue.generation = -1
+            self._places.review(queue, instant_of(now))
 
     # -- mail in
 
@@ -183,8 +274,12 @@ class Scheduler:
         now: WallTime,
         attempts: int = 0,
         due: WallTime | None = None,
+        schedule: Schedule | None = None,
     ) -> int:  # hot: micro_queueing
-        """Take a message that is stored at ``position``; its row. ``due`` None, or past, is at once; with its time over it only expires."""
+        """Take a message that is stored at ``position``; its row. ``due`` None, or past, is at once; with its time over it only expires.
+
+        ``schedule`` is the sender's: it is due when that allows it, and its own end counts instead of the queue's ``max_age``.
+        """
         places, instant = self._places, instant_of(now)
         queue = places.queues.get(name)
         if queue is None:
@@ -195,7 +290,13 @@ class Scheduler:
             places.octets[name.tenant] = places.octets.get(name.tenant, 0) + size
         since = instant_of(created) if created != now else instant
         expires = instant_of(created + places.config_of(queue).max_age)
+        if schedule is not None:
+            due = may_go_at(schedule, now if due is None else max(due, now), places.zone_of)
+            if schedule.expires is not None:
+                expires = instant_of(schedule.expires)
         row = self.rows.new(queue.index, position, size, since, expires, min(attempts, ATTEMPTS_LIMIT))
+        if schedule is not None:
+            places.schedules[row] = schedule
         if due is not None and instant_of(due) > instant:
             self.rows.order[row] = 0
             places.wait(queue, row, instant_of(due))
@@ -210,62 +311,14 @@ class Scheduler:
     # -- routes
 
     def route_found(self, hop: Hop, route: Route, until: WallTime, now: WallTime) -> None:
-        """The hop's mail goes by ``route``; that is known until ``until``. ``tick`` puts its queues on the path.
-
-        Another site whose home is another lane counts when it is answered a second time, when the first answer is not believed any more: mail would
-        go to and fro with a domain whose MX hosts change with every answer.
-        """
-        instant = instant_of(now)
-        hop.is_resolving = False
-        hop.hold = None
-        self._places.timers.cancel(hop)
-        hop.until = max(instant_of(until), instant + 1)
-        lane = self._places.home(hop.name, route.site)
-        path = self.paths.get(route.site)
-        if path is not None:
-            path.route = route
-            self._supply.use_lane(path, lane, instant)
-        if self._is_doubtful(hop, route, lane, instant):
-            return
-        hop.route = route
-        hop.cursor = hop.first
-        if hop.cursor is not None:
-            self._backlog.add(hop)
-
-    def _is_doubtful(self, hop: Hop, route: Route, lane: str | None, now: int) -> bool:
-        """Whether the hop's mail stays on its old route until the new one is answered again."""
-        old = hop.route
-        if (
-            old is None
-            or old.site == route.site
-            or lane == self._places.home(hop.name, old.site)
-            or (hop.candidate == route.site and now >= hop.confirm_at)
-        ):
-            hop.candidate = ""
-            return False
-        if hop.candidate != route.site:
-            hop.candidate = route.site
-            hop.confirm_at = hop.until
-        return True
+        """The hop's mail goes by ``route``; that is known until ``until``. ``tick`` puts its queues on the path (see ``routes``)."""
+        self._routes.found(hop, route, instant_of(until), instant_of(now))
 
     def route_failed(
         self, hop: Hop, reply: Reply, until: WallTime, now: WallTime, *, is_permanent: bool
     ) -> None:
         """The hop has no route, ever or until ``until``: its mail fails with ``reply``, or is held until then where it stands on no path."""
-        hop.is_resolving = False
-        if is_permanent:
-            hop.hold = None
-            self._places.timers.cancel(hop)
-            hop.route = hop.cursor = None
-            hop.until = 0
-            if hop.first is not None:
-                hop.doom = reply
-                self._backlog.add(hop)
-        elif hop.users:
-            instant = instant_of(now)
-            release = max(instant_of(until), instant + SECOND)
-            hop.hold = Hold("route", str(reply), hop.hold.since if hop.hold is not None else instant, release)
-            self._places.timers.set(hop, release)
+        self._routes.failed(hop, reply, instant_of(until), instant_of(now), is_permanent=is_permanent)
 
     # -- connections
 
@@ -309,17 +362,28 @@ class Scheduler:
         """The next message of a path, now IN_FLIGHT: the first of the queue whose turn it is. -1 if there is none for this connection."""
         if path.connections - path.idle > path.config.connection_limit or self._supply.hold is not None:
             return -1
-        if path.lane is not None:
+        instant = instant_of(now)
+        if path.generation != self._places.gates.generation:
+            self._places.gates.test(path, instant)
+        if path.lane is not None or path.gate is not None:
             return -1
-        row = self._places.take_next(path, instant_of(now))
+        row = self._places.take_next(path, instant)
         return row if row != NONE else -1
 
-    def put_back(self, path: Path, row: int, now: WallTime) -> None:
-        """A pulled message whose transaction never began: it is ready again, in its old place, and has spent nothing."""
-        queue = self._places.queue_of(row)
+    def weighed(self, path: Path, row: int, recipients: int) -> None:  # hot: throughput
+        """A pulled message goes to so many recipients: where shares are counted in them, its tenant is charged for all but the first."""
+        if path.config.share_by is ShareBy.RECIPIENTS and recipients > 1:
+            self._places.weights[row] = float(recipients)
+            path.sharing.charge_more(self._places.queue_of(row).tenant, recipients - 1.0)
+
+    def put_back(self, path: Path, row: int, now: WallTime, *, has_begun: bool = False) -> None:
+        """A pulled message is ready again, in its old place. It has spent no attempt; and no token, if no transaction of it ``has_begun``."""
+        places, queue, instant = self._places, self._places.queue_of(row), instant_of(now)
         queue.in_flight -= 1
         path.in_flight -= 1
-        self._places.make_ready_again(queue, row, path, instant_of(now))
+        if not has_begun and (queue.limits or path.limits):
+            places.gates.give_back(queue, path, self.rows.wake[row], instant)
+        places.make_ready_again(queue, row, path, instant)
         if self._sweeping.runs:
             self._sweeping.came_back(row)
 
@@ -328,6 +392,8 @@ class Scheduler:
         queue = self._places.queue_of(row)
         queue.in_flight -= 1
         path.in_flight -= 1
+        if self._places.weights:
+            self._places.weights.pop(row, None)
         self._places.forget(queue, row, instant_of(now))
         if self._sweeping.runs:
             self._sweeping.gone(row)
@@ -339,6 +405,9 @@ class Scheduler:
         """
         config = self._places.config_of(self._places.queue_of(row))
         due = WallTime(now + retry_delay(config, self.rows.attempts[row] + 1, draw))
+        schedule = self._places.schedules.get(row)
+        if schedule is not None:
+            due = may_go_at(schedule, due, self._places.zone_of)
         return due if instant_of(due) < self.rows.expires[row] else None
 
     def deferred(self, path: Path, row: int, due: WallTime) -> None:
@@ -346,6 +415,8 @@ class Scheduler:
         rows, queue = self.rows, self._places.queue_of(row)
         queue.in_flight -= 1
         path.in_flight -= 1
+        if self._places.weights:
+            self._places.weights.pop(row, None)
         rows.attempts[row] = min(rows.attempts[row] + 1, ATTEMPTS_LIMIT)
         self._places.wait(queue, row, instant_of(due))
         if self._sweeping.runs:
@@ -400,7 +471,9 @@ class Scheduler:
     def next_wake(self) -> WallTime | None:
         """When ``tick`` is to be called next; None for not before something else happens. While it ``is_behind``, it is to be called at once."""
         instant = self._places.calendar.next() if self._supply.hold is None else 0
-        for timer in (self._places.next_timer(), self._sweeping.next_wake()):
+        expiry = self.directives.next_expiry()
+        timers = (self._places.next_timer(), self._sweeping.next_wake(), instant_of(expiry or 0.0))
+        for timer in timers:
             if timer and (not instant or timer < instant):
                 instant = timer
         return time_of(instant) if instant else None
@@ -422,6 +495,8 @@ class Scheduler:
     def tick(self, now: WallTime, budget: int = 500) -> bool:
         """Do what time brings, for about ``budget`` rows; whether there is more to do at once."""
         instant = instant_of(now)
+        for directive in self.directives.expire(time_of(instant)):
+            self._over(directive, instant)
         is_held = self._supply.hold is not None
         while budget > 0:
             done = (
@@ -472,6 +547,8 @@ class Scheduler:
         owner = places.timers.pop(now)
         if isinstance(owner, ScheduledQueue):
             places.forget_queue(owner)
+        elif isinstance(owner, Parking):
+            places.let_go(owner, now)
         elif isinstance(owner, Path):
             self._supply.released(owner, now)
             for hop in owner.review(_REVIEWED):

@@ -89,9 +89,7 @@ class Sharing(Generic[Q]):
             del self._shares[queue.tenant]
             self._round.remove(share)
             if share.credit < 0:
-                self._debts[queue.tenant] = -share.credit
-                if len(self._debts) > _DEBTORS:
-                    del self._debts[next(iter(self._debts))]
+                self._owe(queue.tenant, -share.credit)
 
     def next(self) -> Q | None:  # hot: micro_queueing
         """The queue whose turn it is: of the tenant whose turn it is, the one that has waited longest. None if nobody has mail."""
@@ -150,6 +148,34 @@ class Sharing(Generic[Q]):
         share = self._shares[queue.tenant]
         if share.queues.first is queue:
             share.queues.advance()
+
+    def yield_turn(self, tenant: str | None) -> None:
+        """It is the next tenant's turn, if it is this one's; what is left of it comes later."""
+        share = self._round.first
+        if share is not None and share.tenant == tenant:
+            self._round.advance()
+
+    def charge_more(self, tenant: str | None, cost: float) -> None:
+        """A message that was taken costs so much more than was thought."""
+        share = self._shares.get(tenant)
+        if share is not None:
+            share.credit -= cost
+        else:
+            self._owe(tenant, self._debts.get(tenant, 0.0) + cost)
+
+    def _owe(self, tenant: str | None, debt: float) -> None:
+        self._debts[tenant] = debt
+        if len(self._debts) > _DEBTORS:
+            del self._debts[next(iter(self._debts))]
+
+    def count_in(self, quantum: float) -> None:
+        """Costs are in other units from now on; what was owed in the old ones is forgiven."""
+        if quantum != self.quantum:
+            self.quantum = quantum
+            self._debts.clear()
+            for share in self._round:
+                share.credit = 0.0
+                share.has_turn = False
 
     def reweigh(self) -> None:
         """Weights may have changed: they are asked for again."""

@@ -1,6 +1,6 @@
 """Connections for the mail that is ready on a path: when idle ones are offered it, when new ones are asked for, and how a dead site is probed.
 
-Each ready message needs a connection that is on its way to it: one that is opening, or idle and offered mail. Those at work come by themselves.
+Each ready message that may go needs a connection on its way to it: one that is opening, or idle and offered mail. Those at work come by themselves.
 New ones are asked for up to what the path's configuration wants for so much mail, and never beyond its limit.
 
 After a failed attempt the path is held, for a second at first, twice as long each time, five minutes at most; then one attempt is made, for all. A
@@ -15,12 +15,14 @@ Everything may be held at once (``Supply.hold``): then nothing is offered or ask
 from __future__ import annotations
 
 from penstock.queueing.effects import Connect, Effect, Move, Offer
+from penstock.queueing.holds import Hold
 from penstock.queueing.instants import instant_of
-from penstock.queueing.queues import Hold, Hop, Path, ScheduledQueue
+from penstock.queueing.parking import Parking
+from penstock.queueing.queues import Hop, Path, ScheduledQueue
 from penstock.queueing.timers import Timers
 from penstock.shaping.connections import connections_wanted, reconnect_delay
 
-AnyTimers = Timers[ScheduledQueue | Hop | Path]
+AnyTimers = Timers[ScheduledQueue | Hop | Path | Parking[ScheduledQueue]]
 
 
 class Supply:
@@ -36,7 +38,7 @@ class Supply:
 
     def serve(self, path: Path, now: int) -> None:  # hot: micro_queueing
         """See that connections come to the mail that is ready, or that it goes to its home."""
-        if self.hold is not None:
+        if self.hold is not None or path.gate is not None:
             return
         if path.lane is not None:
             if path.ready and not path.is_moving and path.hold is None:
@@ -48,10 +50,13 @@ class Supply:
         limit = path.config.connection_limit
         if path.connections >= limit:
             return
-        missing = path.ready - path.offered - path.opening
+        ready = path.ready - path.excess
+        if ready > path.allowance:
+            ready = path.allowance
+        missing = ready - path.offered - path.opening
         if missing <= 0 or path.doom is not None or (path.hold is not None and now < path.hold.until):
             return
-        wanted = connections_wanted(limit, path.ready + path.in_flight) - (path.connections - path.closing)
+        wanted = connections_wanted(limit, ready + path.in_flight) - (path.connections - path.closing)
         count = min(wanted, missing, limit - path.connections)
         if path.failures:
             count = min(count, 1 - path.opening)
@@ -62,11 +67,12 @@ class Supply:
 
     def _offer(self, path: Path) -> None:  # hot: micro_queueing
         """Offer mail to idle connections, as far as there is mail and the limit lets so many work."""
-        if self.hold is not None or path.lane is not None:
+        if self.hold is not None or path.lane is not None or path.gate is not None:
             return
         count = min(
             path.idle - path.offered,
-            path.ready - path.offered,
+            path.ready - path.excess - path.offered,
+            path.allowance - path.offered,
             path.config.connection_limit - (path.connections - path.idle) - path.offered,
         )
         for _ in range(count):

@@ -9,14 +9,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, Protocol
 
-from penstock.events import note
+from penstock.events import note, order
+from penstock.events.envelope import Envelope, in_queue
 from penstock.events.event import Event, Response
 from penstock.events.field import COMMAND_LIMIT, CONTENT_LIMIT, PATH_LIMIT, moment_of
 from penstock.events.record import (
     NO_CONNECTION,
     Client,
     Connection,
-    Envelope,
     Result,
     attempt_events,
     client_of,
@@ -30,10 +30,19 @@ from penstock.mail.records import MetaValue, Verdict
 from penstock.mail.reply import EnhancedCode
 from penstock.spool import outline
 from penstock.spool.codec import VERDICTS
-from penstock.spool.forms import AddressForm, ExpirationForm, ReplyForm
+from penstock.spool.forms import (
+    AddressForm,
+    ExpirationForm,
+    FlushForm,
+    QueueForm,
+    RebindForm,
+    RemovalForm,
+    ReplyForm,
+)
 from penstock.spool.frame import Damaged
 from penstock.spool.head import Head
-from penstock.spool.outline import Attempt, MessageOutline, Messages
+from penstock.spool.outline import Attempt, MessageOutline, Messages, Ordered
+from penstock.spool.parts import order_of, queue_of
 
 #: How much of envelopes is remembered, of all lanes, in recipients: 20,000 messages of one recipient, about 16 MB.
 #: Those that are settled go at once.
@@ -145,6 +154,8 @@ class Deriver:
             return self._messages((lane, head.segment, head.offset), told, epoch)
         if isinstance(told, ExpirationForm):
             return self._expiration(lane, told, epoch, frames)
+        if isinstance(told, RemovalForm | RebindForm | FlushForm):
+            return self._order(lane, told, epoch, frames)
         return [note.event_of(told, self.node, epoch)] if told is not None else []
 
     def _messages(self, key: Key, told: Messages, epoch: int) -> list[Event]:
@@ -157,8 +168,10 @@ class Deriver:
         return [reception_event(envelope, client, node, epoch) for envelope in envelopes]
 
     def _attempt(self, lane: str, told: Attempt, epoch: int, frames: Frames) -> list[Event]:
-        _, time, attempts, site, source, peer, outcomes = told
+        _, time, attempts, site, source, peer, outcomes, queue = told
         key, envelope = self._envelope(lane, told.place, frames)
+        if queue:
+            envelope = in_queue(envelope, queue_of(outline.queue(queue)))
         settled = 0
         results: list[Result] = []
         for item in outcomes:
@@ -177,7 +190,7 @@ class Deriver:
         return events
 
     def _expiration(self, lane: str, told: ExpirationForm, epoch: int, frames: Frames) -> list[Event]:
-        key, envelope = self._envelope(lane, told.place, frames)
+        key, envelope = self._envelope(lane, told.place, frames, told.queue)
         response = _response(told.reply, None)
         try:
             events = expiration_events(
@@ -188,8 +201,28 @@ class Deriver:
         self.envelopes.settle(key, len(told.recipients))
         return events
 
-    def _envelope(self, lane: str, place: tuple[int, int, int], frames: Frames) -> tuple[Key, Envelope]:
-        """The message at a place."""
+    def _order(self, lane: str, told: Ordered, epoch: int, frames: Frames) -> list[Event]:
+        key, envelope = self._envelope(lane, told.place, frames, told.queue)
+        given, time, attempts, count = order_of(told.order), told.time, told.attempts, len(told.recipients)
+        if isinstance(told, RebindForm):
+            queue = queue_of(told.new_queue)
+            return [order.rebind_event(envelope, time, attempts, count, queue, given, self.node, epoch)]
+        if isinstance(told, FlushForm):
+            return [order.flush_event(envelope, time, attempts, count, given, self.node, epoch)]
+        response = _response(told.reply, None)
+        try:
+            events = order.removal_events(
+                envelope, time, attempts, told.site, told.recipients, response, given, self.node, epoch
+            )
+        except IndexError as error:
+            raise Damaged("a removal of a recipient that its message does not have") from error
+        self.envelopes.settle(key, count)
+        return events
+
+    def _envelope(
+        self, lane: str, place: tuple[int, int, int], frames: Frames, queue: QueueForm | None = None
+    ) -> tuple[Key, Envelope]:
+        """The message at a place, in the queue that it was in: None is its own."""
         segment, offset, part = place
         key = (lane, segment, offset)
         envelopes = self.envelopes.get(key)
@@ -201,7 +234,8 @@ class Deriver:
             self.envelopes.add(key, envelopes)
         if part >= len(envelopes):
             raise Damaged(f"a frame of {len(envelopes)} messages has none at {part}")
-        return key, envelopes[part]
+        envelope = envelopes[part]
+        return key, in_queue(envelope, queue_of(queue)) if queue is not None else envelope
 
     def _client(self, octets: bytes) -> Client:
         client = self._clients.get(octets)

@@ -236,8 +236,11 @@ class Scribe:
     def flush(self) -> None:
         """Write what there is; again in a second, if the disk does not take it."""
         is_more = self._write()
+        if not is_more:
+            self._writing.sum_up()
         self.log.flush()
         self._checkpoints.expect()
+        is_more = is_more or self._writing.is_untold
         if (is_more or self.log.counts.waiting) and not self._is_closed and self._flush_timer is None:
             delay = _FLUSH_AFTER if self.log.fault is None else _RETRY_AFTER
             self._flush_timer = self._timers.call_later(delay, self._on_time)
@@ -410,6 +413,7 @@ class Scribe:
         self._is_closed = True
         while self._write():
             pass
+        self._writing.sum_up(is_last=True)
         self.log.flush()
         ended = asyncio.Event()
         self._checkpoints.finish(ended.set)

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from penstock.events.checkpoint import LanePlace
-from penstock.events.event import Counts, Event, TenantCounts
+from penstock.events.event import Counts, Event, TenantCounts, UnloggedEvent
 from penstock.events.log import EventLog
 from penstock.events.record import encode
 from penstock.events.tail import Position
@@ -24,6 +24,8 @@ LOG = logging.getLogger(__name__)
 
 #: Octets of a fingerprint: of 200,000 ids two are the same once in a billion starts.
 _FINGERPRINT: Final = 8
+#: Seconds between lines of sums, which may be long, while orders are carried out of which no events are wanted.
+_SUMS_EVERY: Final = 1.0
 Known = frozenset[bytes]
 NOTHING: Final[Known] = frozenset()
 
@@ -60,7 +62,7 @@ class State(NamedTuple):
 class Writing:
     """Events in, by lane and in the order of its log; lines out, to ``log``. ``node`` is as events name the server."""
 
-    __slots__ = ("_node", "_packed", "epoch", "known", "log", "totals")
+    __slots__ = ("_node", "_packed", "_summed_up", "epoch", "is_untold", "known", "log", "totals")
 
     def __init__(self, log: EventLog, node: str, epoch: int) -> None:
         self.log = log
@@ -70,6 +72,9 @@ class Writing:
         self.known: Known = NOTHING
         self._packed = b""
         self._node = node
+        #: something was counted of which the log has no event, nor sums since
+        self.is_untold = False
+        self._summed_up = -_SUMS_EVERY
         log.opening = self._opening
 
     def leave_out(self, known: Known) -> None:
@@ -96,6 +101,11 @@ class Writing:
         """Hand events to the log that are not there."""
         if not events:
             return
+        unlogged = [event for event in events if isinstance(event, UnloggedEvent)]
+        if unlogged:
+            events = [event for event in events if not isinstance(event, UnloggedEvent)]
+            self.totals.add_unlogged(unlogged)
+            self.is_untold = True
         try:
             lines = encode(events)
         except Exception:
@@ -104,6 +114,17 @@ class Writing:
             events, lines = self._encode_singly(events)
         self.totals.add(events)
         self.log.append(lines)
+
+    def sum_up(self, *, is_last: bool = False) -> None:
+        """Write the sums, if something was counted of which the log has no event; not too often, but at the end."""
+        clock = self.log.clock
+        if not self.is_untold or not (is_last or clock.monotonic() - self._summed_up >= _SUMS_EVERY):
+            return
+        self.is_untold = False
+        self._summed_up = clock.monotonic()
+        now = clock.wall()
+        name = f"{int(now * 1_000_000)}"
+        self.log.append(opening_line(self.totals.without(()), name, now, self._node, self.epoch))
 
     def _encode_singly(self, events: Iterable[Event]) -> tuple[list[Event], bytes]:
         good, lines = [], b""

@@ -17,7 +17,7 @@ from penstock.mail.records import MessageRecord, Move, MovedRecord, QueuedMessag
 from penstock.spool.codec import Body, Payload, encode_copy, encode_release
 from penstock.spool.frame import Damaged, FrameType, Place
 from penstock.spool.loop import Loop
-from penstock.spool.meaning import NOWHERE, Change, State
+from penstock.spool.meaning import NOWHERE, Change, Meaning, State
 from penstock.spool.queued import Queued
 from penstock.spool.shelf import Shelf
 
@@ -93,15 +93,17 @@ class Arrivals:
             done,
         )
 
-    def stored(self, rows: Sequence[int], number: int, offset: int, states: Sequence[State]) -> None:
-        """Rows of a frame that was just appended: they are in these states, and held."""
+    def stored(self, rows: Sequence[int], number: int, offset: int, meaning: Meaning) -> None:
+        """Rows of a frame that was just appended: they are in the states that it says, and held."""
         queued = self._queued
-        for part, (row, state) in enumerate(zip(rows, states, strict=True)):
+        for part, (row, state) in enumerate(zip(rows, meaning.states, strict=True)):
             waiting = set(state.waiting)
             settled = tuple([item for item in range(queued.recipients[row]) if item not in waiting])
             change = Change(Place(number, offset, part), state.attempts, state.due, settled)
             queued.change(row, FrameType.MOVED, change)
             queued.held[row] = state.held
+        for part, schedule in meaning.schedules:
+            queued.schedules[rows[part]] = schedule
 
     def release(self, position: int, done: Callable[[], None]) -> None:
         """It is ours from now on, and may be delivered; ``done`` once that is on stable storage. Nothing, if it is not held any more."""
@@ -128,7 +130,7 @@ class Arrivals:
         self._owner.record(row, record, encode, done)
 
     def message(self, position: int) -> QueuedMessage:
-        """What the scheduler needs of a message, held or released."""
+        """What the scheduler needs of a message that was held and is released; it is told once."""
         message = self._queued.message(position)
         return QueuedMessage(
             position,
@@ -139,6 +141,7 @@ class Arrivals:
             message.attempts,
             message.due,
             message.is_held,
+            self._queued.schedules.pop(position, None),
         )
 
     def is_held(self, position: int) -> bool:

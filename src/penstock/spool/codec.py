@@ -1,12 +1,11 @@
 """Records to the payloads of frames (``docs/spool-format.md``, "Payloads"). ``decoding`` is the way back.
 
-Text that is no Unicode (lone surrogates, which no UTF-8 holds) is written with U+FFFD in their place: a record is never refused for the words
-in it, for an outcome that is not written is a message sent twice.
+A record is never refused for the words in it, for an outcome that is not written is a message sent twice: see ``parts``. What orders did is
+in ``orders``.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -15,11 +14,14 @@ from zlib import crc32
 
 import msgspec
 
+from penstock.mail.directive import Action
 from penstock.mail.dsn import EnvelopeDsn
 from penstock.mail.ports import LogPosition
 from penstock.mail.queue_name import QueueName
 from penstock.mail.records import (
     AttemptRecord,
+    DirectiveChange,
+    DirectiveRecord,
     ExpirationRecord,
     MessageRecord,
     MetaValue,
@@ -34,12 +36,20 @@ from penstock.mail.records import (
     SpoolHealthRecord,
     Verdict,
 )
-from penstock.mail.reply import Reply
+from penstock.mail.schedule import Schedule
 from penstock.mail.tls import TlsFacts
 from penstock.spool import forms
-from penstock.spool.frame import VERSION, FrameType, Place, frame_size
+from penstock.spool.frame import SECOND, VERSION, FrameType, Place, frame_size
 from penstock.spool.meaning import Abandoned, Change, Listed, Meaning, State
 from penstock.spool.names import is_body_name
+from penstock.spool.parts import (
+    octets_of,
+    octets_of_unicode,
+    optional_queue,
+    queue_form,
+    reply_form,
+    schedule_form,
+)
 
 #: A larger content goes into a body file.
 INLINE_LIMIT: Final = 256 * 1024
@@ -50,12 +60,14 @@ SMTPUTF8: Final = 2
 CANONICAL: Final = 4
 VERDICTS: Final = (Verdict.ACCEPTED, Verdict.DEFERRED, Verdict.FAILED)
 _VERDICT_NUMBERS: Final = {verdict: number for number, verdict in enumerate(VERDICTS)}
+#: What directives do, and what becomes of them, by their numbers in frames.
+ACTIONS: Final = (Action.SUSPEND, Action.BOUNCE, Action.SUSPEND_PATH, Action.SUSPEND_SOURCE)
+CHANGES: Final = (DirectiveChange.GIVEN, DirectiveChange.CANCELLED, DirectiveChange.EXPIRED)
 
 T = TypeVar("T")
 
 HEAD_LENGTH: Final = struct.Struct("<I")
 _encode = msgspec.msgpack.Encoder().encode
-_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 #: Sessions whose reception is kept ready: those that send at the same time.
 _RECEPTIONS: Final = 256
 
@@ -104,8 +116,20 @@ def encode_transaction(
 def as_encoded(records: Sequence[MessageRecord], octets: bytes) -> Payload:  # hot: micro_handover
     """The TRANSACTION that ``octets`` are, which hold these messages and their content."""
     size = len(records[0].content)
-    meaning = Meaning(FrameType.TRANSACTION, tuple([listed(record, size) for record in records]))
-    return Payload((octets,), meaning)
+    schedules = schedules_of(records)
+    listing = tuple([listed(record, size) for record in records])
+    meaning = Meaning(FrameType.TRANSACTION, listing, schedules=schedules)
+    return Payload((octets,), meaning, SECOND if schedules else VERSION)
+
+
+def schedules_of(records: Sequence[MessageRecord]) -> tuple[tuple[int, Schedule], ...]:  # hot: throughput
+    """The schedules of those messages that have one, each with the message's part. A frame with any has the second version."""
+    return tuple([(part, item.schedule) for part, item in enumerate(records) if item.schedule is not None])
+
+
+def version_of(records: Sequence[MessageRecord]) -> int:
+    """The version of a frame that holds these messages."""
+    return SECOND if schedules_of(records) else VERSION
 
 
 def encode_copy(
@@ -157,9 +181,12 @@ def _encode_messages(
         if states
         else [listed(record, size) for record in records]
     )
-    meaning = Meaning(kind, tuple(listing), body.name if body is not None else None, states)
+    schedules = schedules_of(records)
+    name = body.name if body is not None else None
+    meaning = Meaning(kind, tuple(listing), name, states, schedules=schedules)
     head = HEAD_LENGTH.pack(len(head)) + head
-    return Payload((head,) if body is not None else (head, content), meaning)
+    buffers = (head,) if body is not None else (head, content)
+    return Payload(buffers, meaning, SECOND if schedules else VERSION)
 
 
 def _check_shared(records: Sequence[MessageRecord]) -> None:
@@ -181,10 +208,12 @@ def listed(record: MessageRecord, content_size: int, shift: float = 0.0) -> List
     )
 
 
-def encode_attempt(record: AttemptRecord, place: Place) -> Payload:  # hot: throughput
-    """One ATTEMPT about the message at ``place``; the message itself is not written."""
+def encode_attempt(
+    record: AttemptRecord, place: Place, queue: QueueName | None = None
+) -> Payload:  # hot: throughput
+    """One ATTEMPT about the message at ``place``; the message itself is not written. ``queue`` is the one that it was in, None for its own."""
     outcomes = record.outcomes
-    form = (
+    form: tuple[object, ...] = (
         place,
         record.time,
         record.attempts,
@@ -194,22 +223,26 @@ def encode_attempt(record: AttemptRecord, place: Place) -> Payload:  # hot: thro
         [_outcome(item) for item in outcomes],
         record.due,
     )
+    if queue is not None:
+        form = (*form, queue_form(queue))
     try:
         octets = _encode(form)
     except UnicodeEncodeError:
-        octets = _attempt_of_unicode(record, place)
+        octets = _attempt_of_unicode(record, place, queue)
     settled = tuple([item.recipient for item in outcomes if item.verdict is not Verdict.DEFERRED])
     change = Change(place, record.attempts, record.due, settled)
     return Payload((octets,), Meaning(FrameType.ATTEMPT, change=change))
 
 
-def encode_expiration(record: ExpirationRecord, place: Place) -> Payload:
-    """One EXPIRATION about the message at ``place``."""
-    form = forms.ExpirationForm(
-        place, record.time, record.attempts, record.site, record.recipients, _reply(record.reply)
-    )
+def encode_expiration(record: ExpirationRecord, place: Place, queue: QueueName | None = None) -> Payload:
+    """One EXPIRATION about the message at ``place``; ``queue`` as of ``encode_attempt``."""
+    form: tuple[object, ...] = (
+        place, record.time, record.attempts, record.site, record.recipients, reply_form(record.reply),
+    )  # fmt: skip
+    if queue is not None:
+        form = (*form, queue_form(queue))
     change = Change(place, record.attempts, None, record.recipients)
-    return Payload((_octets(form),), Meaning(FrameType.EXPIRATION, change=change))
+    return Payload((octets_of(form),), Meaning(FrameType.EXPIRATION, change=change))
 
 
 def encode_quarantine(
@@ -217,11 +250,11 @@ def encode_quarantine(
 ) -> Payload:
     """One QUARANTINE about the message at ``place``: these ``recipients`` were waiting."""
     form = forms.QuarantineForm(
-        place, record.id, record.time, attempts, _queue(record.queue), recipients, record.size,
+        place, record.id, record.time, attempts, queue_form(record.queue), recipients, record.size,
         record.place, record.reason,
     )  # fmt: skip
     change = Change(place, attempts, None, recipients)
-    return Payload((_octets(form),), Meaning(FrameType.QUARANTINE, change=change))
+    return Payload((octets_of(form),), Meaning(FrameType.QUARANTINE, change=change))
 
 
 def encode_forget(
@@ -229,11 +262,11 @@ def encode_forget(
 ) -> Payload:
     """One FORGET about the message at ``place``, whose ``recipients`` were waiting; of those before ``confirmed`` the other lanes know."""
     form = forms.ForgetForm(
-        place, record.time, attempts, _queue(record.queue), _move(record.move), recipients,
+        place, record.time, attempts, queue_form(record.queue), _move(record.move), recipients,
         (confirmed.segment, confirmed.offset),
     )  # fmt: skip
     change = Change(place, attempts, None, recipients)
-    return Payload((_octets(form),), Meaning(FrameType.FORGET, change=change))
+    return Payload((octets_of(form),), Meaning(FrameType.FORGET, change=change))
 
 
 def encode_release(
@@ -241,10 +274,10 @@ def encode_release(
 ) -> Payload:
     """One RELEASE about the held message at ``place``, whose ``recipients`` were waiting."""
     form = forms.ReleaseForm(
-        place, record.time, attempts, _queue(record.queue), _move(record.move), recipients, is_dropped
+        place, record.time, attempts, queue_form(record.queue), _move(record.move), recipients, is_dropped
     )
     change = Change(place, attempts, None, recipients if is_dropped else ())
-    return Payload((_octets(form),), Meaning(FrameType.RELEASE, change=change))
+    return Payload((octets_of(form),), Meaning(FrameType.RELEASE, change=change))
 
 
 def _move(move: Move) -> forms.MoveForm:
@@ -256,24 +289,33 @@ def encode_note(record: NoteRecord) -> Payload:
     form: msgspec.Struct
     if isinstance(record, RejectionRecord):
         form = forms.RejectionForm(
-            record.id, record.time, _reception(record.reception), _reply(record.reply), record.command,
+            record.id, record.time, _reception(record.reception), reply_form(record.reply), record.command,
             record.reverse_path, record.recipient, record.tenant,
         )  # fmt: skip
     elif isinstance(record, SpoolHealthRecord):
         form = forms.SpoolHealthForm(
             record.id, record.time, record.is_refusing, record.is_paused, record.text
         )
+    elif isinstance(record, DirectiveRecord):
+        form = forms.DirectiveForm(
+            record.id, record.time, CHANGES.index(record.change), record.directive,
+            ACTIONS.index(record.action), record.about, record.reason, record.author, record.expires,
+            record.messages, record.tenant,
+        )  # fmt: skip
+        return Payload((octets_of(form),), Meaning(FrameType.NOTE), SECOND)
     else:
-        said = _reply(record.reply) if record.reply is not None else None
+        said = reply_form(record.reply) if record.reply is not None else None
         form = forms.PolicyErrorForm(
             record.id, record.time, _reception(record.reception), record.hook, record.error, said
         )
-    return Payload((_octets(form),), Meaning(FrameType.NOTE))
+    return Payload((octets_of(form),), Meaning(FrameType.NOTE))
 
 
 def encode_abandon(abandoned: Abandoned) -> Payload:
     """One ABANDON."""
-    return Payload((_octets(forms.AbandonForm(*abandoned)),), Meaning(FrameType.ABANDON, abandoned=abandoned))
+    return Payload(
+        (octets_of(forms.AbandonForm(*abandoned)),), Meaning(FrameType.ABANDON, abandoned=abandoned)
+    )
 
 
 @lru_cache(maxsize=_RECEPTIONS)
@@ -312,14 +354,14 @@ class _Ready(Generic[T]):
         return known[1]
 
 
-_ready_reception: Final = _Ready[Reception](lambda reception: _octets(_reception(reception)))
-_ready_peer: Final = _Ready[Peer](lambda peer: _octets(_peer(peer)))
+_ready_reception: Final = _Ready[Reception](lambda reception: octets_of(_reception(reception)))
+_ready_peer: Final = _Ready[Peer](lambda peer: octets_of(_peer(peer)))
 
 
 def _message(record: MessageRecord, meta: dict[str, MetaValue]) -> tuple[object, ...]:  # hot: throughput
     """A MessageForm, as a tuple: making the structs takes as long as encoding them."""
     sender, dsn, queue = record.reverse_path, record.dsn, record.queue
-    return (
+    form: tuple[object, ...] = (
         record.id,
         (queue.domain, queue.tenant, queue.campaign, queue.routing_domain),
         (sender.local_part, sender.domain) if sender is not None else None,
@@ -330,6 +372,7 @@ def _message(record: MessageRecord, meta: dict[str, MetaValue]) -> tuple[object,
         _dsn(dsn) if dsn is not None else None,
         None if record.meta is meta else record.meta,
     )
+    return form if record.schedule is None else (*form, schedule_form(record.schedule))
 
 
 def _transaction_of_unicode(
@@ -344,22 +387,18 @@ def _transaction_of_unicode(
         (body.name, body.size, body.checksum) if body is not None else None,
         [_state(state) for state in states],
     )
-    return _encode(_unicode(msgspec.to_builtins(form, builtin_types=(bytes,))))
+    return octets_of_unicode(form)
 
 
-def _attempt_of_unicode(record: AttemptRecord, place: Place) -> bytes:
+def _attempt_of_unicode(record: AttemptRecord, place: Place, queue: QueueName | None) -> bytes:
     """An ATTEMPT with text that is no Unicode."""
     form = (
         place, record.time, record.attempts, record.site, record.source,
         _peer(record.peer) if record.peer is not None else None,
         [_outcome(item) for item in record.outcomes],
-        record.due,
+        record.due, optional_queue(queue),
     )  # fmt: skip
-    return _encode(_unicode(msgspec.to_builtins(form, builtin_types=(bytes,))))
-
-
-def _queue(queue: QueueName) -> forms.QueueForm:
-    return forms.QueueForm(queue.domain, queue.tenant, queue.campaign, queue.routing_domain)
+    return octets_of_unicode(form)
 
 
 def _dsn(dsn: EnvelopeDsn) -> forms.DsnForm:
@@ -394,31 +433,7 @@ def _outcome(outcome: Outcome) -> tuple[object, ...]:  # hot: throughput
     return (
         outcome.recipient,
         _VERDICT_NUMBERS[outcome.verdict],
-        _reply(outcome.reply),
+        reply_form(outcome.reply),
         outcome.command,
         outcome.is_uncertain,
     )
-
-
-def _reply(reply: Reply) -> forms.ReplyForm:
-    code = reply.enhanced
-    return reply.code, (code.class_, code.subject, code.detail) if code is not None else None, reply.text
-
-
-def _octets(form: msgspec.Struct) -> bytes:
-    try:
-        return _encode(form)
-    except UnicodeEncodeError:
-        return _encode(_unicode(msgspec.to_builtins(form, builtin_types=(bytes,))))
-
-
-def _unicode(value: object) -> object:
-    """Lists, mappings and what is in them, with U+FFFD for every lone surrogate."""
-    match value:
-        case str():
-            return _SURROGATES.sub("\ufffd", value)
-        case list() | tuple():
-            return [_unicode(item) for item in value]
-        case dict():
-            return {_unicode(name): _unicode(item) for name, item in value.items()}
-    return value

@@ -17,9 +17,9 @@ from penstock.mail.dsn import EnvelopeDsn, RecipientDsn
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import MessageId, SessionId
 from penstock.mail.ports import LogPosition
-from penstock.mail.queue_name import QueueName
 from penstock.mail.records import (
     AttemptRecord,
+    DirectiveRecord,
     ExpirationRecord,
     MessageRecord,
     Move,
@@ -33,11 +33,12 @@ from penstock.mail.records import (
     RejectionRecord,
     SpoolHealthRecord,
 )
-from penstock.mail.reply import EnhancedCode, Reply
 from penstock.mail.tls import TlsFacts
 from penstock.spool import forms
 from penstock.spool.codec import (
+    ACTIONS,
     CANONICAL,
+    CHANGES,
     EIGHT_BIT,
     HEAD_LENGTH,
     SMTPUTF8,
@@ -48,15 +49,20 @@ from penstock.spool.codec import (
 from penstock.spool.frame import Damaged, Frame, FrameType, Place
 from penstock.spool.meaning import NOWHERE, Abandoned, Change, Listed, Meaning, State
 from penstock.spool.names import is_body_name
+from penstock.spool.orders import Flush, Rebind, Removal
+from penstock.spool.parts import queue_of, rebound, reply_of, schedule_of
 
 _Form = TypeVar("_Form")
-_NoteForm = forms.RejectionForm | forms.PolicyErrorForm | forms.SpoolHealthForm
+_NoteForm = forms.RejectionForm | forms.PolicyErrorForm | forms.SpoolHealthForm | forms.DirectiveForm
 _TRANSACTION: Final = msgspec.msgpack.Decoder(forms.TransactionForm)
 _ATTEMPT: Final = msgspec.msgpack.Decoder(forms.AttemptForm)
 _EXPIRATION: Final = msgspec.msgpack.Decoder(forms.ExpirationForm)
 _QUARANTINE: Final = msgspec.msgpack.Decoder(forms.QuarantineForm)
 _FORGET: Final = msgspec.msgpack.Decoder(forms.ForgetForm)
 _RELEASE: Final = msgspec.msgpack.Decoder(forms.ReleaseForm)
+_REMOVAL: Final = msgspec.msgpack.Decoder(forms.RemovalForm)
+_REBIND: Final = msgspec.msgpack.Decoder(forms.RebindForm)
+_FLUSH: Final = msgspec.msgpack.Decoder(forms.FlushForm)
 _NOTE: Final = msgspec.msgpack.Decoder(_NoteForm)
 _ABANDON: Final = msgspec.msgpack.Decoder(forms.AbandonForm)
 
@@ -117,13 +123,20 @@ class Transaction:
                     item.created + shift,
                     len(item.added_header) + size,
                     len(item.recipients),
-                    _queue(item.queue),
+                    queue_of(item.queue),
                 )
                 for item, shift in zip(items, shifts, strict=True)
             ]
         )
         name = self.body.name if self.body is not None else None
-        return Meaning(kind_of(self.states), messages, name, self.states)
+        schedules = tuple(
+            [
+                (part, schedule_of(item.schedule))
+                for part, item in enumerate(items)
+                if item.schedule is not None
+            ]
+        )
+        return Meaning(kind_of(self.states), messages, name, self.states, schedules=schedules)
 
 
 class Attempt:
@@ -139,7 +152,7 @@ class Attempt:
         """The record, ``message`` being what is at ``place``."""
         form = self._form
         return AttemptRecord(
-            message,
+            rebound(message, form.queue),
             WallTime(form.time),
             form.attempts,
             form.site,
@@ -169,8 +182,9 @@ class Expiration:
         """The record, ``message`` being what is at ``place``."""
         form = self._form
         return ExpirationRecord(
-            message, WallTime(form.time), form.attempts, form.site, form.recipients, _reply(form.reply)
-        )
+            rebound(message, form.queue), WallTime(form.time), form.attempts, form.site, form.recipients,
+            reply_of(form.reply),
+        )  # fmt: skip
 
     def meaning(self) -> Meaning:
         """What the frame means."""
@@ -191,7 +205,7 @@ class Quarantine:
         """The record."""
         form = self._form
         return QuarantineRecord(
-            MessageId(form.id), WallTime(form.time), _queue(form.queue), len(form.recipients), form.size,
+            MessageId(form.id), WallTime(form.time), queue_of(form.queue), len(form.recipients), form.size,
             form.where, form.reason,
         )  # fmt: skip
 
@@ -218,7 +232,7 @@ class Forget:
         if self.place == NOWHERE:
             return None
         return MovedRecord(
-            _queue(form.queue), WallTime(form.time), self.move, len(form.recipients), is_in=False
+            queue_of(form.queue), WallTime(form.time), self.move, len(form.recipients), is_in=False
         )
 
     def meaning(self) -> Meaning:
@@ -242,7 +256,7 @@ class Release:
         """The record."""
         form = self._form
         recipients = 0 if form.is_dropped else len(form.recipients)
-        return MovedRecord(_queue(form.queue), WallTime(form.time), self.move, recipients, is_in=True)
+        return MovedRecord(queue_of(form.queue), WallTime(form.time), self.move, recipients, is_in=True)
 
     def meaning(self) -> Meaning:
         """What the frame means."""
@@ -277,7 +291,9 @@ class Abandon:
         return Meaning(FrameType.ABANDON, abandoned=self.abandoned)
 
 
-Decoded = Transaction | Attempt | Expiration | Quarantine | Forget | Release | Note | Abandon
+#: Of one message, which their records need.
+Outcomes = Attempt | Expiration | Removal | Rebind | Flush
+Decoded = Transaction | Outcomes | Quarantine | Forget | Release | Note | Abandon
 
 
 def decode(frame: Frame) -> Decoded:
@@ -299,6 +315,12 @@ def decode(frame: Frame) -> Decoded:
             return Forget(_read(_FORGET, payload))
         case FrameType.RELEASE:
             return Release(_read(_RELEASE, payload))
+        case FrameType.REMOVAL:
+            return Removal(_read(_REMOVAL, payload))
+        case FrameType.REBIND:
+            return Rebind(_read(_REBIND, payload))
+        case FrameType.FLUSH:
+            return Flush(_read(_FLUSH, payload))
         case FrameType.NOTE:
             return Note(_read(_NOTE, payload))
         case FrameType.ABANDON:
@@ -333,7 +355,7 @@ def _message(form: forms.TransactionForm, part: int, content: bytes) -> MessageR
     flags = item.flags
     return MessageRecord(
         MessageId(item.id),
-        _queue(item.queue),
+        queue_of(item.queue),
         Address(*item.reverse_path) if item.reverse_path is not None else None,
         tuple([Address(*pair) for pair in item.recipients]),
         item.added_header,
@@ -345,6 +367,7 @@ def _message(form: forms.TransactionForm, part: int, content: bytes) -> MessageR
         bool(flags & CANONICAL),
         _dsn(item.dsn) if item.dsn is not None else None,
         item.meta if item.meta is not None else form.meta,
+        schedule_of(item.schedule) if item.schedule is not None else None,
     )
 
 
@@ -364,10 +387,6 @@ def reception(form: forms.ReceptionForm) -> Reception:
         form.authorization_id,
         form.proxy_address,
     )
-
-
-def _queue(form: forms.QueueForm) -> QueueName:
-    return QueueName(form.domain, form.tenant, form.campaign, form.routing_domain)
 
 
 def _dsn(form: forms.DsnForm) -> EnvelopeDsn:
@@ -397,24 +416,24 @@ def peer(form: forms.PeerForm) -> Peer:
 
 def _outcome(form: forms.OutcomeForm) -> Outcome:
     return Outcome(
-        form.recipient, VERDICTS[form.verdict], _reply(form.reply), form.command, form.is_uncertain
+        form.recipient, VERDICTS[form.verdict], reply_of(form.reply), form.command, form.is_uncertain
     )
-
-
-def _reply(form: forms.ReplyForm) -> Reply:
-    code, enhanced, text = form
-    return Reply(code, EnhancedCode(*enhanced) if enhanced is not None else None, text)
 
 
 def _note(form: _NoteForm) -> NoteRecord:
     identity, time = MessageId(form.id), WallTime(form.time)
     if isinstance(form, forms.SpoolHealthForm):
         return SpoolHealthRecord(identity, time, form.is_refusing, form.is_paused, form.text)
+    if isinstance(form, forms.DirectiveForm):
+        return DirectiveRecord(
+            identity, time, CHANGES[form.change], form.directive, ACTIONS[form.action], form.about,
+            form.reason, form.author, WallTime(form.expires), form.messages, form.tenant,
+        )  # fmt: skip
     origin = reception(form.reception)
     if isinstance(form, forms.RejectionForm):
         return RejectionRecord(
-            identity, time, origin, _reply(form.reply), form.command, form.reverse_path, form.recipient,
+            identity, time, origin, reply_of(form.reply), form.command, form.reverse_path, form.recipient,
             form.tenant,
         )  # fmt: skip
-    said = _reply(form.reply) if form.reply is not None else None
+    said = reply_of(form.reply) if form.reply is not None else None
     return PolicyErrorRecord(identity, time, origin, form.hook, form.error, said)

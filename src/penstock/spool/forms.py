@@ -19,6 +19,9 @@ PartNumber = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 #: An octet count that may be large.
 Octets = Annotated[int, msgspec.Meta(ge=0, le=0x7FFFFFFFFFFFFFFF)]
 PlaceForm = tuple[Word, Word, PartNumber]
+#: A day of the week, and a time of day in microseconds.
+Day = Annotated[int, msgspec.Meta(ge=0, le=6)]
+OfDay = Annotated[int, msgspec.Meta(ge=0, lt=86_400_000_000)]
 #: Local part and domain.
 AddressForm = tuple[str, str]
 #: Code, enhanced status code, text.
@@ -69,6 +72,23 @@ class DsnForm(msgspec.Struct, frozen=True, array_like=True):
     recipients: tuple[tuple[tuple[str, ...], str], ...]
 
 
+class WindowForm(msgspec.Struct, frozen=True, array_like=True):
+    """Window: days from 0, which is Monday; start and end in microseconds since midnight."""
+
+    days: tuple[Day, ...]
+    zone: str
+    start: OfDay
+    end: OfDay
+
+
+class ScheduleForm(msgspec.Struct, frozen=True, array_like=True):
+    """Schedule."""
+
+    first_attempt: float | None
+    window: WindowForm | None
+    expires: float | None
+
+
 class MessageForm(msgspec.Struct, frozen=True, array_like=True):
     """MessageRecord without what the frame holds once. ``meta`` None: the frame's. ``flags``: the sum of the numbers of ``codec``."""
 
@@ -81,6 +101,7 @@ class MessageForm(msgspec.Struct, frozen=True, array_like=True):
     flags: int
     dsn: DsnForm | None
     meta: dict[str, MetaValue] | None
+    schedule: ScheduleForm | None = None
 
 
 class BodyForm(msgspec.Struct, frozen=True, array_like=True):
@@ -149,7 +170,7 @@ class PeerForm(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AttemptForm(msgspec.Struct, frozen=True, array_like=True):
-    """AttemptRecord, its message by its place."""
+    """AttemptRecord, its message by its place. ``queue`` is the one it was in, None where that is the message's own."""
 
     place: PlaceForm
     time: float
@@ -159,10 +180,11 @@ class AttemptForm(msgspec.Struct, frozen=True, array_like=True):
     peer: PeerForm | None
     outcomes: tuple[OutcomeForm, ...]
     due: float | None
+    queue: QueueForm | None = None
 
 
 class ExpirationForm(msgspec.Struct, frozen=True, array_like=True):
-    """ExpirationRecord, its message by its place."""
+    """ExpirationRecord, its message by its place; ``queue`` as of AttemptForm."""
 
     place: PlaceForm
     time: float
@@ -170,6 +192,56 @@ class ExpirationForm(msgspec.Struct, frozen=True, array_like=True):
     site: str
     recipients: tuple[Word, ...]
     reply: ReplyForm
+    queue: QueueForm | None = None
+
+
+class OrderForm(msgspec.Struct, frozen=True, array_like=True):
+    """Order. ``action``: the number that ``codec.SWEEP_ACTIONS`` gives it; ``rebinding``: tenant, campaign, routing domain."""
+
+    id: str
+    action: Annotated[int, msgspec.Meta(ge=0, le=3)]
+    reason: str
+    author: str
+    rebinding: tuple[str | None, str | None, str | None]
+    suppress_logging: bool
+
+
+class RemovalForm(msgspec.Struct, frozen=True, array_like=True):
+    """RemovalRecord, its message by its place; ``queue`` as of AttemptForm."""
+
+    place: PlaceForm
+    time: float
+    attempts: Word
+    site: str
+    recipients: tuple[Word, ...]
+    reply: ReplyForm
+    order: OrderForm
+    queue: QueueForm | None
+
+
+class RebindForm(msgspec.Struct, frozen=True, array_like=True):
+    """RebindRecord, its message by its place; ``queue`` as of AttemptForm, ``new_queue`` is where it goes."""
+
+    place: PlaceForm
+    time: float
+    attempts: Word
+    recipients: tuple[Word, ...]
+    new_queue: QueueForm
+    due: float | None
+    order: OrderForm
+    queue: QueueForm | None
+
+
+class FlushForm(msgspec.Struct, frozen=True, array_like=True):
+    """FlushRecord, its message by its place; ``queue`` as of AttemptForm."""
+
+    place: PlaceForm
+    time: float
+    attempts: Word
+    recipients: tuple[Word, ...]
+    due: float
+    order: OrderForm
+    queue: QueueForm | None
 
 
 class QuarantineForm(msgspec.Struct, frozen=True, array_like=True):
@@ -250,6 +322,22 @@ class SpoolHealthForm(msgspec.Struct, frozen=True, array_like=True, tag=2):
     text: str
 
 
+class DirectiveForm(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """DirectiveRecord; its first element is 3. ``change`` and ``action``: numbers of ``codec``."""
+
+    id: str
+    time: float
+    change: Annotated[int, msgspec.Meta(ge=0, le=2)]
+    directive: str
+    action: Annotated[int, msgspec.Meta(ge=0, le=3)]
+    about: str
+    reason: str
+    author: str
+    expires: float
+    messages: Octets
+    tenant: str | None
+
+
 class AbandonForm(msgspec.Struct, frozen=True, array_like=True):
     """Frames of this segment count only if they begin before ``offset``."""
 
@@ -258,9 +346,9 @@ class AbandonForm(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SealForm(msgspec.Struct, frozen=True, array_like=True):
-    """An index. ``messages``, ``copies`` and ``changes`` are columns, each a string of little-endian numbers (``penstock.spool.index``).
+    """An index. ``messages``, ``copies``, ``changes`` and ``rebinds`` are columns, each a string of little-endian numbers (``penstock.spool.index``).
 
-    ``queue_names`` are arrays of QueueForm, so that a large index is decoded piece by piece.
+    ``queue_names`` are arrays of QueueForm, ``schedules`` of ListedSchedule, so that a large index is decoded piece by piece.
     """
 
     messages: tuple[bytes, ...]
@@ -269,3 +357,9 @@ class SealForm(msgspec.Struct, frozen=True, array_like=True):
     copies: tuple[bytes, ...]
     changes: tuple[bytes, ...]
     notes: Word
+    schedules: tuple[msgspec.Raw, ...] = ()
+    rebinds: tuple[bytes, ...] = ()
+
+
+#: A row of the messages, and that message's schedule.
+ListedSchedule = tuple[Word, ScheduleForm]

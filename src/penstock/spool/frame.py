@@ -69,11 +69,23 @@ class FrameType(IntEnum):
     FORGET = 9
     QUARANTINE = 10
     RELEASE = 11
+    REMOVAL = 12
+    REBIND = 13
+    FLUSH = 14
 
 
-#: The version of each type that is written here, and the newest that is read.
+#: The version of frames that hold what every version reads, and the one of those that hold what the first would pass over, though it must not.
 VERSION: Final = 1
-_KNOWN: Final = frozenset(int(item) for item in FrameType)
+SECOND: Final = 2
+#: The newest version of each type.
+VERSIONS: Final = dict.fromkeys(FrameType, VERSION) | {
+    FrameType.TRANSACTION: SECOND,
+    FrameType.COPY: SECOND,
+    FrameType.MOVED: SECOND,
+    FrameType.NOTE: SECOND,
+    FrameType.SEAL: SECOND,
+}
+_KNOWN: Final = {int(kind): version for kind, version in VERSIONS.items()}
 
 
 class Identity(NamedTuple):
@@ -188,7 +200,7 @@ def check_payload(header: FrameHeader, payload: bytes) -> None:
 
 def is_known(kind: int, version: int, where: str) -> bool:
     """Whether a frame can be read here; False if it may be skipped. NewerFormat, naming ``where`` it is, if it may not."""
-    if kind in _KNOWN and version <= VERSION:
+    if version <= _KNOWN.get(kind, 0):
         return True
     if kind >= ANCILLARY:
         return False

@@ -13,10 +13,9 @@ from typing import Final
 from penstock.mail.ports import LogPosition
 from penstock.mail.records import MessageRecord, SpoolRecord
 from penstock.spool.decoding import (
-    Attempt,
-    Expiration,
     Forget,
     Note,
+    Outcomes,
     Quarantine,
     Release,
     Transaction,
@@ -126,7 +125,7 @@ class History:
             if isinstance(decoded, Transaction):
                 messages = self._remember(Place(number, frame.offset, 0), decoded)
                 return [] if decoded.states else messages
-            if isinstance(decoded, Attempt | Expiration):
+            if isinstance(decoded, Outcomes):
                 return [decoded.record(self._message(decoded.place))]
         except (Damaged, FileError, KeyError) as error:
             _warn(frame.offset, reader.path, error)

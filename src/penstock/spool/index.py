@@ -1,7 +1,8 @@
 """The index of a segment: what the scheduler needs of each message and each later frame, in columns.
 
 It grows while a segment is written, or scanned, and is written at its end as the payload of a SEAL frame, so that a start reads neither the
-contents nor the envelopes of sealed segments. Columns are typed arrays: about 50 octets a message, 35 a later frame.
+contents nor the envelopes of sealed segments. Columns are typed arrays: about 50 octets a message, 35 a later frame. What few messages have,
+schedules, and queues into which orders have put them, is beside the columns.
 
 Rows are in the order of the segment: messages by place, changes by the offset of their frame. A change follows the message that it is about.
 """
@@ -12,6 +13,7 @@ import math
 import struct
 import sys
 from array import array
+from bisect import bisect_left
 from collections.abc import Generator, Iterator, Sequence
 from operator import ge, gt
 from typing import Final
@@ -19,20 +21,23 @@ from typing import Final
 import msgspec
 
 from penstock.mail.queue_name import QueueName
-from penstock.spool.forms import QueueForm, SealForm
-from penstock.spool.frame import Damaged, FrameType, Place
+from penstock.mail.schedule import Schedule
+from penstock.spool.forms import ListedSchedule, QueueForm, SealForm
+from penstock.spool.frame import SECOND, VERSION, Damaged, FrameType, Place
 from penstock.spool.meaning import Change, Meaning
 from penstock.spool.names import is_body_name
+from penstock.spool.parts import queue_of, schedule_form, schedule_of
 
 _SEAL: Final = msgspec.msgpack.Decoder(SealForm)
 _NAMES: Final = msgspec.msgpack.Decoder(tuple[QueueForm, ...])
+_SCHEDULES: Final = msgspec.msgpack.Decoder(tuple[ListedSchedule, ...])
 _encode = msgspec.msgpack.Encoder().encode
 _CHANGES: Final = frozenset(
     map(
         int,
         (
             FrameType.COPY, FrameType.ATTEMPT, FrameType.EXPIRATION, FrameType.MOVED, FrameType.FORGET,
-            FrameType.QUARANTINE, FrameType.RELEASE,
+            FrameType.QUARANTINE, FrameType.RELEASE, FrameType.REMOVAL, FrameType.REBIND, FrameType.FLUSH,
         ),
     )
 )  # fmt: skip
@@ -40,8 +45,8 @@ _CHANGES: Final = frozenset(
 COPIES: Final = frozenset((int(FrameType.COPY), int(FrameType.MOVED)))
 #: The head of a msgpack array of up to 2^16 elements.
 _ARRAY_16: Final = struct.Struct(">BH")
-#: Queue names in one array.
-_NAMES_IN_ONE: Final = 250
+#: Queue names, or schedules, in one array.
+_IN_ONE: Final = 250
 #: Rows that are checked in one step.
 _ROWS_AT_ONCE: Final = 1000
 #: A change that names no time.
@@ -161,14 +166,64 @@ class CopyColumns:
         self.part.append(place.part)
 
 
+class RebindColumns:
+    """One row for each REBIND: its row among the changes, and the queue that the message goes into, an index of the queue names."""
+
+    __slots__ = ("change", "queue")
+
+    def __init__(self) -> None:
+        self.change = array("I")
+        self.queue = array("I")
+
+    def __len__(self) -> int:
+        return len(self.change)
+
+    def columns(self) -> tuple[array[int], ...]:
+        """The columns in the order of the format."""
+        return self.change, self.queue
+
+
+class _Arrays:
+    """Records as msgpack arrays of some of them each, encoded as they come: there may be as many as messages, and sealing must not take their
+    time at once.
+    """
+
+    __slots__ = ("_count", "_next", "ended")
+
+    def __init__(self) -> None:
+        self.ended: list[msgspec.Raw] = []
+        self._next = bytearray()
+        self._count = 0
+
+    def add(self, item: object) -> None:
+        """One more."""
+        self._next += _encode(item)
+        self._count += 1
+        if self._count == _IN_ONE:
+            self._end()
+
+    def all(self) -> list[msgspec.Raw]:
+        """All that there are so far."""
+        if self._count:
+            self._end()
+        return self.ended
+
+    def _end(self) -> None:
+        self.ended.append(msgspec.Raw(_ARRAY_16.pack(0xDC, self._count) + self._next))
+        self._next.clear()
+        self._count = 0
+
+
 class Index:
-    """What is in segment ``number``. ``bodies``: the offsets of frames whose content is in a body file, with its name."""
+    """What is in segment ``number``. ``bodies``: the offsets of frames whose content is in a body file, with its name.
+
+    ``schedules``: rows of messages that have one, ascending, with it.
+    """
 
     __slots__ = (
-        "_arrays",
-        "_encoded",
         "_names",
         "_queues",
+        "_schedules",
         "bodies",
         "changes",
         "copies",
@@ -176,6 +231,8 @@ class Index:
         "notes",
         "number",
         "queue_names",
+        "rebinds",
+        "schedules",
     )
 
     def __init__(self, number: int) -> None:
@@ -185,16 +242,19 @@ class Index:
         self.queue_names: list[QueueName] = []
         self.bodies: list[tuple[int, str]] = []
         self.copies = CopyColumns()
+        self.rebinds = RebindColumns()
+        self.schedules: list[tuple[int, Schedule]] = []
         self.notes = 0
         self._queues: dict[QueueName, int] = {}
-        #: the first of the queue names as msgpack arrays, how many of them are in these, and those of the next one
-        self._arrays: list[msgspec.Raw] = []
-        self._encoded = 0
-        self._names = bytearray()
+        self._names = _Arrays()
+        self._schedules = _Arrays()
 
     def add(self, offset: int, meaning: Meaning) -> None:  # hot: throughput
         """Take up the frame at ``offset``, which is behind all that were taken up before."""
         if meaning.change is not None:
+            if meaning.queue is not None:
+                self.rebinds.change.append(len(self.changes))
+                self.rebinds.queue.append(self._number_of(meaning.queue))
             self.changes.add(offset, meaning.kind, meaning.change)
         elif meaning.messages:
             self._add_messages(offset, meaning)
@@ -208,15 +268,16 @@ class Index:
         for part, (created, size, recipients, name) in enumerate(meaning.messages):
             queue = queues.get(name)
             if queue is None:
-                queue = queues[name] = len(self.queue_names)
-                self.queue_names.append(name)
-                self._encode_name(name)
+                queue = self._number_of(name)
             columns.offset.append(offset)
             columns.part.append(part)
             columns.created.append(created)
             columns.size.append(size)
             columns.recipients.append(recipients)
             columns.queue.append(queue)
+        for part, schedule in meaning.schedules:
+            self.schedules.append((first + part, schedule))
+            self._schedules.add((first + part, schedule_form(schedule)))
         if meaning.body is not None:
             self.bodies.append((offset, meaning.body))
         for part, state in enumerate(meaning.states):
@@ -229,41 +290,58 @@ class Index:
             kind = FrameType.COPY if state.held is None else FrameType.MOVED
             self.changes.add(offset, kind, change)
 
+    @property
+    def version(self) -> int:
+        """Of its SEAL frame: the second, if there is what the first does not have."""
+        return SECOND if self.schedules or len(self.rebinds) else VERSION
+
     def to_bytes(self) -> bytes:
         """The payload of the SEAL frame."""
-        self._end_array()
-        return _encode(
-            (
-                _octets(self.messages.columns()),
-                self._arrays,
-                self.bodies,
-                _octets(self.copies.columns()),
-                _octets(self.changes.columns()),
-                self.notes,
-            )
+        parts = (
+            _octets(self.messages.columns()),
+            self._names.all(),
+            self.bodies,
+            _octets(self.copies.columns()),
+            _octets(self.changes.columns()),
+            self.notes,
         )
+        if self.version == VERSION:
+            return _encode(parts)
+        return _encode((*parts, self._schedules.all(), _octets(self.rebinds.columns())))
 
-    def _encode_name(self, name: QueueName) -> None:
-        """Queue names are encoded as they come: a segment may have as many as messages, and sealing it must not take their time at once."""
-        self._names += _encode((name.domain, name.tenant, name.campaign, name.routing_domain))
-        if len(self.queue_names) - self._encoded == _NAMES_IN_ONE:
-            self._end_array()
+    def _number_of(self, name: QueueName) -> int:
+        number = self._queues.get(name)
+        if number is None:
+            number = self._queues[name] = len(self.queue_names)
+            self.queue_names.append(name)
+            self._names.add((name.domain, name.tenant, name.campaign, name.routing_domain))
+        return number
 
     def add_names(self, names: msgspec.Raw) -> None:
         """Queue names as ``to_bytes`` has them, one of its arrays. MsgspecError if they are none."""
-        self.queue_names += [
-            QueueName(item.domain, item.tenant, item.campaign, item.routing_domain)
-            for item in _NAMES.decode(names)
-        ]
-        self._arrays.append(names)
-        self._encoded = len(self.queue_names)
+        self.queue_names += map(queue_of, _NAMES.decode(names))
+        self._names.ended.append(names)
 
-    def _end_array(self) -> None:
-        count = len(self.queue_names) - self._encoded
-        if count:
-            self._arrays.append(msgspec.Raw(_ARRAY_16.pack(0xDC, count) + self._names))
-            self._encoded += count
-            self._names.clear()
+    def add_schedules(self, schedules: msgspec.Raw) -> None:
+        """Schedules as ``to_bytes`` has them, one of its arrays. MsgspecError if they are none."""
+        self.schedules += [(row, schedule_of(form)) for row, form in _SCHEDULES.decode(schedules)]
+        self._schedules.ended.append(schedules)
+
+    def schedules_of(self, first: int, last: int | None) -> list[tuple[int, Schedule]]:
+        """Those of messages from row ``first`` up to ``last``, None for all behind."""
+        if not self.schedules:
+            return []
+        begin = bisect_left(self.schedules, first, key=_row)
+        end = bisect_left(self.schedules, last, key=_row) if last is not None else None
+        return self.schedules[begin:end]
+
+    def rebound(self) -> Iterator[QueueName]:
+        """The queues into which its REBIND frames put messages, in their order."""
+        return (self.queue_names[number] for number in self.rebinds.queue)
+
+
+def _row(listed: tuple[int, Schedule]) -> int:
+    return listed[0]
 
 
 def parse_index(octets: bytes, number: int) -> Index:
@@ -285,12 +363,17 @@ def parse_index_in_steps(octets: bytes, number: int) -> Generator[None, None, In
         for names in form.queue_names:
             yield
             index.add_names(names)
+        for schedules in form.schedules:
+            yield
+            index.add_schedules(schedules)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Damaged(f"an index is not as its type has it: {error}"[:300]) from error
     yield
     _fill(index.messages.columns(), form.messages)
     _fill(index.copies.columns(), form.copies)
     _fill(index.changes.columns(), form.changes)
+    if form.rebinds:
+        _fill(index.rebinds.columns(), form.rebinds)
     index.bodies += form.bodies
     index.notes = form.notes
     yield from _check(index)
@@ -324,6 +407,7 @@ def _check(index: Index) -> Iterator[None]:
         raise Damaged("an index names a queue that it does not have")
     if len(copies) and max(copies.row) >= rows:
         raise Damaged("an index names a message that it does not have")
+    _check_beside(index)
     if sum(changes.settled_count) != len(changes.settled):
         raise Damaged("an index has more settled recipients than its frames, or fewer")
     if sum(map(changes.kind.count, COPIES)) != len(copies):
@@ -338,6 +422,21 @@ def _check(index: Index) -> Iterator[None]:
         offsets = changes.offset[part]
         if any(map(ge, keys, keys[1:])) or any(map(gt, offsets, offsets[1:])):
             raise Damaged("an index is not in the order of its segment")
+
+
+def _check_beside(index: Index) -> None:
+    """As ``_check``, of what few messages have."""
+    rebinds, changes = index.rebinds, index.changes
+    if len(rebinds.change) != len(rebinds.queue):
+        raise Damaged("the columns of an index have different lengths")
+    found = [row for row, kind in enumerate(changes.kind) if kind == FrameType.REBIND] if len(rebinds) else []
+    if list(rebinds.change) != found or changes.kind.count(FrameType.REBIND) != len(rebinds):
+        raise Damaged("an index has more rebinds than queues for them, or fewer")
+    if len(rebinds) and max(rebinds.queue) >= len(index.queue_names):
+        raise Damaged("an index names a queue that it does not have")
+    rows = [row for row, _ in index.schedules]
+    if any(map(ge, rows, rows[1:])) or (rows and rows[-1] >= len(index.messages)):
+        raise Damaged("an index has a schedule of a message that it does not have")
 
 
 def _octets(columns: Sequence[array[int] | array[float]]) -> tuple[bytes, ...]:

@@ -6,6 +6,7 @@
     departures  what has gone to other lanes
     recent      messages that are still in memory
     reading     messages that are not
+    retrieval   both of them, for whoever asks
     bodies      large contents
     reclaim     gives back what is not needed any more
     health      whether new mail is taken
@@ -42,10 +43,12 @@ from penstock.mail.ports import (
 from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
+    FlushRecord,
     MessageRecord,
     NoteRecord,
-    QuarantineRecord,
     QueuedMessage,
+    RebindRecord,
+    RemovalRecord,
     SpoolHealthRecord,
     SpoolRecord,
     StoredMessage,
@@ -62,21 +65,22 @@ from penstock.spool.codec import (
     encode_attempt,
     encode_expiration,
     encode_note,
-    encode_quarantine,
     encode_transaction,
 )
 from penstock.spool.departures import Departures
 from penstock.spool.entry import Entry, Follower
 from penstock.spool.files import File, FileError, Files
-from penstock.spool.frame import Damaged, NewerFormat, Place
+from penstock.spool.frame import Place
 from penstock.spool.health import Health
 from penstock.spool.history import History
 from penstock.spool.loop import Handle, Loop
+from penstock.spool.orders import encode_flush, encode_rebind, encode_removal
 from penstock.spool.queued import Queued
-from penstock.spool.reading import Background, Content, Reading
+from penstock.spool.reading import Background, Reading
 from penstock.spool.recent import Recent
 from penstock.spool.reclaim import Reclaim
 from penstock.spool.restart import Restart
+from penstock.spool.retrieval import Retrieval
 from penstock.spool.segment import SEGMENT_SIZE
 from penstock.spool.shelf import Shelf, Shelved
 from penstock.spool.syncer import Syncer
@@ -148,6 +152,19 @@ class SpoolLog:
         self._reclaim = Reclaim(
             files, loop, self._queued, self._shelf, self._appender, self._reading, self._bodies, size, self
         )
+        self._counts = SpoolCounts(durability=options.durability, is_recovering=True)
+        self._retrieval = Retrieval(
+            self,
+            self._queued,
+            self._recent,
+            self._reading,
+            self._bodies,
+            loop,
+            clock,
+            ids,
+            self._reclaim.original,
+            self._counts,
+        )
         self._history = History(self._shelf, lambda: self._appender.synced)
         self._watchers: list[Callable[[], None]] = []
         self._restart: Restart | None = None
@@ -158,10 +175,6 @@ class SpoolLog:
         self._is_closing = False
         self._quiet: asyncio.Event | None = None
         self._told_refusing: str | None = None
-        #: messages that were settled because they are damaged, and why. Whoever still knows their positions must hear of it, so the rows
-        #: never serve again; there are few, and they go with the process
-        self._damaged: dict[int, str] = {}
-        self._counts = SpoolCounts(durability=options.durability, is_recovering=True)
 
     # -- the beginning and the end
 
@@ -286,7 +299,7 @@ class SpoolLog:
         self._appender.append(entry, is_urgent=True)
         rows += self._queued.put(entry.segment, entry.offset, payload.meaning.messages)
         if states:
-            self.arrivals.stored(rows, entry.segment, entry.offset, states)
+            self.arrivals.stored(rows, entry.segment, entry.offset, payload.meaning)
         self._recent.pin(rows, records)
         if body is not None:
             self._bodies.names[(entry.segment, entry.offset)] = body.name
@@ -301,14 +314,29 @@ class SpoolLog:
         """See Spool."""
         self._record(position, record, encode_expiration)
 
+    def record_removal(self, position: int, record: RemovalRecord) -> None:
+        """See Spool."""
+        self._record(position, record, encode_removal)
+
+    def record_rebind(self, position: int, record: RebindRecord) -> None:
+        """See Spool."""
+        self._record(position, record, encode_rebind)
+
+    def record_flush(self, position: int, record: FlushRecord) -> None:
+        """See Spool."""
+        self._record(position, record, encode_flush)
+
     def _record(
-        self, row: int, record: SpoolRecord, encode: Callable[[Any, Place], Payload]
+        self, row: int, record: SpoolRecord, encode: Callable[..., Payload]
     ) -> None:  # hot: throughput
-        if not self._queued.waiting[row]:
+        queued = self._queued
+        if not queued.waiting[row]:
             LOG.warning(
                 "spool: an outcome of a message that was settled meanwhile is dropped: position %d", row
             )
             return
+        if queued.rebound and row in queued.rebound:
+            encode = partial(encode, queue=queued.queue_name(row))
         self.record(row, record, encode)
 
     def record(
@@ -329,6 +357,8 @@ class SpoolLog:
         entry = Entry(payload, (record,), None, place, encode)
         self._appender.append(entry, is_urgent=is_urgent)
         queued.change(row, payload.meaning.kind, change)
+        if payload.meaning.queue is not None:
+            queued.rebind(row, payload.meaning.queue)
         if queued.waiting[row]:
             if then is None:
                 # it will be needed again after its retry interval, not before
@@ -346,7 +376,7 @@ class SpoolLog:
         names = self._bodies.names
         if names and place[:2] in names and not self._queued.has_live(place.segment, place.offset):
             entry.after = partial(self._bodies.free, names.pop(place[:2]))
-        if row not in self._damaged:
+        if row not in self._retrieval.damaged:
             self._queued.free(row)
 
     def note(self, record: NoteRecord) -> None:
@@ -360,98 +390,15 @@ class SpoolLog:
 
     def get(self, position: int) -> StoredMessage | None:  # hot: throughput
         """See Spool."""
-        queued = self._queued
-        if position >= len(queued) or not queued.waiting[position]:
-            raise self._not_there(position)
-        record = self._recent.get(position)
-        if record is None:
-            record = self._read(position)
-            if record is None:
-                return None
-        return StoredMessage(record, queued.waiting_recipients(position), queued.attempts[position])
-
-    def _read(self, row: int) -> MessageRecord | None:
-        place = self._place_to_read(row)
-        try:
-            found = self._reading.now(place, self._queued.size[row])
-            if found is None or found.body is not None:
-                return None
-            return found.message(place.part)
-        except Damaged as damage:
-            raise self.quarantine(row, damage) from damage
-        except (FileError, NewerFormat, KeyError) as error:
-            raise SpoolError(str(error)) from error
-
-    def _place_to_read(self, row: int) -> Place:
-        return self._reclaim.original(self._queued.place(row))
+        return self._retrieval.get(position)
 
     def fetch(self, position: int, done: Fetched) -> None:
         """See Spool."""
-        queued = self._queued
-        if position >= len(queued) or not queued.waiting[position]:
-            self._loop.call_soon(done, self._not_there(position))
-            return
-        self._counts.fetches += 1
-        place = self._place_to_read(position)
-        self._reading.fetch(place, lambda found: self._fetched(position, place, found, done))
-
-    def _fetched(self, row: int, place: Place, found: Content | Exception, done: Fetched) -> None:
-        queued = self._queued
-        if not queued.waiting[row]:
-            done(self._not_there(row))
-            return
-        if self._place_to_read(row) != place:
-            self.fetch(
-                row, done
-            )  # it has been copied meanwhile, or the row is another message's: whoever asked for that one has gone
-            return
-        try:
-            if isinstance(found, Exception):
-                raise found
-            record = found.transaction.message(place.part, found.body)
-        except Damaged as damage:
-            done(self.quarantine(row, damage))
-        except (FileError, NewerFormat, KeyError) as error:
-            done(SpoolError(str(error)))
-        else:
-            done(StoredMessage(record, queued.waiting_recipients(row), queued.attempts[row]))
-
-    def _not_there(self, position: int) -> SpoolError:
-        damage = self._damaged.get(position)
-        return (
-            Unreadable(damage)
-            if damage is not None
-            else SpoolError(f"nothing is stored at position {position}")
-        )
+        self._retrieval.fetch(position, done)
 
     def quarantine(self, row: int, damage: Exception) -> Unreadable:
         """A message is damaged for good: keep its octets aside, and settle it."""
-        queued = self._queued
-        if row in queued.held:
-            # whoever has given it may have forgotten it: then it is ours that is lost
-            self.arrivals.release(row, _nothing)
-        place = queued.place(row)
-        waiting = queued.waiting_recipients(row)
-        at = self._place_to_read(row)
-        kept = self._reading.save(at, queued.size[row], queued.next_offset(at))
-        reason = f"{damage}{f'; its octets are in {kept}' if kept else ''}"
-        where = f"segment {place.segment}, offset {place.offset}, part {place.part}"
-        now = self._clock.wall()
-        record = QuarantineRecord(
-            self._ids.next(now), now, queued.queue_name(row), len(waiting), queued.size[row], where, reason
-        )
-        LOG.error("spool: a message of %s cannot be read: %s: %s", record.queue, where, reason)
-        attempts = queued.attempts[row]
-
-        def encode(record: QuarantineRecord, place: Place) -> Payload:
-            return encode_quarantine(record, place, attempts, waiting)
-
-        # what is left of a large content stays
-        self._bodies.names.pop(place[:2], None)
-        self._damaged[row] = reason
-        self._record(row, record, encode)
-        self._counts.quarantined += 1
-        return Unreadable(reason)
+        return self._retrieval.quarantine(row, damage)
 
     # -- how it is
 
@@ -588,7 +535,3 @@ def _both(first: Callable[[], None] | None, second: Callable[[], None]) -> Calla
         second()
 
     return call
-
-
-def _nothing() -> None:
-    """Nobody waits for it."""

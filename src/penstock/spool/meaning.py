@@ -11,6 +11,7 @@ import msgspec
 
 from penstock.mail.queue_name import QueueName
 from penstock.mail.records import Move
+from penstock.mail.schedule import Schedule
 from penstock.spool.frame import FrameType, Place
 
 
@@ -26,8 +27,8 @@ class Listed(NamedTuple):
 class Change(NamedTuple):
     """What a later frame says of the message at ``about``: attempts spent in all, when it is due, and recipients settled by this frame.
 
-    Of a COPY or a MOVED the recipients that were settled before it, and ``about`` is the copy itself. An EXPIRATION, a QUARANTINE, a FORGET and
-    a RELEASE leave ``due`` as it was.
+    Of a COPY or a MOVED the recipients that were settled before it, and ``about`` is the copy itself. An EXPIRATION, a QUARANTINE, a FORGET, a
+    RELEASE and a REMOVAL leave ``due`` as it was, and so does a REBIND where it is None.
     """
 
     about: Place
@@ -63,7 +64,10 @@ class Abandoned(NamedTuple):
 
 
 class Meaning(msgspec.Struct, frozen=True, gc=False):
-    """What a frame means. ``body`` names the body file of its messages; ``states`` are a COPY's or a MOVED's, one a message."""
+    """What a frame means. ``body`` names the body file of its messages; ``states`` are a COPY's or a MOVED's, one a message.
+
+    ``schedules`` are those of its messages that have one, by their parts; ``queue`` is where a REBIND has the message go.
+    """
 
     kind: FrameType
     messages: tuple[Listed, ...] = ()
@@ -71,3 +75,5 @@ class Meaning(msgspec.Struct, frozen=True, gc=False):
     states: tuple[State, ...] = ()
     change: Change | None = None
     abandoned: Abandoned | None = None
+    schedules: tuple[tuple[int, Schedule], ...] = ()
+    queue: QueueName | None = None

@@ -10,12 +10,17 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from penstock.mail.ports import Fetched, LogPosition, OnStored, SpoolError, StoreDone
 from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
+    FlushRecord,
     MessageRecord,
     NoteRecord,
+    RebindRecord,
+    RemovalRecord,
     SpoolRecord,
     StoredMessage,
     Verdict,
@@ -92,6 +97,23 @@ class MemorySpool:
     def record_expiration(self, position: int, record: ExpirationRecord) -> None:
         """Settle the recipients that were given up."""
         self._settle(position, set(record.recipients), record.attempts)
+        self._show((record,))
+
+    def record_removal(self, position: int, record: RemovalRecord) -> None:
+        """Settle the recipients that were taken out."""
+        self._settle(position, set(record.recipients), record.attempts)
+        self._show((record,))
+
+    def record_rebind(self, position: int, record: RebindRecord) -> None:
+        """Have the message in another queue."""
+        stored = self._at(position)
+        message = msgspec.structs.replace(stored.record, queue=record.queue)
+        self._messages[position] = msgspec.structs.replace(stored, record=message)
+        self._show((record,))
+
+    def record_flush(self, position: int, record: FlushRecord) -> None:
+        """Show it: when a message is due, only the scheduler knows."""
+        self._at(position)
         self._show((record,))
 
     def note(self, record: NoteRecord) -> None:

@@ -53,6 +53,8 @@ class _AttemptForm(msgspec.Struct, frozen=True, array_like=True, gc=False):
     source: str
     peer: msgspec.Raw
     outcomes: tuple[forms.OutcomeForm, ...]
+    due: float | None = None
+    queue: msgspec.Raw = msgspec.Raw(b"\xc0")
 
 
 class Messages(NamedTuple):
@@ -66,7 +68,7 @@ class Messages(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """An attempt; ``peer`` is b"" where there was no session."""
+    """An attempt; ``peer`` is b"" where there was no session, and ``queue`` where the message was in its own."""
 
     place: tuple[int, int, int]
     time: float
@@ -75,11 +77,15 @@ class Attempt(NamedTuple):
     source: str
     peer: bytes
     outcomes: tuple[forms.OutcomeForm, ...]
+    queue: bytes
 
 
 _TRANSACTION: Final = msgspec.msgpack.Decoder(_TransactionForm)
 _ATTEMPT: Final = msgspec.msgpack.Decoder(_AttemptForm)
 _EXPIRATION: Final = msgspec.msgpack.Decoder(forms.ExpirationForm)
+_REMOVAL: Final = msgspec.msgpack.Decoder(forms.RemovalForm)
+_REBIND: Final = msgspec.msgpack.Decoder(forms.RebindForm)
+_FLUSH: Final = msgspec.msgpack.Decoder(forms.FlushForm)
 _RECEPTION: Final = msgspec.msgpack.Decoder(forms.ReceptionForm)
 _QUEUE: Final = msgspec.msgpack.Decoder(forms.QueueForm)
 _PEER: Final = msgspec.msgpack.Decoder(forms.PeerForm)
@@ -89,7 +95,9 @@ _IS_ATTEMPT: Final = int(FrameType.ATTEMPT)
 _IS_TRANSACTION: Final = int(FrameType.TRANSACTION)
 _HOLDS_MESSAGES: Final = frozenset(map(int, MESSAGES))
 
-Outline = Messages | Attempt | forms.ExpirationForm | QuarantineRecord | NoteRecord
+#: What orders did.
+Ordered = forms.RemovalForm | forms.RebindForm | forms.FlushForm
+Outline = Messages | Attempt | forms.ExpirationForm | Ordered | QuarantineRecord | NoteRecord
 
 
 def outline(head: Head) -> Outline | None:  # hot: benchmarks/events_feed.py
@@ -97,10 +105,10 @@ def outline(head: Head) -> Outline | None:  # hot: benchmarks/events_feed.py
     kind = head.type
     if kind == _IS_ATTEMPT:
         attempt = _read(_ATTEMPT, head.octets)
-        peer = bytes(attempt.peer)
+        peer, queue_name = bytes(attempt.peer), bytes(attempt.queue)
         return Attempt(
             attempt.place, attempt.time, attempt.attempts, attempt.site, attempt.source,
-            peer if peer != _NIL else b"", attempt.outcomes,
+            peer if peer != _NIL else b"", attempt.outcomes, queue_name if queue_name != _NIL else b"",
         )  # fmt: skip
     if kind in _HOLDS_MESSAGES:
         form = _read(_TRANSACTION, memoryview(head.octets)[HEAD_LENGTH.size :])
@@ -113,6 +121,12 @@ def _rare(head: Head) -> Outline | None:
     kind = head.type
     if kind == FrameType.EXPIRATION:
         return _read(_EXPIRATION, head.octets)
+    if kind == FrameType.REMOVAL:
+        return _read(_REMOVAL, head.octets)
+    if kind == FrameType.REBIND:
+        return _read(_REBIND, head.octets)
+    if kind == FrameType.FLUSH:
+        return _read(_FLUSH, head.octets)
     if kind in (FrameType.NOTE, FrameType.QUARANTINE):
         decoded = decoding.decode(Frame(head.offset, kind, head.version, head.octets))
         if isinstance(decoded, Note):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
+from typing import Final
 
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import MessageId
@@ -16,7 +17,9 @@ from penstock.mail.records import MessageRecord, Move
 from penstock.spool.arrivals import Arrival
 from penstock.spool.codec import Body, encode_copy, encode_transaction
 from penstock.spool.decoding import Transaction, read_transaction
-from penstock.spool.frame import VERSION, Damaged
+from penstock.spool.frame import SECOND, VERSION, Damaged
+
+_VERSIONS: Final = (VERSION, SECOND)
 
 
 def encoded(records: Sequence[MessageRecord], body: Body | None = None) -> tuple[bytes, ...]:
@@ -26,8 +29,8 @@ def encoded(records: Sequence[MessageRecord], body: Body | None = None) -> tuple
 
 def taken_over(octets: bytes | memoryview, version: int) -> Transaction:  # hot: micro_handover
     """What a payload of this version holds; Damaged if it is none that may be written here."""
-    if version != VERSION:
-        raise Damaged(f"a transaction of version {version}, where {VERSION} is written")
+    if version not in _VERSIONS:
+        raise Damaged(f"a transaction of version {version}, where {SECOND} is the newest")
     transaction = read_transaction(octets)
     if transaction.states:
         raise Damaged("a copy is not handed over")
@@ -54,8 +57,8 @@ def encoded_offer(arrivals: Sequence[Arrival], body: Body | None = None) -> tupl
 
 def offered(octets: bytes | memoryview, version: int, lane: str, offer: MessageId) -> Transaction:
     """What ``lane`` offers by this id; Damaged if it is not that, or could not be settled here."""
-    if version != VERSION:
-        raise Damaged(f"an offer of version {version}, where {VERSION} is written")
+    if version not in _VERSIONS:
+        raise Damaged(f"an offer of version {version}, where {SECOND} is the newest")
     transaction = read_transaction(octets)
     moves = [state.held for state in transaction.states]
     if not moves or moves != [Move(lane, offer, part) for part in range(len(transaction))]:

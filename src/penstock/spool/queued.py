@@ -18,6 +18,7 @@ import msgspec
 from penstock.mail.duration import WallTime
 from penstock.mail.queue_name import QueueName
 from penstock.mail.records import Move
+from penstock.mail.schedule import Schedule
 from penstock.spool.frame import FrameType, Place
 from penstock.spool.index import Index
 from penstock.spool.meaning import Change, Listed
@@ -26,8 +27,13 @@ from penstock.spool.meaning import Change, Listed
 _BITS: Final = 64
 #: Frames that leave it as it is when a message is due.
 _KEEP_DUE: Final = frozenset(
-    map(int, (FrameType.EXPIRATION, FrameType.QUARANTINE, FrameType.FORGET, FrameType.RELEASE))
-)
+    map(
+        int,
+        (
+            FrameType.EXPIRATION, FrameType.QUARANTINE, FrameType.FORGET, FrameType.RELEASE, FrameType.REMOVAL,
+        ),
+    )
+)  # fmt: skip
 
 
 class QueuedRow(msgspec.Struct, frozen=True):
@@ -73,7 +79,7 @@ class Queued:
 
     __slots__ = (
         "_free", "_free_queues", "_large", "_queues", "_users", "attempts", "created", "due", "held", "key", "live", "live_bytes",
-        "queue", "queue_names", "recipients", "segment", "segments", "size", "waiting",
+        "queue", "queue_names", "rebound", "recipients", "schedules", "segment", "segments", "size", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -97,6 +103,10 @@ class Queued:
         self.live_bytes = 0
         #: live messages that have come from another lane and are not released, by row, with their moves; None where that is still to be read
         self.held: dict[int, Move | None] = {}
+        #: live messages that an order has put into another queue than the one in their frame, or in one that they have been copied from
+        self.rebound: set[int] = set()
+        #: schedules of live messages of which nobody has been told
+        self.schedules: dict[int, Schedule] = {}
         self._queues: dict[QueueName, int] = {}
         self._users = array("I")
         self._large: dict[int, int] = {}
@@ -261,7 +271,10 @@ class Queued:
 
     def free(self, row: int) -> None:  # hot: throughput
         """Let a settled message's row serve again; nothing asks for its place any more."""
-        queue = self.queue[row]
+        self._leave_queue(self.queue[row])
+        self._free.append(row)
+
+    def _leave_queue(self, queue: int) -> None:  # hot: throughput
         self._users[queue] -= 1
         if not self._users[queue]:
             name = self.queue_names[queue]
@@ -269,7 +282,17 @@ class Queued:
                 del self._queues[name]
             self.queue_names[queue] = None
             self._free_queues.append(queue)
-        self._free.append(row)
+
+    def rebind(self, row: int, name: QueueName) -> None:
+        """A live message is in this queue from now on."""
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._new_queue(name)
+        self._users[queue] += 1
+        self._leave_queue(self.queue[row])
+        self.queue[row] = queue
+        if self.waiting[row]:
+            self.rebound.add(row)
 
     def forget_segment(self, segment: int) -> None:
         """A segment is gone; no live message lies in it."""
@@ -277,7 +300,7 @@ class Queued:
 
     def change(self, row: int, kind: int, change: Change) -> None:  # hot: throughput
         """Apply what a later frame says of a message. Recipients that it does not have are passed over."""
-        if kind not in _KEEP_DUE:
+        if kind not in _KEEP_DUE and (change.due is not None or kind != FrameType.REBIND):
             self.due[row] = math.nan if change.due is None else change.due
             if kind == FrameType.MOVED:
                 self.held[row] = None
@@ -318,6 +341,8 @@ class Queued:
         self.recipients.extend(recipients)
         self.attempts.frombytes(bytes(self.attempts.itemsize * count))
         self._add_queues(index, part)
+        for row, schedule in index.schedules_of(first, last):
+            self.schedules[begin + row - first] = schedule
         self.waiting.extend([(1 << number) - 1 if number <= _BITS else 1 for number in recipients])
         rows = self.segments.setdefault(index.number, SegmentRows())
         rows.keys.extend(keys)
@@ -388,6 +413,10 @@ class Queued:
             self.live_bytes -= self.size[row]
             self._large.pop(row, None)
             self.held.pop(row, None)
+            if self.schedules:
+                self.schedules.pop(row, None)
+            if self.rebound:
+                self.rebound.discard(row)
             rows = self.segments.get(self.segment[row])
             if rows is not None:
                 rows.live -= 1

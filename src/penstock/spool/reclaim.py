@@ -16,7 +16,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final, Protocol
 
+import msgspec
+
 from penstock.mail.ports import LogPosition, SpoolError
+from penstock.mail.records import MessageRecord
 from penstock.spool.appender import Appender
 from penstock.spool.bodies import Bodies
 from penstock.spool.codec import encode_copy
@@ -248,7 +251,10 @@ class Reclaim:
         old = [queued.place(row) for row in rows]
         content = bytes(body.size) if body is not None else None
         records = [
-            found.message(item.part) if content is None else found.sized(item.part, content) for item in old
+            self._in_its_queue(
+                row, found.message(item.part) if content is None else found.sized(item.part, content)
+            )
+            for row, item in zip(rows, old, strict=True)
         ]
         states = [
             State(
@@ -273,6 +279,12 @@ class Reclaim:
             queued.move(row, new)
             self._originals[new] = original
         self._bodies.move(place[:2], copy.place[:2])
+
+    def _in_its_queue(self, row: int, record: MessageRecord) -> MessageRecord:
+        """A message with the queue that it is in, whatever queue it was accepted for."""
+        if row not in self._queued.rebound:
+            return record
+        return msgspec.structs.replace(record, queue=self._queued.queue_name(row))
 
     def _stored(self, copy: _Copy, size: int, fault: SpoolError | None) -> None:
         """A copy is on stable storage; or it is not, and its messages are where they were, but for those that are settled."""

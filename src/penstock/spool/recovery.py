@@ -367,7 +367,7 @@ class Recovery:
         for first in range(0, len(index.messages), _ROWS_AT_ONCE):
             queued.add(index, first, first + _ROWS_AT_ONCE, shift)
             yield
-        copies = iter(index.copies)
+        copies, rebound = iter(index.copies), index.rebound()
         for count, (offset, kind, change) in enumerate(index.changes, 1):
             if count % _ROWS_AT_ONCE == 0:
                 yield
@@ -376,11 +376,14 @@ class Recovery:
             if shift and change.due is not None:
                 change = change._replace(due=change.due + shift)
             replaced = next(copies)[1] if kind in COPIES else None
+            queue = next(rebound) if kind == FrameType.REBIND else None
             row = queued.find(change.about)
             if row is None:
                 self._counts.stale += 1
                 continue
             queued.change(row, kind, change)
+            if queue is not None:
+                queued.rebind(row, queue)
             if replaced is not None:
                 queued.replace(replaced, row)
         self._counts.messages += len(index.messages)

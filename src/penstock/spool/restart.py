@@ -146,4 +146,5 @@ class Restart:
             message.attempts,
             message.due,
             message.is_held,
+            self._queued.schedules.get(row) if message.is_held else self._queued.schedules.pop(row, None),
         )

@@ -21,7 +21,6 @@ from penstock.spool.frame import (
     FRAME_HEADER_SIZE,
     OFFSET_LIMIT,
     SEGMENT_HEADER_SIZE,
-    VERSION,
     Damaged,
     Frame,
     FrameType,
@@ -190,7 +189,7 @@ def write_seal(file: File, index: Index, identity: Identity, offset: int, synced
     All before ``synced`` is on stable storage. Nothing of it needs to be synced for its own sake: without it, or with half of it, the
     segment is scanned; also if the frames may have been lost that it tells of.
     """
-    buffers = write_frame(identity, offset, (FrameType.SEAL, VERSION), [index.to_bytes()], synced)
+    buffers = write_frame(identity, offset, (FrameType.SEAL, index.version), [index.to_bytes()], synced)
     end = offset + sum(map(len, buffers))
     buffers.append(footer(identity, end, offset))
     file.write(buffers, offset)

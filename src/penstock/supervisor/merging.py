@@ -80,6 +80,11 @@ def merge_snapshots(parts: Sequence[Snapshot]) -> Snapshot:
         memory_limit=ByteCount(sum(limits)) if limits else None,
         policy=by_name(part.policy for part in parts),
         handed_over=_sums(part.handed_over for part in parts),
+        held=_sums(part.held for part in parts),
+        held_by_tenant=_sums(part.held_by_tenant for part in parts),
+        refused=_sums(part.refused for part in parts),
+        directives=_sums(part.directives for part in parts),
+        sweeps=sum(part.sweeps for part in parts),
         processes={name: process for part in parts for name, process in part.processes.items()},
         **summed,
     )

@@ -8,27 +8,28 @@ told to begin, it knows when it begins. So ``lacking`` names the lanes that may 
 
 A lane of an earlier program, which goes on without a bus, may start mail and is sure of nothing (``unguided``), until it has left.
 
-A sweep is given to each lane that comes, as long as it is in the book. It is finished when each lane of the server has said that it has done it;
-it stays in the book for LINGER, for mail that was between lanes just then, and is shown for SHOWN. A lane that comes again begins it anew, and
-does what is left: what it had done before is kept in mind.
+A sweep is given to each lane that comes, as long as it is live. It is finished when each lane of the server has said that it has done it. Mail that
+was between lanes meanwhile may have come to one that had done it already: so it is given to all lanes AGAIN a little later, and is live for LINGER;
+it is shown for SHOWN. A lane that begins it anew does what is left: what it had done before is kept in mind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from penstock.mail.control import ControlRefused, Listing, Progress, SweepState
-from penstock.mail.directive import Directive, Sweep
+from penstock.mail.control import ControlRefused, Listing, SweepState
+from penstock.mail.directive import Directive, Progress, Sweep
 from penstock.mail.duration import Seconds, WallTime
 from penstock.queueing.directives import Directives
 
 #: Directives in force, and sweeps that are not finished.
 DIRECTIVES_LIMIT: Final = 10_000
 SWEEPS_LIMIT: Final = 1000
-#: How long a finished sweep is given to lanes, and how long it is shown; and how many that are finished are.
+#: When a finished sweep is given once more, how long it is given to lanes that come, and how long it is shown; and how many that are finished are.
+AGAIN: Final = Seconds(5.0)
 LINGER: Final = Seconds(60.0)
 SHOWN: Final = Seconds(3600.0)
 FINISHED_SHOWN: Final = 100
@@ -48,7 +49,7 @@ class _Lane:
 class _Swept:
     """A sweep: what each lane has done of it with processes that are gone, and what it says now."""
 
-    __slots__ = ("before", "finished", "is_live", "lanes", "sweep")
+    __slots__ = ("before", "finished", "is_again", "is_live", "lanes", "sweep")
 
     def __init__(self, state: SweepState) -> None:
         self.sweep = state.sweep
@@ -57,6 +58,8 @@ class _Swept:
         self.finished = state.finished
         #: given to lanes
         self.is_live = state.finished is None
+        #: given once more
+        self.is_again = False
 
     def progress(self, lane: str) -> Progress:
         before, now = self.before.get(lane, Progress()), self.lanes.get(lane)
@@ -74,6 +77,15 @@ class _Swept:
     def state(self) -> SweepState:
         names = dict.fromkeys((*self.before, *self.lanes))
         return SweepState(self.sweep, {lane: self.progress(lane) for lane in names}, self.finished)
+
+
+class Due(NamedTuple):
+    """What time has brought: directives that are ``over``; sweeps to be given ``again``, that have ``ended`` for lanes, that are ``forgotten``."""
+
+    over: list[Directive]
+    again: list[Sweep]
+    ended: list[str]
+    forgotten: list[str]
 
 
 class OrderBook:
@@ -210,7 +222,7 @@ class OrderBook:
     def next_wake(self) -> WallTime | None:
         """When ``expire`` has something to do."""
         wakes = [
-            WallTime(swept.finished + (LINGER if swept.is_live else SHOWN))
+            WallTime(swept.finished + self._next_step(swept))
             for swept in self._sweeps.values()
             if swept.finished is not None
         ]
@@ -219,16 +231,32 @@ class OrderBook:
             wakes.append(expiry)
         return min(wakes, default=None)
 
-    def expire(self, now: WallTime) -> tuple[list[Directive], list[str], list[str]]:
-        """Do what time brings: directives that are over, sweeps that lanes need not know any more, and sweeps that are not shown any more."""
+    def _next_step(self, swept: _Swept) -> Seconds:
+        if not swept.is_live:
+            return SHOWN
+        return AGAIN if len(self._lanes) > 1 and not swept.is_again else LINGER
+
+    def expire(self, now: WallTime) -> Due:
+        """Do what time brings."""
         over = self.directives.expire(now)
+        again: list[Sweep] = []
         ended: list[str] = []
         for identity, swept in self._sweeps.items():
-            if swept.finished is not None and swept.is_live and swept.finished + LINGER <= now:
+            if swept.finished is None or not swept.is_live:
+                continue
+            if swept.finished + LINGER <= now:
                 swept.is_live = False
                 ended.append(identity)
-        if over or ended:
+            elif swept.finished + self._next_step(swept) <= now:
+                swept.is_again = True
+                again.append(swept.sweep)
+                for lane in self._there:
+                    swept.begins_anew(lane)
+        if over or ended or again:
             self._change()
+        return Due(over, again, ended, self._forget(now))
+
+    def _forget(self, now: WallTime) -> list[str]:
         finished = [
             (swept.finished, identity)
             for identity, swept in self._sweeps.items()
@@ -243,7 +271,7 @@ class OrderBook:
         ]
         for identity in forgotten:
             del self._sweeps[identity]
-        return over, ended, forgotten
+        return forgotten
 
 
 def kept(state: SweepState) -> SweepState:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Final, Protocol
@@ -28,6 +28,7 @@ from penstock.ipc.order_words import (
 from penstock.mail.control import ControlMissing, Given, Listing, SweepState
 from penstock.mail.directive import Directive, Sweep
 from penstock.mail.duration import Seconds
+from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock
 from penstock.mail.records import DirectiveChange, DirectiveRecord
 from penstock.supervisor.broker import Timer
@@ -47,7 +48,7 @@ _NOTES_LIMIT: Final = 1000
 _LONGEST_SLEEP: Final = 86400.0
 
 CallLater = Callable[[float, Callable[[], None]], Timer]
-Note = Callable[[Directive, DirectiveChange, str], DirectiveRecord]
+Count = Callable[[Directive], Awaitable[int]]
 
 
 class LaneBus(Protocol):
@@ -63,7 +64,7 @@ class LaneBus(Protocol):
 class Orders:
     """See the module. ``disk`` is the one thread that uses ``state``. Made on a running loop; lanes may join when it is open.
 
-    ``note`` makes the record of what became of a directive, by whom.
+    ``count`` says how many queued messages a directive is about.
     """
 
     def __init__(
@@ -72,13 +73,15 @@ class Orders:
         disk: Executor,
         clock: Clock,
         lanes: Iterable[str],
-        note: Note,
+        ids: IdSource,
+        count: Count,
         call_later: CallLater | None = None,
     ) -> None:
         self._state = OrderState(state.connection)
         self._disk = disk
         self._clock = clock
-        self._note = note
+        self._ids = ids
+        self._count = count
         self._lanes = tuple(lanes)
         self._loop = asyncio.get_running_loop()
         self._call_later: CallLater = call_later or self._loop.call_later
@@ -87,7 +90,10 @@ class Orders:
         self._buses: dict[str, LaneBus] = {}
         #: lanes that can write a note
         self._begun: dict[str, None] = {}
-        self._notes: deque[DirectiveRecord] = deque(maxlen=_NOTES_LIMIT)
+        #: what became of directives, to be written down; the messages are counted yet
+        self._changes: deque[tuple[Directive, DirectiveRecord]] = deque()
+        self._counting: asyncio.Task[None] | None = None
+        self._notes: deque[DirectiveRecord] = deque()
         self._changing = asyncio.Lock()
         self._waiting: dict[asyncio.Future[None], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,9 +143,9 @@ class Orders:
             if replaced is not None and sweep is not None:
                 self._tell(LaneOrdersCancel(sweeps=(replaced,)))
             if directive is not None:
-                self._tell(LaneDirectiveGive(directive, sweep))
+                self._tell(LaneDirectiveGive(self._offset(), directive, sweep))
             elif sweep is not None:
-                self._tell(LaneSweepGive(sweep))
+                self._tell(LaneSweepGive(self._offset(), sweep))
             version = self.book.version
             self._look()
         if directive is not None:
@@ -174,7 +180,7 @@ class Orders:
         """The process of a lane is there, and starts no mail yet: it is told all."""
         self._buses[lane] = bus
         self.book.joined(lane)
-        bus.tell(LaneOrdersUse(*self.book.given()))
+        bus.tell(LaneOrdersUse(self._offset(), *self.book.given()))
 
     def unguided(self, lane: str) -> None:
         """The process of a lane is there, and starts mail, and has no bus."""
@@ -202,6 +208,9 @@ class Orders:
         self._unguided.discard(lane)
         self.book.left(lane)
         self._see()
+
+    def _offset(self) -> float:
+        return self._clock.wall() - self._clock.monotonic()
 
     def _tell(self, word: msgspec.Struct) -> None:
         """Tell all lanes that are there of a change that was just made."""
@@ -247,9 +256,43 @@ class Orders:
         what = directive.subject or str(directive.criteria)
         by = f" by {author}" if author else ""
         LOG.info("directive %s: %s %s: %s%s", directive.id, directive.action.value, what, change.value, by)
-        if not directive.suppress_logging:
-            self._notes.append(self._note(directive, change, author))
+        if directive.suppress_logging:
+            return
+        if len(self._changes) + len(self._notes) >= _NOTES_LIMIT:
+            LOG.warning(
+                "directive %s: no event is made of this, for %d wait already", directive.id, _NOTES_LIMIT
+            )
+            return
+        self._changes.append((directive, self._record(directive, change, author)))
+        if self._counting is None:
+            self._counting = self._keep(self._count_messages())
+
+    def _record(self, directive: Directive, change: DirectiveChange, author: str) -> DirectiveRecord:
+        now = self._clock.wall()
+        return DirectiveRecord(
+            self._ids.next(now),
+            now,
+            change,
+            directive.id,
+            directive.action,
+            directive.subject or str(directive.criteria),
+            directive.reason,
+            author,
+            directive.expires,
+            0,
+            directive.criteria.tenant,
+        )
+
+    async def _count_messages(self) -> None:
+        while self._changes:
+            directive, record = self._changes[0]
+            try:
+                record = msgspec.structs.replace(record, messages=await self._count(directive))
+            finally:
+                self._changes.popleft()
+                self._notes.append(record)
             self._tell_notes()
+        self._counting = None
 
     def _tell_notes(self) -> None:
         for lane in self._begun:
@@ -302,7 +345,9 @@ class Orders:
             self._timer = self._call_later(delay, self._wake)
 
     def _wake(self) -> None:
-        over, ended, forgotten = self.book.expire(self._clock.wall())
+        over, again, ended, forgotten = self.book.expire(self._clock.wall())
+        for sweep in again:
+            self._tell(LaneSweepGive(self._offset(), sweep))
         if ended:
             self._tell(LaneOrdersCancel(sweeps=tuple(ended)))
         for directive in over:
@@ -325,10 +370,11 @@ class Orders:
     async def _aside(self, call: Callable[..., Any], *arguments: object) -> Any:
         return await self._loop.run_in_executor(self._disk, partial(call, *arguments))
 
-    def _keep(self, work: Any) -> None:
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work, name="orders")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _settle(settled: asyncio.Future[None]) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from typing import Final, TypeVar
+from collections import Counter
 
 import msgspec
 
 import penstock
-from penstock.ipc.bus import BusEnded, BusFault
 from penstock.ipc.scribe_words import ScribeCounts
 from penstock.ipc.words import WorkerTellSnapshot, WorkerTellStatus
+from penstock.mail.control import Listing
 from penstock.mail.duration import ByteCount, Seconds, WallTime
 from penstock.mail.status import (
     EventLogCounts,
@@ -24,16 +24,13 @@ from penstock.mail.status import (
     SpoolCounts,
     Status,
 )
+from penstock.supervisor.asking import ask_lanes
 from penstock.supervisor.members import Member
 from penstock.supervisor.merging import merge_snapshots, merge_statuses
 from penstock.supervisor.scribe import SCRIBE, ScribeProcess
 from penstock.supervisor.supervisor import Supervisor
 
 LOG = logging.getLogger(__name__)
-
-#: A lane that has not answered within so many seconds is silent.
-PATIENCE: Final = 2.0
-Answer = TypeVar("Answer", Status, Snapshot)
 
 
 class Report:
@@ -59,10 +56,13 @@ class Report:
     async def status(self) -> Status:
         """The state now, within 2 s."""
         supervisor = self._supervisor
-        parts, scribe = await asyncio.gather(self._ask(WorkerTellStatus(), Status), self._ask_scribe())
+        parts, scribe = await asyncio.gather(
+            ask_lanes(self._supervisor.members, WorkerTellStatus(), Status), self._ask_scribe()
+        )
         for lane, part in parts.items():
             supervisor.members[lane].status = part
         merged = merge_statuses(parts) if parts else self._empty()
+        listing = supervisor.desk.orders()
         return msgspec.structs.replace(
             merged,
             event_log=_events(merged.event_log, scribe),
@@ -75,18 +75,26 @@ class Report:
             lanes=tuple(self._lane(member, member.lane in parts) for member in supervisor.members.values()),
             homes=supervisor.homes.table,
             upgrade_refused=self.upgrade_refused,
+            directives=len(listing.directives),
+            sweeps=_under_way(listing),
             silent=tuple(lane for lane in supervisor.members if lane not in parts),
         )
 
     async def snapshot(self) -> Snapshot:
         """The numbers now, within 2 s. Those of a lane that is silent, or not there, are the last it has told: counters do not go back."""
-        parts, scribe = await asyncio.gather(self._ask(WorkerTellSnapshot(), Snapshot), self._ask_scribe())
+        parts, scribe = await asyncio.gather(
+            ask_lanes(self._supervisor.members, WorkerTellSnapshot(), Snapshot), self._ask_scribe()
+        )
         self._last.update(parts)
         supervisor = self._supervisor
         epoch = supervisor.agreement.kept
+        listing = supervisor.desk.orders()
+        directives = Counter(item.action.value for item in listing.directives)
         if not self._last:
             events = _events(EventLogCounts(), scribe)
-            return Snapshot(supervisor.started, epoch, MailCounts(), {}, events, SpoolCounts())
+            return Snapshot(
+                supervisor.started, epoch, MailCounts(), {}, events, SpoolCounts(), directives=directives
+            )
         processes = {
             lane: ProcessNumbers(last.loop_lag, last.memory, last.epoch, lane not in parts)
             for lane, last in self._last.items()
@@ -103,26 +111,12 @@ class Report:
             event_log=_events(merged.event_log, scribe),
             memory=memory,
             processes=processes,
+            directives=directives,
+            sweeps=_under_way(listing),
         )
 
     async def _ask_scribe(self) -> ScribeCounts | None:
         return await self.scribe.counts() if self.scribe is not None else None
-
-    async def _ask(self, question: msgspec.Struct, kind: type[Answer]) -> dict[str, Answer]:
-        """The answers by lane, in the order of the lanes."""
-
-        async def one(member: Member) -> Answer | None:
-            if member.bus is None:
-                return None
-            try:
-                answer = await member.bus.ask(question, PATIENCE)
-            except (BusEnded, BusFault, TimeoutError):
-                return None
-            return answer if isinstance(answer, kind) else None
-
-        members = self._supervisor.members
-        answers = await asyncio.gather(*map(one, members.values()))
-        return {lane: answer for lane, answer in zip(members, answers, strict=True) if answer is not None}
 
     def _empty(self) -> Status:
         supervisor = self._supervisor
@@ -173,6 +167,10 @@ class Report:
             connections_in=told.connections_in,
             connections_out=told.connections_out,
         )
+
+
+def _under_way(listing: Listing) -> int:
+    return sum(state.finished is None for state in listing.sweeps)
 
 
 def _events(lanes: EventLogCounts, scribe: ScribeCounts | None) -> EventLogCounts:

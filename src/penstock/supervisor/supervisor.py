@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,7 @@ from penstock.ipc.words import (
     WorkerUseTable,
 )
 from penstock.mail.duration import Seconds
+from penstock.mail.ids import IdSource
 from penstock.mail.lanes import Assignment
 from penstock.mail.ports import Clock
 from penstock.mail.problem import ConfigError, Problem
@@ -43,9 +45,11 @@ from penstock.net.listening import portions
 from penstock.supervisor import agreement as epochs
 from penstock.supervisor import roster as children
 from penstock.supervisor.agreement import Agreement
+from penstock.supervisor.desk import Desk, count_messages
 from penstock.supervisor.homes import SettledHomes
 from penstock.supervisor.members import Member, Plan, SupervisorError
 from penstock.supervisor.nursery import Born, Nursery
+from penstock.supervisor.orders import Orders
 from penstock.supervisor.process import ChildProcess
 from penstock.supervisor.roster import Phase, Roster
 from penstock.supervisor.sharing import Sharing
@@ -88,6 +92,12 @@ class Supervisor:
         self._state = state
         self._disk = ThreadPoolExecutor(1, "state")
         self._sharing = Sharing(state, self._disk, clock)
+        ids = IdSource(secrets.randbits(42))
+        self._orders = Orders(
+            state, self._disk, clock, self.members, ids, partial(count_messages, self.members)
+        )
+        #: where people ask about queued mail
+        self.desk = Desk(self.members, self._orders, clock, ids)
         self._doors = [[list(group) for group in listener] for listener in doors]
         self._read = read
         self._files = {epoch.number: epoch.files}
@@ -112,6 +122,7 @@ class Supervisor:
         """Start every lane; returns when all of them take mail, or deliver. ConfigError, SupervisorError if one of them cannot."""
         try:
             await self._sharing.open()
+            await self._orders.open()
         except StateError as error:
             raise SupervisorError(str(error)) from error
         self._look()
@@ -148,6 +159,7 @@ class Supervisor:
             task.cancel()
         await self.homes.close()
         await self._sharing.close()
+        await self._orders.close()
         self._disk.shutdown()
         left = [self.members[lane].left for lane in self.plan.started]
         left += [member.left for member in self._visiting]
@@ -191,6 +203,7 @@ class Supervisor:
             member = self.members[lane]
             member.process = ChildProcess(pid, partial(self._ended, member))
             member.pid, member.fault, member.has_begun, member.recovered = pid, None, True, 0
+            self._orders.unguided(lane)
             self.roster.adopted(lane, grace)
 
     async def leave(self) -> dict[str, int]:
@@ -206,6 +219,7 @@ class Supervisor:
                 while bus.channel.backlog:  # noqa: ASYNC110  # the kernel takes it at once, or never
                     await asyncio.sleep(0.001)
         await self.homes.close()
+        await self._orders.close()
         there = {lane: self.members[lane] for lane in self.plan.started}
         return {lane: member.pid for lane, member in there.items() if member.pid is not None}
 
@@ -338,6 +352,7 @@ class Supervisor:
         assignment = Assignment(lane, plan.general, plan.dedicated, table, plan.adopted_by(lane))
         self._sharing.join(lane, bus.tell)
         bus.tell(WorkerAssign(assignment, self.plan.root, listeners, unused))
+        self._orders.join(lane, bus)
         self._agree(self.agreement.joined(member.lane, self.clock.monotonic()))
 
     def _bus_of(self, member: Member) -> Bus:
@@ -355,6 +370,7 @@ class Supervisor:
             SupervisorFailed: lambda word: self._failed(whose(), word.reason),
             SupervisorFoundHome: lambda word: self.homes.found(word.site, word.lane),
             **self._sharing.handlers(lambda: whose().lane),
+            **self._orders.handlers(lambda: whose().lane),
         }
 
     def _ticked(self, member: Member, word: SupervisorTick) -> None:
@@ -396,6 +412,7 @@ class Supervisor:
             return
         member.bus = None
         self._sharing.leave(member.lane)
+        self._orders.bus_ended(member.lane)
         if reason is not None:
             LOG.error("lane %s: its bus broke: %s", member.lane, reason)
         if member.process is None:
@@ -417,6 +434,7 @@ class Supervisor:
             bus, member.bus = member.bus, None
             bus.channel.abort()
             self._sharing.leave(member.lane)
+        self._orders.left(member.lane)
         member.process = member.pid = None
         member.has_begun = False
         member.fault = "not running"
@@ -468,6 +486,7 @@ class Supervisor:
         bus = member.bus
         if bus is None:
             return
+        self._orders.begins(member.lane)
         try:
             await bus.ask(WorkerCommitEpoch(number), _ANSWER)
         except (BusEnded, TimeoutError):
@@ -481,6 +500,7 @@ class Supervisor:
         if not member.has_begun:
             # it takes mail from now on, and says so itself with its next tick only
             member.has_begun, member.fault = True, None
+            self._orders.begun(member.lane)
         self._agree(self.agreement.committed(member.lane, number, self.clock.monotonic()))
         self._see_whether_all_have_begun()
 

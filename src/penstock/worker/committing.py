@@ -24,7 +24,7 @@ from penstock.queueing.handover import Fate
 from penstock.routing.placement import Homes
 from penstock.routing.plan import Route, Unroutable
 from penstock.spool import passing
-from penstock.spool.codec import INLINE_LIMIT, Body
+from penstock.spool.codec import INLINE_LIMIT, Body, version_of
 
 LOG = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ class Committer:
         else:
             told = partial(_told, done, otherwise)
             pieces = passing.encoded(records)
-            if not neighbour.hand_over(Transfer(pieces, len(records), 0, told)):
+            if not neighbour.hand_over(Transfer(pieces, len(records), 0, told, version_of(records))):
                 otherwise(Fate.UNSENT)
 
     async def _pack(
@@ -209,7 +209,8 @@ class Committer:
                 loop.run_in_executor(None, parcels.remove, self._folder, name)
             _told(done, otherwise, fate)
 
-        transfer = Transfer(passing.encoded(records, body), len(records), body.size, told)
+        pieces = passing.encoded(records, body)
+        transfer = Transfer(pieces, len(records), body.size, told, version_of(records))
         if not neighbour.hand_over(transfer):
             told(Fate.UNSENT)
 

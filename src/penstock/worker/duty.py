@@ -22,6 +22,7 @@ from penstock.config import load_whole
 from penstock.config.refusal import refused
 from penstock.ipc.bus import Bus, BusFault
 from penstock.ipc.door_words import LaneDoorsTell
+from penstock.ipc.order_words import LaneSurveyAsk
 from penstock.ipc.words import (
     BUS,
     SupervisorEnded,
@@ -50,6 +51,7 @@ from penstock.mail.status import Snapshot, Status
 from penstock.routing.placement import Placement
 from penstock.spool.files import FileError
 from penstock.spool.places import is_in_use, spool_of
+from penstock.worker.inquiries import survey
 from penstock.worker.worker import Worker
 
 LOG = logging.getLogger(__name__)
@@ -89,6 +91,7 @@ class Duty:
                 WorkerOutlive: self._outlive,
                 WorkerUseTable: self._use_table,
                 LaneDoorsTell: lambda word: self._running().doors.hear(word),
+                LaneSurveyAsk: lambda word: survey(self._running().lane.scheduler, word),
             },
             self._bus_ended,
         )

@@ -19,7 +19,8 @@ from penstock.mail.status import (
     Status,
     TenantStatus,
 )
-from penstock.queueing.queues import Hold, Path, ScheduledQueue
+from penstock.queueing.holds import Hold
+from penstock.queueing.queues import Path, ScheduledQueue
 from penstock.queueing.scheduler import Scheduler
 from penstock.worker import memory
 

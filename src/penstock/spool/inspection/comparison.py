@@ -17,6 +17,8 @@ def differences(index: Index, frames: Index, damaged: Sequence[Span]) -> str | N
         ("later record", _changes(index, damaged), _changes(frames, damaged)),
         ("body file", _bodies(index, damaged), _bodies(frames, damaged)),
         ("copy", _copies(index, damaged), _copies(frames, damaged)),
+        ("schedule", _schedules(index, damaged), _schedules(frames, damaged)),
+        ("rebind", _rebinds(index, damaged), _rebinds(frames, damaged)),
     ):
         fault = _first(what, told, found)
         if fault is not None:
@@ -71,3 +73,17 @@ def _copies(index: Index, damaged: Sequence[Span]) -> Iterator[_Row]:
         offset = index.messages.offset[row]
         if _is_clear(offset, damaged):
             yield offset, index.messages.part[row], place
+
+
+def _schedules(index: Index, damaged: Sequence[Span]) -> Iterator[_Row]:
+    for row, schedule in index.schedules:
+        offset = index.messages.offset[row]
+        if _is_clear(offset, damaged):
+            yield offset, index.messages.part[row], schedule
+
+
+def _rebinds(index: Index, damaged: Sequence[Span]) -> Iterator[_Row]:
+    for row, queue in zip(index.rebinds.change, index.rebinds.queue, strict=True):
+        offset = index.changes.offset[row]
+        if _is_clear(offset, damaged):
+            yield offset, index.queue_names[queue]

@@ -308,9 +308,10 @@ class _Look:
         """A segment's messages, then what its later frames say, in their order."""
         queued, number = self._queued, index.number
         queued.add(index)
-        copies = iter(index.copies)
+        copies, rebound = iter(index.copies), index.rebound()
         for offset, kind, change in _but_plain(queued, index.changes):
             replaced = next(copies)[1] if kind in COPIES else None
+            queue = next(rebound) if kind == FrameType.REBIND else None
             row = queued.find(change.about)
             if row is None:
                 row = self._moved.get(change.about)
@@ -320,6 +321,8 @@ class _Look:
                 self._miss(Miss(number, offset, change.about, is_copy=False))
                 continue
             queued.change(row, kind, change)
+            if queue is not None:
+                queued.rebind(row, queue)
             if replaced is None or replaced == NOWHERE:
                 continue
             if queued.find(replaced) is None:

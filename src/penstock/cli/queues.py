@@ -1,0 +1,92 @@
+"""``penstock queues`` and ``penstock explain``: what is queued, and why it does not move."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Final
+from urllib.parse import quote
+
+from cyclopts import App, Parameter
+
+from penstock.cli.queues_view import queues as queues_view
+from penstock.cli.queues_view import reasons, render
+from penstock.cli.server import DONE, PARTLY, AsJson, Config, Server, put_json, run
+from penstock.cli.which import ALL, Which
+from penstock.mail.control import Explained, Surveyed, SurveyRequest
+from penstock.mail.survey import GROUPS_SHOWN, Grouping
+
+app = App(name="queues", help="Show what is queued.")
+_ID_DIGITS: Final = frozenset("0123456789abcdef")
+
+
+@app.default
+def queues(
+    *,
+    config: Config = None,
+    by: Grouping = Grouping.QUEUE,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = GROUPS_SHOWN,
+    which: Which = ALL,
+    json: AsJson = False,
+) -> int:
+    """Show what is queued, the largest first: how much, since when, and what holds it.
+
+    ``ready`` is mail that is due, whatever holds it; ``waiting`` has a time of its own; ``in flight`` is being delivered.
+    Exit status: 0 done, 1 the server does not run, 2 the command line or the configuration is wrong, 3 a lane did not answer.
+
+    Parameters
+    ----------
+    config
+        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
+    by
+        Count mail together by tenant, campaign, domain, routing-domain, site (of the mail hosts), or queue.
+    limit
+        How many to show; all others are counted together.
+    json
+        Show everything as JSON.
+    """
+
+    def work(server: Server) -> int:
+        which.criteria()
+        request = SurveyRequest(which.written, by, limit)
+        surveyed = server.ask(Surveyed, "POST", "/control/survey/v1", request)
+        if json:
+            put_json(surveyed)
+        else:
+            render(queues_view(surveyed, by), sys.stdout)
+        return PARTLY if surveyed.silent else DONE
+
+    return run("queues", config, work)
+
+
+def explain(what: str, /, *, config: Config = None, json: AsJson = False) -> int:
+    """Say why a queue, or a message, does not move: what each gate says, in the order in which they are asked.
+
+    Exit status: 0 done, 1 there is no such queue or message, or the server does not run, 2 the command line or the configuration is wrong,
+    3 a lane did not answer.
+
+    Parameters
+    ----------
+    what
+        A queue, campaign:tenant@domain!routing_domain, or the id of a message.
+    config
+        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
+    json
+        Show everything as JSON.
+    """
+
+    def work(server: Server) -> int:
+        of_queue = f"/control/explain/v1?queue={quote(what, safe='')}"
+        of_message = f"/control/messages/v1/{what}/explain"
+        explained = server.ask(Explained, "GET", of_message if is_message_id(what) else of_queue)
+        if json:
+            put_json(explained)
+        else:
+            render(reasons(explained), sys.stdout)
+        return PARTLY if explained.silent else DONE
+
+    return run("explain", config, work)
+
+
+def is_message_id(text: str) -> bool:
+    """Whether this is an id of a message: 32 digits, no queue has a name like that."""
+    return len(text) == 32 and _ID_DIGITS.issuperset(text)

@@ -1,0 +1,471 @@
+"""What holds ready mail beside its path: limits and directives, their order, and how queues come back."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from penstock.mail.configuration import Limit, PathConfig, QueueConfig
+from penstock.mail.directive import Action, Criteria, Directive
+from penstock.mail.duration import MonotonicTime, Seconds, WallTime
+from penstock.mail.queue_name import QueueName
+from penstock.mail.rate import parse_rate
+from penstock.queueing.effects import Connect, Drop
+from penstock.queueing.queues import Path
+from penstock.queueing.scheduler import Scheduler
+from penstock.routing.answer import Exchange
+from penstock.routing.plan import Route
+from penstock.shaping.own import OwnRates
+
+BEGIN = 1_763_668_800.0
+NEVER = WallTime(BEGIN + 1e9)
+
+
+class Bench:
+    """A scheduler, its rates, and a lane that delivers at once whatever may go. ``site_of`` says where a domain's mail goes."""
+
+    def __init__(
+        self,
+        configs: dict[str, QueueConfig] | None = None,
+        path: PathConfig | None = None,
+        *,
+        site_of: Callable[[str], str] = lambda domain: "mx.example",
+        weights: dict[str | None, float] | None = None,
+    ) -> None:
+        self.configs = configs or {}
+        self.path_config = path or PathConfig()
+        self.rates = OwnRates()
+        weights = weights or {}
+        self.scheduler = Scheduler(
+            self._config,
+            lambda site: self.path_config,
+            weight_of=lambda tenant: weights.get(tenant, 1.0),
+            rates=self.rates,
+        )
+        self.now = BEGIN
+        self.site_of = site_of
+        self.connects = 0
+        #: sites that cannot be reached
+        self.dead: set[str] = set()
+        self.delivered: list[tuple[float, str]] = []
+        self.dropped: list[Drop] = []
+        self.wakes = 0
+        self._position = 0
+
+    def _config(self, name: QueueName) -> QueueConfig:
+        return self.configs.get(str(name)) or self.configs.get(name.tenant or "") or QueueConfig()
+
+    @property
+    def wall(self) -> WallTime:
+        return WallTime(self.now)
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Messages come in."""
+        tenant, _, domain = name.rpartition("@")
+        for _ in range(count):
+            self._position += 1
+            self.scheduler.add(
+                QueueName(domain, tenant or None), self._position, 1000, created=self.wall, now=self.wall
+            )
+
+    def settle(self) -> None:
+        """The lane carries out what is asked for, until there is no more."""
+        scheduler = self.scheduler
+        while True:
+            for effect in scheduler.take_effects():
+                if isinstance(effect, Connect):
+                    self.connects += 1
+                    self._connect(effect.path)
+                elif hasattr(effect, "hop"):
+                    site = self.site_of(effect.hop.name)
+                    route = Route(site, (Exchange(10, site),), MonotonicTime(0.0))
+                    scheduler.route_found(effect.hop, route, NEVER, self.wall)
+                else:
+                    scheduler.idle_ended(effect.path)
+                    self.pull(effect.path)
+            while (end := scheduler.take_end()) is not None:
+                assert isinstance(end, Drop)
+                self.dropped.append(end)
+                scheduler.end_recorded(end, self.wall)
+            if scheduler.is_behind:
+                scheduler.tick(self.wall)
+            elif not scheduler.has_effects:
+                return
+
+    def _connect(self, path: Path) -> None:
+        if path.site in self.dead:
+            self.scheduler.connect_failed(path, "refused", self.wall, 0.0)
+            return
+        self.scheduler.connected(path, self.wall)
+        self.pull(path)
+
+    def pull(self, path: Path) -> None:
+        """A connection delivers what it gets, and is idle."""
+        scheduler = self.scheduler
+        while (row := scheduler.pull(path, self.wall)) >= 0:
+            self.delivered.append((self.now, str(scheduler.queue_of(row).name)))
+            scheduler.settled(path, row, self.wall)
+        scheduler.idle_began(path)
+
+    def pass_time(self, seconds: float) -> None:
+        """Time goes on; everybody is woken at the instants that they named."""
+        end = self.now + seconds
+        self.settle()
+        for _ in range(1_000_000):
+            wake = self.scheduler.next_wake()
+            first = min(wake if wake is not None else math.inf, self.rates.next_wake())
+            if first > end:
+                break
+            self.wakes += 1
+            self.now = max(self.now, math.ceil(first * 1e6) / 1e6)
+            self.wake()
+            self.scheduler.tick(self.wall)
+            self.settle()
+        else:
+            raise AssertionError("time does not pass")
+        self.now = end
+
+    def wake(self) -> None:
+        """Those are told who wait for what has opened."""
+        self.rates.wake(self.now)
+        opened, self.rates.opened = self.rates.opened, []
+        for key in opened:
+            self.scheduler.opened(key, self.wall)
+
+    def suspend(
+        self, *, seconds: float = 3600.0, action: Action = Action.SUSPEND, subject: str = "", **criteria: str
+    ) -> str:
+        """A directive is given; its id."""
+        identity = f"d{self.scheduler.directives.version}"
+        expires = WallTime(self.now + seconds)
+        self.scheduler.direct(
+            Directive(identity, action, "maintenance", self.wall, expires, Criteria(**criteria), subject),
+            self.wall,
+        )
+        return identity
+
+    def hold_of(self, name: str) -> str:
+        """The gate that holds a queue, "" for none."""
+        tenant, _, domain = name.rpartition("@")
+        hold = self.scheduler.queues[QueueName(domain, tenant or None)].hold
+        return hold.gate if hold is not None else ""
+
+
+def own(rate: str) -> QueueConfig:
+    """A queue with a rate of its own."""
+    return QueueConfig(max_message_rate=parse_rate(rate))
+
+
+def of_tenant(tenant: str, rate: str, queue_rate: str | None = None) -> QueueConfig:
+    """A queue of a tenant with a rate."""
+    limit = Limit("tenant-rate", f"tenant:{tenant}", parse_rate(rate))
+    return QueueConfig(max_message_rate=parse_rate(queue_rate) if queue_rate else None, overall=(limit,))
+
+
+def test_five_a_minute_are_five_and_then_one_each_twelve_seconds() -> None:
+    """To the message and to the microsecond, over ten minutes."""
+    bench = Bench({"acme": own("5/minute")})
+    bench.add("acme@a.example", 1000)
+    bench.pass_time(600.0)
+    times = [round(time - BEGIN, 6) for time, _ in bench.delivered]
+    assert times == [0.0] * 5 + [12.0 * number for number in range(1, 51)]
+
+
+def test_a_path_that_is_blocked_leads_to_no_burst_beyond_the_bucket() -> None:
+    """Half of the time nothing can go; what GCRA allows then is its burst."""
+    bench = Bench({"acme": own("5/minute,max_burst=1")})
+    bench.add("acme@a.example", 1000)
+    bench.pass_time(60.0)
+    bench.scheduler.pause("spool", "full", bench.wall)
+    bench.pass_time(60.0)
+    bench.scheduler.resume(bench.wall)
+    bench.pass_time(60.0)
+    times = [round(time - BEGIN, 6) for time, _ in bench.delivered]
+    assert times == [*[12.0 * number for number in range(6)], *[120.0 + 12.0 * number for number in range(6)]]
+
+
+def test_a_limit_asks_for_no_more_connections_than_it_has_tokens() -> None:
+    """A thousand messages and one token a minute: one connection."""
+    bench = Bench({"acme": own("1/minute")})
+    bench.add("acme@a.example", 1000)
+    bench.settle()
+    assert bench.connects == 1 and len(bench.delivered) == 1
+    assert bench.hold_of("acme@a.example") == "queue-rate"
+
+
+def test_a_throttled_queue_never_blocks_its_tenants_others() -> None:
+    """Nor other tenants: they go as if it were not there."""
+    bench = Bench({"acme@slow.example": own("1/h")}, PathConfig(connection_limit=1))
+    bench.add("acme@slow.example", 500)
+    bench.add("acme@fast.example", 50)
+    bench.add("other@fast.example", 50)
+    bench.settle()
+    assert Counter(name for _, name in bench.delivered) == {
+        "acme@slow.example": 1,
+        "acme@fast.example": 50,
+        "other@fast.example": 50,
+    }
+
+
+def test_limits_are_charged_together_or_not_at_all() -> None:
+    """A queue that its own rate holds uses nothing of its tenant's."""
+    bench = Bench(
+        {
+            "acme@a.example": of_tenant("acme", "10/minute", "1/h"),
+            "acme@b.example": of_tenant("acme", "10/minute"),
+        }
+    )
+    bench.add("acme@a.example", 100)
+    bench.settle()
+    bench.add("acme@b.example", 100)
+    bench.settle()
+    assert Counter(name for _, name in bench.delivered) == {"acme@a.example": 1, "acme@b.example": 9}
+    assert (bench.hold_of("acme@a.example"), bench.hold_of("acme@b.example")) == ("queue-rate", "tenant-rate")
+
+
+def test_a_token_wakes_one_of_many_parked_queues_in_turn() -> None:
+    """Not the whole herd; and each has its turn."""
+    bench = Bench({"acme": of_tenant("acme", "60/minute,max_burst=1")})
+    for number in range(300):
+        bench.add(f"acme@d{number}.example", 2)
+    bench.pass_time(299.5)
+    assert len(bench.delivered) == 300
+    # the first was refused before the others were, and so is before them once more
+    assert len({name for _, name in bench.delivered}) == 299
+    bench.wakes = 0
+    looks: list[object] = []
+    charge = bench.rates.take_all
+    bench.rates.take_all = lambda limits, now: (looks.append(limits), charge(limits, now))[1]  # type: ignore[method-assign]
+    bench.pass_time(100.0)
+    assert len(bench.delivered) == 400
+    assert bench.wakes <= 2 * 100 + 5 and len(looks) <= 2 * 100
+
+
+def test_tokens_go_to_mail_that_can_use_them() -> None:
+    """Queues of dead sites come first, and do not keep the others from it for long."""
+    bench = Bench({"acme": of_tenant("acme", "60/minute,max_burst=1")}, site_of=lambda domain: f"mx.{domain}")
+    bench.dead = {f"mx.d{number}.example" for number in range(200)}
+    bench.add("acme@alive.example", 1)
+    bench.settle()
+    for number in range(200):
+        bench.add(f"acme@d{number}.example")
+    bench.add("acme@alive.example", 100)
+    bench.pass_time(60.5)
+    assert 57 <= len(bench.delivered) <= 61
+
+
+def test_the_rate_of_a_path_holds_all_of_it_and_opens_no_connection() -> None:
+    """Until the instant at which the next may go."""
+    bench = Bench(path=PathConfig(max_message_rate=parse_rate("2/minute")))
+    bench.add("acme@a.example", 50)
+    bench.add("other@a.example", 50)
+    bench.settle()
+    assert len(bench.delivered) == 2 and bench.connects <= 2
+    path = bench.scheduler.paths["mx.example"]
+    assert path.gate is not None and path.gate.gate == "path-rate"
+    bench.pass_time(29.9)
+    assert len(bench.delivered) == 2 and bench.connects <= 2
+    bench.pass_time(0.2)
+    assert [name for _, name in bench.delivered].count("acme@a.example") in (1, 2)
+    assert len(bench.delivered) == 3
+
+
+def test_what_is_put_back_gives_its_tokens_back() -> None:
+    """Of all its limits, and the path's."""
+    bench = Bench(
+        {"acme": of_tenant("acme", "1/minute", "1/h")}, PathConfig(max_message_rate=parse_rate("1/day"))
+    )
+    bench.add("acme@a.example", 2)
+    scheduler = bench.scheduler
+    for effect in scheduler.take_effects():
+        route = Route("mx.example", (Exchange(10, "mx.example"),), MonotonicTime(0.0))
+        scheduler.route_found(effect.hop, route, NEVER, bench.wall)  # type: ignore[union-attr]
+    scheduler.tick(bench.wall)
+    path = scheduler.paths["mx.example"]
+    scheduler.connected(path, bench.wall)
+    for _ in range(5):
+        row = scheduler.pull(path, bench.wall)
+        assert row >= 0 and scheduler.pull(path, bench.wall) < 0
+        scheduler.put_back(path, row, bench.wall)
+        bench.wake()
+    row = scheduler.pull(path, bench.wall)
+    scheduler.put_back(path, row, bench.wall, has_begun=True)
+    bench.wake()
+    assert row >= 0 and scheduler.pull(path, bench.wall) < 0
+
+
+@pytest.mark.parametrize(
+    "criteria", [{"tenant": "acme"}, {"domain": "a.example"}, {"tenant": "acme", "domain": "a.example"}, {}]
+)
+def test_no_message_of_a_suspended_queue_starts(criteria: dict[str, str]) -> None:
+    """From the answer on, on connections that have others' mail too; and on release all is due at once."""
+    bench = Bench(path=PathConfig(connection_limit=1))
+    bench.add("acme@a.example", 10)
+    bench.add("other@b.example", 10)
+    scheduler = bench.scheduler
+    identity = bench.suspend(**criteria)
+    bench.settle()
+    expected = {} if not criteria else {"other@b.example": 10}
+    assert Counter(name for _, name in bench.delivered) == expected
+    assert bench.hold_of("acme@a.example") == "suspension"
+    bench.add("acme@a.example", 10)
+    bench.settle()
+    assert bench.connects == bool(criteria)
+    assert scheduler.cancel(identity, bench.wall) is not None
+    bench.settle()
+    assert Counter(name for _, name in bench.delivered)["acme@a.example"] == 20
+    assert not any(scheduler.rows.attempts[row] for row in range(20))
+
+
+def test_a_suspension_ends_by_itself_at_its_instant() -> None:
+    """Not before, not after, with nothing polled."""
+    bench = Bench()
+    bench.suspend(tenant="acme", seconds=90.5)
+    bench.add("acme@a.example", 10)
+    bench.pass_time(90.4)
+    assert not bench.delivered and not bench.wakes
+    bench.pass_time(0.2)
+    assert {round(time - BEGIN, 6) for time, _ in bench.delivered} == {90.5}
+    assert not bench.scheduler.directives
+
+
+def test_of_two_suspensions_the_last_to_end_counts() -> None:
+    """And one that takes another's place holds what that held."""
+    bench = Bench()
+    bench.add("acme@a.example")
+    first = bench.suspend(tenant="acme", seconds=50.0)
+    bench.suspend(domain="a.example", seconds=100.0)
+    bench.scheduler.cancel(first, bench.wall)
+    bench.pass_time(99.0)
+    assert not bench.delivered
+    bench.suspend(domain="a.example", seconds=20.0)
+    bench.pass_time(19.0)
+    assert not bench.delivered and len(list(bench.scheduler.directives)) == 1
+    bench.pass_time(1.5)
+    assert len(bench.delivered) == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "subject"),
+    [(Action.SUSPEND_PATH, "unspecified->mx.example@smtp_client"), (Action.SUSPEND_SOURCE, "unspecified")],
+)
+def test_a_suspended_path_holds_all_its_mail_and_no_other(action: Action, subject: str) -> None:
+    """Connections that it has are idle; none is made."""
+    bench = Bench(site_of=lambda domain: "mx.example" if domain == "a.example" else "mx.other.example")
+    bench.add("acme@a.example")
+    bench.settle()
+    bench.connects = 0
+    bench.suspend(action=action, subject=subject, seconds=60.0)
+    bench.add("acme@a.example", 10)
+    bench.add("acme@b.example", 10)
+    bench.pass_time(59.0)
+    others = 10 if action is Action.SUSPEND_PATH else 0
+    assert len(bench.delivered) == 1 + others
+    assert bench.hold_of("acme@a.example") == ("path" if action is Action.SUSPEND_PATH else "source")
+    bench.pass_time(2.0)
+    assert len(bench.delivered) == 21
+
+
+def test_a_bounce_ends_what_is_ready_and_what_becomes_so() -> None:
+    """Without a connection, a bounded number at a time; and no more once it is cancelled."""
+    bench = Bench()
+    identity = bench.suspend(action=Action.BOUNCE, tenant="acme")
+    bench.add("acme@a.example", 2500)
+    bench.add("other@a.example", 5)
+    bench.settle()
+    assert len(bench.dropped) == 2500 and len(bench.delivered) == 5
+    assert str(bench.dropped[0].reply) == (
+        "551 5.7.1 Penstock internal: bounced by an administrator: maintenance"
+    )
+    assert bench.dropped[0].order.id == identity
+    bench.scheduler.cancel(identity, bench.wall)
+    bench.add("acme@a.example", 5)
+    bench.settle()
+    assert len(bench.dropped) == 2500 and len(bench.delivered) == 10
+
+
+def test_a_suspended_tenant_with_many_queues_leaves_no_gap_on_the_path() -> None:
+    """Between two messages of others, a few of its queues are looked at."""
+    bench = Bench(path=PathConfig(connection_limit=1))
+    for number in range(300):
+        bench.add(f"acme@d{number}.example", 2)
+    bench.add("other@a.example", 300)
+    scheduler = bench.scheduler
+    for _ in range(2):
+        for effect in scheduler.take_effects():
+            if hasattr(effect, "hop"):
+                route = Route("mx.example", (Exchange(10, "mx.example"),), MonotonicTime(0.0))
+                scheduler.route_found(effect.hop, route, NEVER, bench.wall)
+        while scheduler.tick(bench.wall):
+            pass
+    path = scheduler.paths["mx.example"]
+    bench.suspend(tenant="acme")
+    scheduler.connected(path, bench.wall)
+    pulled = [scheduler.pull(path, bench.wall) for _ in range(300)]
+    assert min(pulled) >= 0
+    assert {scheduler.queue_of(row).tenant for row in pulled} == {"other"}
+
+
+def test_another_configuration_lets_parked_queues_go_or_keeps_them() -> None:
+    """By the new limits, at once."""
+    bench = Bench({"acme": own("1/h")})
+    bench.add("acme@a.example", 10)
+    bench.settle()
+    assert len(bench.delivered) == 1
+    bench.configs = {"acme": own("10/h")}
+    bench.scheduler.reconfigure(bench._config, lambda site: bench.path_config, bench.wall)
+    bench.pass_time(361.0)
+    assert len(bench.delivered) == 2
+    bench.configs = {}
+    bench.scheduler.reconfigure(bench._config, lambda site: bench.path_config, bench.wall)
+    bench.settle()
+    assert len(bench.delivered) == 10
+
+
+def test_one_queue_can_be_configured_anew() -> None:
+    """As when a hook has another answer for it."""
+    bench = Bench({"acme@a.example": own("1/h"), "acme@b.example": own("1/h")})
+    bench.add("acme@a.example", 5)
+    bench.add("acme@b.example", 5)
+    bench.settle()
+    bench.configs = {}
+    bench.scheduler.reread(QueueName("a.example", "acme"), bench.wall)
+    bench.scheduler.reread(QueueName("nobody.example"), bench.wall)
+    bench.settle()
+    assert Counter(name for _, name in bench.delivered) == {"acme@a.example": 5, "acme@b.example": 1}
+
+
+def test_a_path_takes_up_another_rate() -> None:
+    """One that is held goes on."""
+    bench = Bench(path=PathConfig(max_message_rate=parse_rate("1/h")))
+    bench.add("acme@a.example", 5)
+    bench.settle()
+    assert len(bench.delivered) == 1
+    bench.path_config = PathConfig()
+    bench.scheduler.reconfigure(bench._config, lambda site: bench.path_config, bench.wall)
+    bench.settle()
+    assert len(bench.delivered) == 5
+
+
+def test_parked_mail_expires_and_its_queue_is_forgotten() -> None:
+    """A gate does not keep it for ever; nor is anything left behind."""
+    config = msgspec.structs.replace(own("1/day"), max_age=Seconds(100.0), reap_interval=Seconds(50.0))
+    bench = Bench({"acme": config})
+    bench.add("acme@a.example", 3)
+    bench.settle()
+    scheduler = bench.scheduler
+    bench.now += 100.0
+    scheduler.tick(bench.wall)
+    ends = []
+    while (end := scheduler.take_end()) is not None:
+        ends.append(end)
+        scheduler.end_recorded(end, bench.wall)
+    assert len(ends) == 2 and not scheduler._places.gates.parkings
+    bench.pass_time(49.0)
+    assert scheduler.queues
+    bench.pass_time(1.5)
+    assert not scheduler.queues and not scheduler.hops
