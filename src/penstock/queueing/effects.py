@@ -111,9 +111,3 @@ class Move(msgspec.Struct, frozen=True):
 
 Effect = Resolve | Connect | Offer | Move
 End = Expire | Fail | Drop | Rebind | Flush
-
-
-def bounced(reason: str) -> Reply:
-    """The reply with which an order ends a message; ``reason`` is the order's."""
-    text = f"{INTERNAL}bounced by an administrator"
-    return reply(551, "5.7.1", f"{text}: {reason}" if reason else text)

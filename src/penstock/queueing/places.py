@@ -22,7 +22,7 @@ from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply
 from penstock.mail.schedule import Schedule, ZoneOf, may_go_at
 from penstock.queueing.calendar import Calendar
-from penstock.queueing.effects import Drop, End, Expire, Fail, Flush, Rebind, Resolve, bounced
+from penstock.queueing.effects import Drop, End, Expire, Fail, Flush, Rebind, Resolve, removal_reply
 from penstock.queueing.gates import Gates, limits_of, limits_of_path
 from penstock.queueing.instants import instant_of, time_of
 from penstock.queueing.parking import Parking
@@ -498,19 +498,8 @@ class Places:
             directive.author,
             suppress_logging=directive.suppress_logging,
         )
-        self.end(
-            queue,
-            row,
-            Drop(
-                queue,
-                row,
-                rows.position[row],
-                rows.attempts[row],
-                self.last_site(queue),
-                bounced(directive.reason),
-                order,
-            ),
-        )
+        site, reply = self.last_site(queue), removal_reply(order)
+        self.end(queue, row, Drop(queue, row, rows.position[row], rows.attempts[row], site, reply, order))
 
     def put_off(self, end: End, until: int) -> None:
         """A row that is ENDING waits until then, past its expiry if need be, to end again."""
@@ -556,7 +545,9 @@ class Places:
             queue = self.new_queue(name)
         left.in_flight -= 1
         rows.queue[row] = queue.index
-        rows.expires[row] = rows.created[row] + instant_of(self.config_of(queue).max_age)
+        schedule = self.schedules.get(row)
+        if schedule is None or schedule.expires is None:
+            rows.expires[row] = rows.created[row] + instant_of(self.config_of(queue).max_age)
         self._move_octets(rows.size[row], left, queue)
         self._review(left, now)
         self._go_on(queue, row, instant_of(end.due) if end.due is not None else now, now)

@@ -295,7 +295,7 @@ class Scheduler:
             if schedule.expires is not None:
                 expires = instant_of(schedule.expires)
         row = self.rows.new(queue.index, position, size, since, expires, min(attempts, ATTEMPTS_LIMIT))
-        if schedule is not None and schedule.window is not None:
+        if schedule is not None:
             places.schedules[row] = schedule
         if due is not None and instant_of(due) > instant:
             self.rows.order[row] = 0
@@ -471,10 +471,8 @@ class Scheduler:
     def next_wake(self) -> WallTime | None:
         """When ``tick`` is to be called next; None for not before something else happens. While it ``is_behind``, it is to be called at once."""
         instant = self._places.calendar.next() if self._supply.hold is None else 0
-        timers = [self._places.next_timer(), self._sweeping.next_wake()]
         expiry = self.directives.next_expiry()
-        if expiry is not None:
-            timers.append(instant_of(expiry))
+        timers = (self._places.next_timer(), self._sweeping.next_wake(), instant_of(expiry or 0.0))
         for timer in timers:
             if timer and (not instant or timer < instant):
                 instant = timer
