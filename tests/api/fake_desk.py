@@ -25,7 +25,7 @@ NOW = WallTime(1_700_000_000.0)
 ID = "0" * 31 + "a"
 MESSAGE = "0" * 31 + "b"
 GROUPS = (
-    Group("acme", 3, 70, 7000, 60, 10, 0, {"suspension": 60}, WallTime(NOW - 3600)),
+    Group("acme", 3, 70, 7000, 60, 10, 0, {"suspension": 60}, WallTime(NOW - 3600), 12.34),
     Group("", 1, 5, 500, 0, 4, 1, {}, WallTime(NOW - 60)),
 )
 DIRECTIVE = Directive(

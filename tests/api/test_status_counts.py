@@ -20,7 +20,7 @@ from penstock.mail.records import (
     Verdict,
 )
 from penstock.mail.reply import reply
-from penstock.mail.status import OTHER, Histogram, MailCounts, Rates, RateWindow, Tally
+from penstock.mail.status import OTHER, Histogram, MailCounts, Rates, RateWindow, Tally, TenantRates
 
 CAME = Reception("ESMTP", "192.0.2.1", 1, "client.example", "192.0.2.2:25", "mta.example", SessionId("s"))
 NOW = WallTime(1_700_000_000.0)
@@ -112,3 +112,18 @@ def test_histogram_bounds_are_inclusive(value: float, place: int) -> None:
     assert histogram.counts[place] == 1
     assert sum(histogram.counts) == 1
     assert histogram.sum == value
+
+
+def test_rates_of_tenants_are_over_the_last_minute() -> None:
+    """From samples every ten seconds; a tenant that is counted with others has none."""
+    rates, tenants = TenantRates(), {"a": MailCounts(), None: MailCounts()}
+    assert rates.rate("a", MonotonicTime(0.0), tenants) is None
+    for second in range(201):
+        now = MonotonicTime(float(second))
+        tenants["a"].delivered = 2 * second
+        tenants[None].delivered = second if second < 100 else 100
+        rates.sample(now, tenants)
+    assert rates.rate("a", now, tenants) == 2.0
+    assert rates.rate(None, now, tenants) == 0.0
+    assert rates.rate("b", now, tenants) is None
+    assert len(rates._samples) <= 8

@@ -99,7 +99,7 @@ def test_queues_are_shown_by_what_is_asked(command: Command, desk: FakeDesk, cap
     assert desk.asked == [("survey", SurveyRequest(WrittenCriteria(domain="A.test"), Grouping.TENANT, 2), "")]
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert rows[1][:3] == ["tenant", "queues", "messages"]
-    assert rows[2] == ["acme", "3", "70", "7", "KiB", "60", "10", "0", "1h", "0m", "suspension", "60"]
+    assert rows[2] == ["acme", "3", "70", "7", "KiB", "60", "10", "0", "12.3", "1h", "0m", "suspension", "60"]
     assert rows[3][:4] == ["(no", "tenant)", "1", "5"]
     assert rows[4][:3] == ["all", "4", "75"]
     assert command("queues", "--json") == 0

@@ -64,6 +64,7 @@ def test_a_directive_holds_for_five_minutes_if_nobody_says() -> None:
     [
         (DirectiveRequest(Action.SUSPEND, subject="x"), "takes criteria"),
         (DirectiveRequest(Action.SUSPEND_PATH), "takes a subject"),
+        (DirectiveRequest(Action.SUSPEND_PATH, subject="mx.a.test"), "is no path; write source->site"),
         (DirectiveRequest(Action.SUSPEND_SOURCE, WrittenCriteria(tenant="a"), "ip-1"), "no criteria"),
         (DirectiveRequest(Action.SUSPEND_SOURCE, subject="x" * 1001), "at most 1000"),
         (DirectiveRequest(Action.BOUNCE, reason="x" * 1001), "at most 1000"),
@@ -78,6 +79,13 @@ def test_what_is_no_directive_is_refused(asked: DirectiveRequest, told: str) -> 
     """With what would be one."""
     with pytest.raises(ControlRefused, match=told):
         asked.directive("id", "ann", NOW)
+
+
+def test_a_path_has_its_protocol_or_gets_it() -> None:
+    """Events have it, and penstock status has not."""
+    for written in ("ip-1->mx.a.test", "ip-1->mx.a.test@smtp_client"):
+        directive = DirectiveRequest(Action.SUSPEND_PATH, subject=written).directive("id", "", NOW)
+        assert directive.subject == "ip-1->mx.a.test@smtp_client"
 
 
 def test_a_rebind_changes_something() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from penstock.mail.duration import WallTime
 from penstock.mail.survey import Group, Survey, merged
 
@@ -27,6 +29,13 @@ def test_what_is_not_shown_is_counted_with_the_others() -> None:
     survey = merged([Survey(A0, (A0,), C0), Survey(A1, (A1, B1))], limit=1)
     assert [group.name for group in survey.groups] == ["a"]
     assert survey.others == Group("", 4, 13, 71, 0, 13, 0, {}, WallTime(90.0))
+
+
+def test_rates_are_summed_where_they_are_known() -> None:
+    """What nobody has counted stays unknown."""
+    rated = [msgspec.structs.replace(A0, rate=1.5), msgspec.structs.replace(A1, rate=2.0)]
+    assert merged([Survey(group, (group,)) for group in rated]).groups[0].rate == 3.5
+    assert merged([Survey(B1, (B1,))]).groups[0].rate is None
 
 
 def test_no_lane_is_no_mail() -> None:

@@ -30,7 +30,8 @@ def queues(
 ) -> int:
     """Show what is queued, the largest first: how much, since when, and what holds it.
 
-    ``ready`` is mail that is due, whatever holds it; ``waiting`` has a time of its own; ``in flight`` is being delivered.
+    ``ready`` is mail that is due, whatever holds it; ``waiting`` has a time of its own; ``in flight`` is being delivered;
+    ``out/s`` is how many recipients a second were delivered over the last minute, of tenants and of all.
     Exit status: 0 done, 1 the server does not run, 2 the command line or the configuration is wrong, 3 a lane did not answer.
 
     Parameters

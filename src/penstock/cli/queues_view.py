@@ -53,10 +53,11 @@ def queues(surveyed: Surveyed, by: Grouping) -> Iterable[RenderableType]:
         "ready",
         "waiting",
         "in flight",
+        "out/s",
         "oldest",
         "held by",
     )
-    yield table("Queued mail", header, rows, numbers=set(range(1, 8)))
+    yield table("Queued mail", header, rows, numbers=set(range(1, 9)))
 
 
 def _counts(name: str, group: Counts, now: float) -> tuple[str, ...]:
@@ -70,6 +71,7 @@ def _counts(name: str, group: Counts, now: float) -> tuple[str, ...]:
         str(group.ready),
         str(group.waiting),
         str(group.in_flight),
+        f"{group.rate:.1f}" if group.rate is not None else "",
         oldest,
         ", ".join(f"{gate} {count}" for gate, count in held),
     )

@@ -84,6 +84,16 @@ def rebinding_of(written: Rebinding) -> Rebinding:
     )
 
 
+def _path(text: str) -> str:
+    """The name of a path that is written, with or without its protocol."""
+    source, arrow, site = text.partition("->")
+    if not (source and arrow and site):
+        raise ControlRefused(
+            f"{text[:140]!r} is no path; write source->site@smtp_client, as penstock status shows it"
+        )
+    return text if "@" in site else f"{text}@smtp_client"
+
+
 def _label(what: str, text: str | None) -> str | None:
     if text and not is_label(text):
         raise ControlRefused(
@@ -124,8 +134,9 @@ class DirectiveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ControlRefused(f"{self.action.value} takes {what}")
         if len(self.subject) > _SUBJECT_LIMIT:
             raise ControlRefused(f"a path or source has at most {_SUBJECT_LIMIT} characters")
+        subject = _path(self.subject) if self.action is Action.SUSPEND_PATH else self.subject
         return Directive(
-            identity, self.action, checked_reason(self.reason), now, self._end(now), criteria, self.subject,
+            identity, self.action, checked_reason(self.reason), now, self._end(now), criteria, subject,
             author, self.suppress_logging,
         )  # fmt: skip
 

@@ -37,6 +37,7 @@ OTHER: Final = ":other"
 #: Tenants that are counted under their own name.
 TENANT_LIMIT: Final = 1000
 _MINUTE: Final = 60.0
+_TENANT_SAMPLES: Final = 9.5
 
 
 class MailCounts(msgspec.Struct):
@@ -203,6 +204,34 @@ class RateWindow:
         first, last = self._samples[0], self._samples[-1]
         span = last[0] - first[0]
         return Rates(*((last[index] - first[index]) / span for index in range(1, 5)))
+
+
+class TenantRates:
+    """Recipients delivered a second by tenant, over the last minute, from samples of their counts taken every ten seconds."""
+
+    __slots__ = ("_samples",)
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[MonotonicTime, dict[str | None, int]]] = deque()
+
+    def sample(self, now: MonotonicTime, tenants: Mapping[str | None, MailCounts]) -> None:
+        """Remember what the counts are, if that was not done just now; samples more than a minute old go, but for the youngest of them."""
+        samples = self._samples
+        if samples and now - samples[-1][0] < _TENANT_SAMPLES:
+            return
+        samples.append((now, {tenant: counts.delivered for tenant, counts in tenants.items()}))
+        while len(samples) > 1 and now - samples[1][0] >= _MINUTE:
+            samples.popleft()
+
+    def rate(
+        self, tenant: str | None, now: MonotonicTime, tenants: Mapping[str | None, MailCounts]
+    ) -> float | None:
+        """The rate of a tenant between the oldest sample and now; None for one without counts of its own, and before the first sample."""
+        counts = tenants.get(tenant)
+        if counts is None or not self._samples or now <= self._samples[0][0]:
+            return None
+        since, before = self._samples[0]
+        return (counts.delivered - before.get(tenant, 0)) / (now - since)
 
 
 class EventLogCounts(msgspec.Struct):

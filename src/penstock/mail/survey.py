@@ -31,7 +31,8 @@ class Group(msgspec.Struct, frozen=True):
     """Queues with their mail. ``messages`` are ``ready`` (due, whatever holds them), ``waiting`` for their time, or ``in_flight``.
 
     ``held`` are messages by the gate that holds them, in the words of ``penstock.mail.reason``. ``oldest`` is when the oldest message that is
-    known of was accepted, None if there is none.
+    known of was accepted, None if there is none. ``rate`` is how many recipients a second were delivered over the last minute, where that is counted:
+    of all mail, and of a tenant's; None elsewhere.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Group(msgspec.Struct, frozen=True):
     in_flight: int = 0
     held: Mapping[str, int] = {}
     oldest: WallTime | None = None
+    rate: float | None = None
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -58,6 +60,7 @@ def together(name: str, groups: Iterable[Group]) -> Group:
     queues = messages = octets = ready = waiting = in_flight = 0
     held: dict[str, int] = {}
     oldest: WallTime | None = None
+    rate: float | None = None
     for group in groups:
         queues += group.queues
         messages += group.messages
@@ -69,7 +72,9 @@ def together(name: str, groups: Iterable[Group]) -> Group:
             held[gate] = held.get(gate, 0) + count
         if group.oldest is not None and (oldest is None or group.oldest < oldest):
             oldest = group.oldest
-    return Group(name, queues, messages, octets, ready, waiting, in_flight, held, oldest)
+        if group.rate is not None:
+            rate = group.rate + (rate or 0.0)
+    return Group(name, queues, messages, octets, ready, waiting, in_flight, held, oldest, rate)
 
 
 def merged(parts: Iterable[Survey], limit: int = GROUPS_SHOWN) -> Survey:

@@ -22,7 +22,14 @@ from penstock.config import load_whole
 from penstock.config.refusal import refused
 from penstock.ipc.bus import Bus, BusFault
 from penstock.ipc.door_words import LaneDoorsTell
-from penstock.ipc.order_words import LaneSurveyAsk
+from penstock.ipc.order_words import (
+    LaneDirectiveGive,
+    LaneOrdersCancel,
+    LaneOrdersNote,
+    LaneOrdersUse,
+    LaneSurveyAsk,
+    LaneSweepGive,
+)
 from penstock.ipc.words import (
     BUS,
     SupervisorEnded,
@@ -52,6 +59,7 @@ from penstock.routing.placement import Placement
 from penstock.spool.files import FileError
 from penstock.spool.places import is_in_use, spool_of
 from penstock.worker.inquiries import survey
+from penstock.worker.orders import LaneOrders
 from penstock.worker.worker import Worker
 
 LOG = logging.getLogger(__name__)
@@ -79,6 +87,8 @@ class Duty:
         self._descriptors = descriptors
         self._die = die
         self._loop = asyncio.get_running_loop()
+        #: what it goes by from its first delivery on
+        self._orders = LaneOrders(clock, lambda word: self.bus.tell(word))
         self.bus = Bus(
             BUS,
             {
@@ -91,7 +101,12 @@ class Duty:
                 WorkerOutlive: self._outlive,
                 WorkerUseTable: self._use_table,
                 LaneDoorsTell: lambda word: self._running().doors.hear(word),
-                LaneSurveyAsk: lambda word: survey(self._running().lane.scheduler, word),
+                LaneOrdersUse: self._orders.use,
+                LaneDirectiveGive: self._orders.give,
+                LaneSweepGive: self._orders.give_sweep,
+                LaneOrdersCancel: self._orders.cancel,
+                LaneOrdersNote: lambda word: self._running().spool.note(word.record),
+                LaneSurveyAsk: lambda word: survey(self._running(), word),
             },
             self._bus_ended,
         )
@@ -159,6 +174,7 @@ class Duty:
             assignment.orphans,
             self.bus.tell,
         )
+        self._orders.begin(worker.lane.scheduler, worker.lane.work_done)
         await worker.start()
         self._worker = worker
         self._keep(self._watch_recovery(worker), "recovery")

@@ -21,6 +21,7 @@ from penstock.mail.status import (
 )
 from penstock.queueing.holds import Hold
 from penstock.queueing.queues import Path, ScheduledQueue
+from penstock.queueing.rows import NONE
 from penstock.queueing.scheduler import Scheduler
 from penstock.worker import memory
 
@@ -40,22 +41,25 @@ def _until(hold: Hold | None) -> WallTime | None:
 
 
 def _queue(scheduler: Scheduler, queue: ScheduledQueue) -> QueueStatus:
-    path = queue.hop.path
-    hold = scheduler.hold or queue.hop.hold or (path.hold if path is not None else None)
-    if hold is not None and (queue.ready or hold is scheduler.hold):
-        return QueueStatus(
-            str(queue.name), len(queue), None, f"{hold.gate}: {hold.reason}"[:300], _until(hold)
-        )
+    name, oldest = str(queue.name), _oldest(scheduler, queue)
+    hold = scheduler.hold or queue.hold
+    if hold is not None:
+        return QueueStatus(name, len(queue), oldest, f"{hold.gate}: {hold.reason}"[:300], _until(hold))
     if queue.waiting and not queue.ready and not queue.in_flight:
-        wake = queue.next_wake(scheduler.rows)
-        return QueueStatus(
-            str(queue.name), len(queue), None, "retry: no attempt is due yet", WallTime(wake / _MICRO)
-        )
-    return QueueStatus(str(queue.name), len(queue))
+        wake = WallTime(queue.next_wake(scheduler.rows) / _MICRO)
+        return QueueStatus(name, len(queue), oldest, "retry: no attempt is due yet", wake)
+    return QueueStatus(name, len(queue), oldest)
+
+
+def _oldest(scheduler: Scheduler, queue: ScheduledQueue) -> WallTime | None:
+    """When the first of those that wait, or of those that are ready, was accepted, whichever is older."""
+    heads = (queue.waiting_rows.head, queue.ready_rows.head)
+    created = [scheduler.rows.created[row] for row in heads if row != NONE]
+    return WallTime(min(created) / _MICRO) if created else None
 
 
 def _path(scheduler: Scheduler, path: Path) -> PathStatus:
-    hold = scheduler.hold or path.hold
+    hold = scheduler.hold or path.gate or path.hold
     return PathStatus(
         f"{path.source}->{path.site}",
         path.ready,
@@ -78,8 +82,15 @@ async def snapshot(worker: Worker) -> Snapshot:
     scheduler = worker.lane.scheduler
     by_domain: dict[str, int] = {}
     waiting = 0
+    held: dict[str, int] = {}
+    held_by_tenant: dict[str, int] = {}
     async for queues in _slices(scheduler.queues.values()):
         for queue in queues:
+            hold = scheduler.hold or queue.hold if queue.ready else None
+            if hold is not None:
+                held[hold.gate] = held.get(hold.gate, 0) + queue.ready
+                tenant = queue.name.tenant or ""
+                held_by_tenant[tenant] = held_by_tenant.get(tenant, 0) + queue.ready
             if queue.waiting:
                 waiting += queue.waiting
                 domain = queue.name.domain
@@ -102,6 +113,8 @@ async def snapshot(worker: Worker) -> Snapshot:
         scheduled=waiting,
         scheduled_queues=len(scheduler.queues),
         scheduled_by_domain=by_domain,
+        held=held,
+        held_by_tenant=held_by_tenant,
         ready={f"{path.source}->{path.site}": path.ready for path in scheduler.paths.values()},
         loop_lag=worker.loop_lag,
         memory=memory.resident(),

@@ -26,7 +26,7 @@ from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock, LogPosition, SpoolError
 from penstock.mail.queue_name import QueueName
 from penstock.mail.records import QueuedMessage, SpoolRecord
-from penstock.mail.status import PolicyCounts, Rates, RateWindow, Snapshot, Status, Tally
+from penstock.mail.status import PolicyCounts, Rates, RateWindow, Snapshot, Status, Tally, TenantRates
 from penstock.net.dns import DnsResolver
 from penstock.net.listening import endpoint_of
 from penstock.net.router import Router
@@ -160,6 +160,7 @@ class Worker:
             for config, group in zip(configuration.smtp_listeners, sockets, strict=True)
         ]
         self._rates = RateWindow()
+        self._tenant_rates = TenantRates()
         self._lags: deque[float] = deque(maxlen=_LAG_WINDOW)
         self._sample_at = 0.0
         self._sampler: asyncio.TimerHandle | None = None
@@ -270,6 +271,7 @@ class Worker:
         self._lags.append(max(0.0, now - self._sample_at))
         self._sample_at = now + to_next_second(MonotonicTime(now))
         self._rates.sample(self.clock.monotonic(), self.tally.total)
+        self._tenant_rates.sample(self.clock.monotonic(), self.tally.tenants)
         self._sampler = self._loop.call_at(self._sample_at, self._sample)
 
     # -- what it says of itself
@@ -282,6 +284,10 @@ class Worker:
     def rates(self) -> Rates:
         """Recipients a second, over the last minute."""
         return self._rates.rates()
+
+    def tenant_rate(self, tenant: str | None) -> float | None:
+        """Recipients of a tenant delivered a second, over the last minute; None if that is not counted."""
+        return self._tenant_rates.rate(tenant, self.clock.monotonic(), self.tally.tenants)
 
     def fault(self) -> str | None:
         """Why it does not take mail; None while it does."""

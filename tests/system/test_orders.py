@@ -1,0 +1,146 @@
+"""Orders about queued mail as people give them: to a server of several processes, over restarts and deaths, with a sink that counts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pwd
+import signal
+import smtplib
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.processes import wait_until
+from penstock.sim.sink.message import SinkMessage
+from penstock.sim.sink.server import Sink
+from tests.system.test_program import PATIENCE, Server, penstock, running
+from tests.system.test_supervisor import lanes, port, two_workers
+
+pytestmark = pytest.mark.system
+
+
+@contextlib.contextmanager
+def sink(got: list[SinkMessage]) -> Iterator[int]:
+    """A sink in a thread; its port."""
+    ready, over = threading.Event(), threading.Event()
+    ports: list[int] = []
+
+    async def serve() -> None:
+        made = Sink(on_message=got.append)
+        (where,) = await made.start()
+        ports.append(where.port)
+        ready.set()
+        await asyncio.to_thread(over.wait)
+        await made.stop()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE)
+        yield ports[0]
+    finally:
+        over.set()
+        thread.join()
+
+
+class World:
+    """A configuration, and what its sink got."""
+
+    def __init__(self, place: Path, sink_port: int | None, got: list[SinkMessage]) -> None:
+        self.root = two_workers(place, queues="[tenant.'acme']\n[tenant.'bluebird']\n")
+        self.got = got
+        text = self.root.read_text()
+        destination = '"mx.a.test" = { a = ["127.0.0.77"] }'
+        assert destination in text
+        domains = "".join(f'"{name}.test" = {{ mx = ["mx.{name}.test"] }}\n' for name in "bcd")
+        hosts = "".join(f'"mx.{name}.test" = {{ a = ["127.0.0.1"] }}\n' for name in "abcd")
+        if sink_port is not None:
+            self.root.write_text(text.replace(destination, domains + hosts))
+            (place / "shaping.toml").write_text(
+                f'["default"]\nsmtp_port = {sink_port}\nprohibited_hosts = []\n'
+            )
+
+    def run(self, *arguments: str, status: int = 0) -> str:
+        """What a command says, which ends with this status."""
+        outcome = penstock(*arguments, "-c", str(self.root))
+        assert outcome.returncode == status, (arguments, outcome.stdout, outcome.stderr)
+        return outcome.stdout
+
+    def ask(self, *arguments: str) -> Any:
+        """What a command says to a program."""
+        return json.loads(self.run(*arguments, "--json"))
+
+    def came(self) -> Counter[str]:
+        """How often the sink accepted mail for each recipient."""
+        return Counter(
+            recipient
+            for message in self.got
+            if message.is_accepted
+            for recipient in message.envelope.recipients
+        )
+
+    def messages(self, tenant: str) -> int:
+        """How many messages of a tenant are queued."""
+        return int(self.ask("queues", "--tenant", tenant)["survey"]["total"]["messages"])
+
+    def events(self, kind: str) -> list[Any]:
+        """The events of this type."""
+        said = self.run("events", "query", "--type", kind, "--json")
+        return [json.loads(line) for line in said.splitlines()]
+
+
+def send(server: Server, tenant: str, count: int, prefix: str = "x") -> list[str]:
+    """Mail of a tenant, to four domains by turns; its recipients."""
+    recipients = [f"{prefix}{number}.{tenant}@{'abcd'[number % 4]}.test" for number in range(count)]
+    with smtplib.SMTP("127.0.0.1", port(server), timeout=PATIENCE) as client:
+        for recipient in recipients:
+            content = f"Subject: x\r\nX-Tenant: {tenant}\r\n\r\nx\r\n".encode()
+            client.sendmail("s@from.test", [recipient], content)
+    return recipients
+
+
+def test_a_suspension_holds_over_restarts_and_deaths_and_costs_nothing(tmp_path: Path) -> None:
+    """Nothing of that tenant begins, whoever is killed or started again; the other one's goes. Undone, all is due at once, in its first attempt."""
+    got: list[SinkMessage] = []
+    with sink(got) as sink_port:
+        world = World(tmp_path, sink_port, got)
+        with running(world.root) as server:
+            given = world.ask("suspend", "--tenant", "acme", "--duration", "1h", "--reason", "too many")
+            assert given["silent"] == []
+            held = send(server, "acme", 8)
+            free = send(server, "bluebird", 8)
+            wait_until(lambda: len(world.came()) == 8, PATIENCE, "the other tenant's mail")
+            assert set(world.came()) == set(free)
+            total = world.ask("queues", "--tenant", "acme")["survey"]["total"]
+            assert (total["messages"], total["held"]) == (8, {"suspension": 8})
+            (directive,) = world.ask("directives")["directives"]
+            assert directive["author"] == pwd.getpwuid(os.getuid()).pw_name
+            pid = lanes(world.root)["0"]["pid"]
+            assert isinstance(pid, int)
+            os.kill(pid, signal.SIGKILL)
+            server.until(
+                rf"lane 0: process {pid} has ended: killed by SIGKILL\n(?s:.*)recovered: \d+ messages"
+            )
+            free += send(server, "bluebird", 4, "y")
+            held += send(server, "acme", 4, "y")
+            wait_until(lambda: len(world.came()) == 12, PATIENCE, "mail after a death")
+            assert server.stop() == 0
+        with running(world.root) as server:
+            server.until("1 directives are in force")
+            free += send(server, "bluebird", 4, "z")
+            wait_until(lambda: len(world.came()) == 16, PATIENCE, "mail after a restart")
+            assert set(world.came()) == set(free)
+            assert world.messages("acme") == 12
+            world.run("unsuspend", "--tenant", "acme")
+            wait_until(lambda: len(world.came()) == 28, PATIENCE, "what was held")
+            assert world.came() == Counter(free + held)
+            assert server.stop() == 0
+    attempts = [event["num_attempts"] for event in world.events("Delivery")]
+    assert Counter(attempts) == {0: 28} or Counter(attempts) == {1: 28}
