@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from penstock.mail.address import Address, ReversePath
+from penstock.mail.directive import Action, Order, SweepAction
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import MessageId, SessionId
 from penstock.mail.queue_name import QueueName
 from penstock.mail.records import (
     AttemptRecord,
+    DirectiveChange,
+    DirectiveRecord,
     ExpirationRecord,
+    FlushRecord,
     MessageRecord,
     Outcome,
     Peer,
     PolicyErrorRecord,
     QuarantineRecord,
+    RebindRecord,
     Reception,
     RejectionRecord,
+    RemovalRecord,
     SpoolHealthRecord,
     Verdict,
 )
@@ -111,6 +119,63 @@ def expiration(*recipients: int, of: MessageRecord | None = None, attempts: int 
         recipients=recipients or (0,),
         reply=reply(551, "5.4.7", "Penstock internal: the message expired"),
     )
+
+
+def order(action: SweepAction, *, suppress_logging: bool = False) -> Order:
+    """Somebody's."""
+    return Order("d-17", action, "complaints", "ann", suppress_logging=suppress_logging)
+
+
+def removal(
+    *recipients: int,
+    of: MessageRecord | None = None,
+    attempts: int = 1,
+    action: SweepAction = SweepAction.BOUNCE,
+    suppress_logging: bool = False,
+) -> RemovalRecord:
+    """Recipients taken out by an order, a minute after the message came."""
+    given = order(action, suppress_logging=suppress_logging)
+    answer = reply(551, "5.7.1", "Penstock internal: bounced by an administrator: complaints")
+    time = WallTime(CREATED + 60)
+    return RemovalRecord(
+        of or message(), time, attempts, "mx.dest.example", recipients or (0,), answer, given
+    )
+
+
+def rebind(
+    *recipients: int,
+    of: MessageRecord | None = None,
+    to: str | None = "beta",
+    attempts: int = 1,
+    suppress_logging: bool = False,
+) -> RebindRecord:
+    """A message put into another tenant's queue, ten seconds after it came."""
+    sent, time = of or message(), WallTime(CREATED + 10)
+    queue = QueueName(sent.queue.domain, to)
+    given = order(SweepAction.REBIND, suppress_logging=suppress_logging)
+    return RebindRecord(sent, time, attempts, recipients or (0,), queue, time, given)
+
+
+def flush(
+    *recipients: int, of: MessageRecord | None = None, attempts: int = 1, suppress_logging: bool = False
+) -> FlushRecord:
+    """A message that is tried now, twenty seconds after it came."""
+    time = WallTime(CREATED + 20)
+    given = order(SweepAction.FLUSH, suppress_logging=suppress_logging)
+    return FlushRecord(of or message(), time, attempts, recipients or (0,), time, given)
+
+
+def in_queue(sent: MessageRecord, queue: QueueName) -> MessageRecord:
+    """A message there."""
+    return msgspec.structs.replace(sent, queue=queue)
+
+
+def directive(change: DirectiveChange = DirectiveChange.GIVEN) -> DirectiveRecord:
+    """A suspension of a tenant."""
+    return DirectiveRecord(
+        ID, CREATED, change, "d-18", Action.SUSPEND, "tenant acme", "complaints", "ann",
+        WallTime(CREATED + 300), 1200, "acme",
+    )  # fmt: skip
 
 
 def policy_error(

@@ -129,3 +129,10 @@ def test_text_that_turns_the_line_around_is_not_shown() -> None:
     assert "\u202e".encode() in line
     assert "550 fine ?gnorw?" in plain(line)
     assert "\x1b" not in plain(b'{"type":"\\u001b[2J"}')
+
+
+def test_a_directive_is_shown_with_what_became_of_it() -> None:
+    """What it does, what it is about, and why; nobody sent it to anybody."""
+    line = b'{"type":"Directive","id":"1","response":{"code":0,"content":"tenant acme: spam","command":"suspend given"}}'
+    text = "".join(piece for piece, _ in pieces(line))
+    assert text.split() == ["Directive", "-", "suspend", "given", "tenant", "acme:", "spam", "1"]

@@ -42,6 +42,7 @@ def operations(directory: Path) -> int:
     world = World(directory, max_file_size=15_000)
     story(world)
     world.assert_exactly_once()
+    world.assert_queued()
     return world.files.operations
 
 
@@ -56,6 +57,7 @@ def test_crash_at_any_operation(tmp_path: Path, is_power_cut: bool) -> None:
         world.crash(power=chance)
         recover(world)
         world.assert_exactly_once()
+        world.assert_queued()
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -72,3 +74,4 @@ def test_crash_after_crash(tmp_path: Path, seed: int) -> None:
     world.crash(power=chance)
     recover(world)
     world.assert_exactly_once()
+    world.assert_queued()

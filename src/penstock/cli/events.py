@@ -42,8 +42,8 @@ class Wanted:
     until: str | None = None
     """Events before a time, as above."""
     event_type: Annotated[Values, Parameter(name=["--type", "-t"])] = ()
-    """Reception, Delivery, TransientFailure, Bounce, Expiration, Rejection, PolicyError, Quarantine, SpoolHealth, or Totals, which are
-    shown only if they are asked for."""
+    """Reception, Delivery, TransientFailure, Bounce, Expiration, AdminBounce, AdminDelete, AdminRebind, AdminFlush, Directive, Rejection,
+    PolicyError, Quarantine, SpoolHealth, or Totals, which are shown only if they are asked for."""
     tenant: Values = ()
     """Events of this tenant; "" is mail without one."""
     campaign: Values = ()

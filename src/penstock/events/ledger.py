@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -37,6 +37,7 @@ _SETTLING: Final = frozenset({"Delivery", "Bounce", "Expiration", "AdminBounce",
 _UNLOGGED: Final = frozenset({"dropped", "moved_in", "moved_out"})
 
 _NOTHING: Final = Counts()
+C = TypeVar("C", bound=Counts)
 _Gap = dict[tuple[str | msgspec.UnsetType | None, str], int]
 
 #: Told how many octets were read, and of how many.
@@ -98,7 +99,8 @@ class Ledger:
         self._carried: Counter[str | None] = Counter()
         self._waiting: Counter[str | None] = Counter()
         self._quarantined: Counter[str | None] = Counter()
-        #: as the first opening says
+        #: the first opening, and the recipients that were queued less than its events say
+        self._first = Totals()
         self._unlogged_before: Counter[str | None] = Counter()
         #: by message: the mask of recipients that wait
         self._open: dict[bytes, int] = {}
@@ -235,16 +237,30 @@ class Ledger:
         self._openings += 1
         if is_first:
             self._totals = said
+            self._first = Totals(said.total, said.tenants)
             self._carried.update({counts.tenant: counts.queued for counts in said.tenants})
             self._unlogged_before.update({counts.tenant: counts.unlogged for counts in said.tenants})
             return
         gap = _gap(said, self._totals)
-        if gap and _is_of_orders(gap, said, self._totals):
+        if gap and (_is_of_orders(gap, said, self._totals) or self._forgets_first(said)):
             self._totals, gap = said, {}
         if not gap:
             self._doubts.clear()
         elif (not self._doubts or self._doubts[-1][1] != gap) and len(self._doubts) < _FINDING_LIMIT:
             self._doubts.append((self._file, gap))
+
+    def _forgets_first(self, said: Totals) -> bool:
+        """Whether the file that was before the first was lost in a power cut, and all that its successor opened with has been made again."""
+        first = self._first
+        alone = _without(self._totals, first)
+        gap = _gap(said, alone)
+        if not first.total.accepted or (gap and not _is_of_orders(gap, said, alone)):
+            return False
+        for counts in first.tenants:
+            self._carried[counts.tenant] -= counts.queued
+        self._unlogged_before.clear()
+        self._first = Totals()
+        return True
 
     # -- the end
 
@@ -334,6 +350,20 @@ def _is_balanced(counts: Counts) -> bool:
     incoming: int = sum(getattr(counts, name) for name in INCOMING)
     outgoing: int = sum(getattr(counts, name) for name in OUTGOING)
     return incoming == outgoing + counts.queued
+
+
+def _without(counted: Totals, before: Totals) -> Totals:
+    """Sums of what was counted since ``before``."""
+    known = {counts.tenant: counts for counts in before.tenants}
+    tenants = [_less(counts, known.get(counts.tenant, _NOTHING)) for counts in counted.tenants]
+    return Totals(_less(counted.total, before.total), tenants)
+
+
+def _less(counts: C, before: Counts) -> C:
+    names = Counts.__struct_fields__
+    return msgspec.structs.replace(
+        counts, **{name: getattr(counts, name) - getattr(before, name) for name in names}
+    )
 
 
 def _gap(said: Totals, counted: Totals) -> _Gap:

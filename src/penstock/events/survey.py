@@ -86,10 +86,12 @@ class Survey:
         self.totals = Totals(mark.totals, mark.tenant_totals)
         if not files:
             return
+        is_before_all = self._is_marked and not mark.file
         if files[0].name != mark.file:
             self.is_partial = not self._is_marked and files[0] != log_files(self._directory)[0]
             mark = self.mark = mark._replace(file=files[0].name, offset=0)
-        self._takes_opening = mark.offset == 0
+        # a checkpoint from before the first file knows better: what that opens with may count orders whose frames are still to be read
+        self._takes_opening = mark.offset == 0 and not is_before_all
         begin = Position(files[0], mark.offset)
         with Reader(self._directory, begin) as reader:
             for lines in reader.batches():

@@ -20,6 +20,11 @@ STYLES: Final = {
     "TransientFailure": "yellow",
     "Bounce": "red",
     "Expiration": "red",
+    "AdminBounce": "red",
+    "AdminDelete": "red",
+    "AdminRebind": "magenta",
+    "AdminFlush": "magenta",
+    "Directive": "bold magenta",
     "Rejection": "magenta",
     "Quarantine": "bold red",
     "SpoolHealth": "bold red",
@@ -39,6 +44,7 @@ class _Response(msgspec.Struct):
     code: int = 0
     enhanced_code: _Enhanced | None = None
     content: str = ""
+    command: str | None = None
 
 
 class Line(msgspec.Struct):
@@ -160,6 +166,8 @@ def _parties(event: Line) -> str:
         return ", ".join(f"{name} {number}" for name, number in event.totals.items() if number)
     if event.type == "Quarantine":
         return f"{event.num_recipients} recipients of {event.queue}"
+    if event.type == "Directive":
+        return (event.response.command if event.response is not None else None) or "-"
     return f"{event.sender or '<>'} -> {_shortened(event.recipients)}"
 
 
@@ -173,6 +181,8 @@ def _reply(event: Line) -> str:
     response = event.response
     if response is None or event.type == "Totals":
         return ""
+    if event.type == "Directive":
+        return response.content
     code = response.enhanced_code
     enhanced = f" {code.class_}.{code.subject}.{code.detail}" if code else ""
     return f"{response.code}{enhanced} {response.content}"
