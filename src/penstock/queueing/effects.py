@@ -1,7 +1,8 @@
 """What the scheduler asks the shell to do. Effects are collected while it works, and taken and carried out by the lane, in order.
 
 Ends are messages that end without a connection. They wait with the scheduler, a bounded number of them, until the lane takes them one by one, for
-they may have to be read from a disk first: nothing else waits for them.
+they may have to be read from a disk first: nothing else waits for them. Those that orders make come by the million: the garbage collector need not
+know of them, for nothing that they name leads back to them.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Fail(msgspec.Struct, frozen=True):
     reply: Reply
 
 
-class Drop(msgspec.Struct, frozen=True):
+class Drop(msgspec.Struct, frozen=True, gc=False):
     """A message is taken out of the queue, because of an order: record it, with this reply. It is queued until its end is told to be recorded."""
 
     queue: ScheduledQueue
@@ -75,7 +76,7 @@ def removal_reply(order: Order) -> Reply:
     )
 
 
-class Rebind(msgspec.Struct, frozen=True):
+class Rebind(msgspec.Struct, frozen=True, gc=False):
     """A message goes into the queue called ``name``, because of an order: record it. It stands still until that is told to be recorded.
 
     ``due`` is when it may be tried from then on; None if that stays as it was.
@@ -91,7 +92,7 @@ class Rebind(msgspec.Struct, frozen=True):
     order: Order
 
 
-class Flush(msgspec.Struct, frozen=True):
+class Flush(msgspec.Struct, frozen=True, gc=False):
     """A message is due at ``due``, which is now, because of an order: record it. It stands still until that is told to be recorded."""
 
     queue: ScheduledQueue

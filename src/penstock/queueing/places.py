@@ -66,6 +66,7 @@ class Places:
         "postings",
         "queue_config",
         "queues",
+        "returns",
         "rows",
         "schedules",
         "source",
@@ -116,6 +117,8 @@ class Places:
         #: the queues by what criteria name
         self.postings = Postings(self.queues, self._by_index)
         self._free_indices: list[int] = []
+        #: how many times a row that was READY waits again, without an attempt
+        self.returns = 0
         #: how many times a row has become READY
         self.order = 0
 
@@ -432,6 +435,7 @@ class Places:
         opens = instant_of(may_go_at(schedule, time_of(now), self.zone_of))
         if opens <= now:
             return False
+        self.returns += 1
         self.wait(queue, self.take_off(path, queue), opens)
         return True
 

@@ -34,6 +34,7 @@ class Run:
         "order",
         "pending",
         "queues",
+        "returns",
         "rows",
         "scanned",
         "walk",
@@ -57,6 +58,8 @@ class Run:
         self.queues: deque[ScheduledQueue] = deque()
         #: where that has come to in the first queue
         self.mark: tuple[int, ...] = ()
+        #: how many rows had gone back to waiting when that began
+        self.returns = 0
         #: queues to go through once more
         self.again: dict[QueueName, None] = {}
         #: single rows to be looked at

@@ -34,6 +34,7 @@ from penstock.mail.survey import GROUPS_SHOWN, Grouping
 from penstock.queueing.backlog import Backlog
 from penstock.queueing.directives import Directives
 from penstock.queueing.effects import Effect, End, Flush, Rebind
+from penstock.queueing.finding import Finding
 from penstock.queueing.holds import Hold
 from penstock.queueing.instants import instant_of, time_of
 from penstock.queueing.leaving import Leaving
@@ -128,6 +129,10 @@ class Scheduler:
         places = self._places
         return Surveying(places.postings.walk(criteria), self.rows, self._supply, by, limit)
 
+    def find(self, position: int) -> Finding:
+        """Begin to look for the message that is stored at ``position``."""
+        return Finding(self.rows, position)
+
     @property
     def sweeps(self) -> Mapping[str, Progress]:
         """How far each sweep is, by its id, and each order about one message: those under way, and the last ones that are over."""
@@ -148,6 +153,14 @@ class Scheduler:
     def cancel_sweep(self, identity: str) -> bool:
         """Have a sweep do nothing more; it is over when what it has taken is recorded. False if none of this id is under way."""
         return self._sweeping.cancel(identity)
+
+    def filling_began(self) -> None:
+        """Mail from before the start is being added: what sweeps are about may still come, and none is over before ``filled``."""
+        self._sweeping.is_filling = True
+
+    def filled(self) -> None:
+        """All of it is here."""
+        self._sweeping.filled()
 
     def queue_of(self, row: int) -> ScheduledQueue:
         """The scheduled queue of a live row."""

@@ -8,18 +8,20 @@ Queues and rows go on moving meanwhile. A list is gone through from its first ro
 comes in, or into a queue by another order, is looked at where it stands. So no message is missed that was queued when the sweep was given; what is
 delivered before the run comes to it is none of its business.
 
-Mail that is being tried is flushed already, and so is mail that has been ready since: nothing is flushed twice by one sweep.
+Mail that is being tried is flushed already, and so is mail that has been ready since: nothing is flushed twice by one sweep. What its sender wants
+at certain hours is not flushed at others, and is put into another queue with its hours.
 """
 
 from __future__ import annotations
 
 import heapq
-import re
 from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
 from penstock.mail.directive import Criteria, Order, Progress, Sweep, SweepAction
+from penstock.mail.duration import WallTime
+from penstock.mail.schedule import may_go_at
 from penstock.queueing.effects import Drop, End, Flush, Rebind, removal_reply
 from penstock.queueing.instants import instant_of, time_of
 from penstock.queueing.places import Places
@@ -32,20 +34,30 @@ from penstock.queueing.runs import Known, Run
 SWEEPS_LIMIT: Final = 1000
 #: Sweeps that are over and are remembered.
 _REMEMBERED: Final = 1000
-#: Queues that are counted, or gone to, in the time of one row; rows that are passed over; rows that are looked through for some state.
+#: What is done in the time in which other work does one row, 4 us: queues that are counted, or gone to, rows that are passed over, and rows that are
+#: looked through for some state. A row that is taken is as much as two.
 _QUEUES_FOR_ONE: Final = 4
 _PASSED_FOR_ONE: Final = 8
 _SCANNED_FOR_ONE: Final = 1024
+_TAKEN: Final = 2 * _PASSED_FOR_ONE
 #: Rows that came back, one by one; of more, their queues are gone through again.
 _ROWS_LIMIT: Final = 1000
-
-_AWAY = re.compile(b"[%c%c]" % (IN_FLIGHT, ENDING))
 
 
 class Sweeping:
     """The sweeps of one lane. ``runs`` are those under way, by id, in the order in which they were given."""
 
-    __slots__ = ("_awaited", "_over", "_places", "_put_off", "_serial", "_taken", "_turns", "runs")
+    __slots__ = (
+        "_awaited",
+        "_over",
+        "_places",
+        "_put_off",
+        "_serial",
+        "_taken",
+        "_turns",
+        "is_filling",
+        "runs",
+    )
 
     def __init__(self, places: Places) -> None:
         self._places = places
@@ -61,6 +73,8 @@ class Sweeping:
         #: a heap of rows that cannot be recorded before some instant
         self._put_off: list[tuple[int, int, Known, Run]] = []
         self._serial = 0
+        #: mail from before the start is still being added
+        self.is_filling = False
 
     # -- orders
 
@@ -121,8 +135,14 @@ class Sweeping:
         """Something has become of a run's mail: it has more to do, or is over."""
         if run.has_work:
             self._list(run)
-        elif not run.pending and self.runs.get(run.order.id) is run:
+        elif not run.pending and not self.is_filling and self.runs.get(run.order.id) is run:
             self._end(run)
+
+    def filled(self) -> None:
+        """Mail from before the start is all here."""
+        self.is_filling = False
+        for run in list(self.runs.values()):
+            self._review(run)
 
     def _list(self, run: Run) -> None:
         if not run.is_listed:
@@ -169,6 +189,10 @@ class Sweeping:
         run = self._taken.pop(end.row, None)
         if run is not None:
             run.pending -= 1
+        elif isinstance(end, Drop):
+            # by the directive that the sweep is a part of
+            run = self.runs.get(end.order.id)
+        if run is not None:
             run.done += 1
             self._review(run)
 
@@ -251,6 +275,8 @@ class Sweeping:
     def _go_through(self, run: Run, queue: ScheduledQueue, now: int, size: int) -> int:
         """Take the rows of a queue that it is about: those that wait, for they may become ready meanwhile, then those that are."""
         places, rows = self._places, self._places.rows
+        if not run.mark:
+            run.returns = places.returns
         state, row = self._resume(run, queue)
         left = size * _PASSED_FOR_ONE
         while left > 0 and places.ends_room:
@@ -258,12 +284,14 @@ class Sweeping:
                 if state == READY or run.is_flush:
                     run.queues.popleft()
                     run.mark = ()
+                    if run.returns != places.returns:
+                        run.again[queue.name] = None
                     return max(1, size - left // _PASSED_FOR_ONE)
                 state, row = READY, queue.ready_rows.head
                 continue
             following = rows.next[row]
             is_taken = rows.created[row] <= run.given and self._take(run, queue, row, now)
-            left -= _PASSED_FOR_ONE if is_taken else 1
+            left -= _TAKEN if is_taken else 1
             row = following
         run.mark = (state, row, *self._marks(state, row)) if row != NONE else (state, row)
         return max(1, size - left // _PASSED_FOR_ONE)
@@ -309,10 +337,13 @@ class Sweeping:
         rows = self._places.rows
         begin, run.scanned = run.scanned, run.scanned + size * _SCANNED_FOR_ONE
         states = rows.state[begin : run.scanned].tobytes()
-        for match in _AWAY.finditer(states):
-            row = begin + match.start()
-            if run.covers(self._places.queue_of(row).name, rows.created[row]):
-                self._await(run, row)
+        for state in (IN_FLIGHT, ENDING):
+            at = states.find(state)
+            while at >= 0:
+                row = begin + at
+                if run.covers(self._places.queue_of(row).name, rows.created[row]):
+                    self._await(run, row)
+                at = states.find(state, at + 1)
         run.is_away = bool(states)
         return size
 
@@ -329,7 +360,8 @@ class Sweeping:
         """Take a row out of its place, to be recorded; False if there is nothing to be done to it. There is room."""
         places, rows = self._places, self._places.rows
         waits = rows.state[row] == WAITING
-        if run.is_flush and (not waits or rows.wake[row] <= now or rows.order[row] > run.began):
+        due = self._due(row, now) if waits else now
+        if run.is_flush and (not waits or due > now or rows.wake[row] <= now or rows.order[row] > run.began):
             return False
         places.calendar.remove(row)
         if waits:
@@ -337,19 +369,24 @@ class Sweeping:
             site = places.last_site(queue)
         else:
             site = places.take_out(queue, row)
-        places.end(queue, row, self._end_of(run.order, queue, row, site, now, waits=waits))
+        places.end(queue, row, self._end_of(run.order, queue, row, site, time_of(due) if waits else None))
         self._taken[row] = run
         run.pending += 1
         return True
 
-    def _end_of(
-        self, order: Order, queue: ScheduledQueue, row: int, site: str, now: int, *, waits: bool
-    ) -> End:
-        rows, due = self._places.rows, time_of(now)
-        position, attempts = rows.position[row], rows.attempts[row]
+    def _due(self, row: int, now: int) -> int:
+        """When a row may be tried at the earliest: now, if it is within the hours that its sender wants."""
+        schedules = self._places.schedules
+        schedule = schedules.get(row) if schedules else None
+        return (
+            now if schedule is None else instant_of(may_go_at(schedule, time_of(now), self._places.zone_of))
+        )
+
+    def _end_of(self, order: Order, queue: ScheduledQueue, row: int, site: str, due: WallTime | None) -> End:
+        """What is to be recorded; ``due`` is when the row, if it waits, may be tried."""
+        position, attempts = self._places.rows.position[row], self._places.rows.attempts[row]
         if order.action is SweepAction.REBIND:
-            name = order.rebinding.of(queue.name)
-            return Rebind(queue, row, position, attempts, site, name, due if waits else None, order)
-        if order.action is SweepAction.FLUSH:
+            return Rebind(queue, row, position, attempts, site, order.rebinding.of(queue.name), due, order)
+        if order.action is SweepAction.FLUSH and due is not None:
             return Flush(queue, row, position, attempts, site, due, order)
         return Drop(queue, row, position, attempts, site, removal_reply(order), order)

@@ -222,6 +222,7 @@ class Worker:
         for listener in self.listeners:
             await listener.start()
         self._fault = None
+        self.lane.scheduler.filling_began()
         self._recovering = self._loop.create_task(self._recover(), name="recover the spool")
 
     async def _recover(self) -> None:
@@ -248,6 +249,7 @@ class Worker:
         finally:
             gc.enable()
         LOG.info("recovered: %d messages from before the start are queued", self.recovered_messages)
+        self.lane.scheduler.filled()
         self.feed.start()
         self.crossing.recovered()
         self._adopt()
