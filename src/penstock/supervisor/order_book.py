@@ -74,8 +74,8 @@ class _Swept:
         self.lanes.pop(lane, None)
         self.before[lane] = Progress(done.done, done.done)
 
-    def state(self) -> SweepState:
-        names = dict.fromkeys((*self.before, *self.lanes))
+    def state(self, lanes: Iterable[str]) -> SweepState:
+        names = dict.fromkeys((*self.before, *lanes))
         return SweepState(self.sweep, {lane: self.progress(lane) for lane in names}, self.finished)
 
 
@@ -99,7 +99,7 @@ class OrderBook:
     ) -> None:
         self.version = 0
         self.directives = Directives()
-        self._lanes = frozenset(lanes)
+        self._lanes = tuple(sorted(lanes))
         self._there: dict[str, _Lane] = {}
         self._sweeps: dict[str, _Swept] = {state.sweep.order.id: _Swept(state) for state in sweeps}
         for directive in directives:
@@ -114,12 +114,12 @@ class OrderBook:
 
     def sweeps(self) -> Iterator[SweepState]:
         """The sweeps that are shown."""
-        return (swept.state() for swept in self._sweeps.values())
+        return (swept.state(self._lanes) for swept in self._sweeps.values())
 
     def sweep(self, identity: str) -> SweepState | None:
         """How far a sweep is."""
         swept = self._sweeps.get(identity)
-        return swept.state() if swept is not None else None
+        return swept.state(self._lanes) if swept is not None else None
 
     def given(self) -> tuple[tuple[Directive, ...], tuple[Sweep, ...]]:
         """What a lane that comes is told."""

@@ -200,6 +200,11 @@ class Worker:
             self._adopting.add(task)
             task.add_done_callback(self._adopting.discard)
 
+    async def adopted(self) -> None:
+        """Wait until the mail of the orphans is here, after recovery."""
+        if self._adopting:
+            await asyncio.wait(tuple(self._adopting))
+
     def _new_router(self, dns: DnsConfig) -> Router:
         resolver = DnsResolver(dns.nameservers)
         return Router(
