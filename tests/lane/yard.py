@@ -24,6 +24,7 @@ from penstock.mail.records import (
 from penstock.net.router import Router
 from penstock.net.tls import ClientContexts
 from penstock.queueing.rows import IN_FLIGHT
+from penstock.shaping.own import OwnRates
 from penstock.sim.resolver import FakeResolver, addresses, mx
 from tests.ingress.room import FakeTimeLoop
 from tests.spool.told import ToldSpool
@@ -156,6 +157,8 @@ class Yard:
             path_config=lambda site: PathConfig(connection_limit=limit),
             connection_limit=connections,
             contexts=ClientContexts(None, self.clock),
+            weight_of=lambda tenant: 1.0,
+            rates=OwnRates(),
         )
         self._number = 0
 

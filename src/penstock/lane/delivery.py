@@ -55,6 +55,7 @@ class Delivery:
         "_deferred",
         "_draw",
         "_due",
+        "_has_begun",
         "_last_deferral",
         "_position",
         "_rest",
@@ -88,12 +89,16 @@ class Delivery:
         self._batch: Sequence[int] = ()
         self._deferred: list[int] = []
         self._due: WallTime | None = None
+        #: a transaction of it is over
+        self._has_begun = False
         self._last_deferral: Reply | None = None
 
     def next_transmission(self) -> Transmission | None:  # hot: throughput
         """The next transaction to make; None when every recipient has had one, or while nothing may begin."""
-        rest = self._rest
-        if not rest or self._scheduler.hold is not None:
+        rest, scheduler = self._rest, self._scheduler
+        if not rest or scheduler.hold is not None:
+            return None
+        if self._has_begun and not scheduler.may_begin(self.path, self.row, self._clock.wall()):
             return None
         record = self._stored.record
         self._batch, self._rest = rest[:RECIPIENTS_PER_TRANSACTION], rest[RECIPIENTS_PER_TRANSACTION:]
@@ -119,6 +124,7 @@ class Delivery:
     def record(self, finished: Finished, peer: Peer) -> None:  # hot: throughput
         """Write down what a transaction came to."""
         batch = self._batch
+        self._has_begun = True
         now = self._clock.wall()
         outcomes: list[Outcome] = []
         for result in finished.results:
@@ -152,7 +158,7 @@ class Delivery:
         scheduler = self._scheduler
         if self._last_deferral is None:
             if self._rest:
-                scheduler.put_back(self.path, self.row, now)
+                scheduler.put_back(self.path, self.row, now, has_begun=self._has_begun)
             else:
                 scheduler.settled(self.path, self.row, now)
         elif self._due is not None:

@@ -1,7 +1,7 @@
 """Gets a pulled message out of the spool: at once where it is in memory, else when it has been read from the disk, for a connection that waits.
 
 A connection that waits is at work, and the message is in flight with it. Whatever ends the wait says what becomes of the row: it is delivered,
-given back, settled because the spool has given it up, or deferred because it cannot be read now.
+given back (also if it may not begin any more), settled because the spool has given it up, or deferred because it cannot be read now.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Fetcher:
             self._failed(path, row, fault)
             return None
         if stored is not None:
-            return Delivery(self._scheduler, self._spool, self._clock, self._draw, path, row, stored)
+            return self._deliver(path, row, stored)
         fetching = Fetching(self._scheduler, self._clock, receiver, path, row)
         self._spool.fetch(position, lambda answer: self._fetched(fetching, answer))
         return fetching
@@ -86,13 +86,19 @@ class Fetcher:
         if receiver is None:
             return
         fetching.receiver = None
+        now = self._clock.wall()
         if isinstance(answer, SpoolError):
             self._failed(path, row, answer)
             receiver.fetched(None)
+        elif not self._scheduler.may_begin(path, row, now):
+            self._scheduler.put_back(path, row, now)
+            receiver.fetched(None)
         else:
-            receiver.fetched(
-                Delivery(self._scheduler, self._spool, self._clock, self._draw, path, row, answer)
-            )
+            receiver.fetched(self._deliver(path, row, answer))
+
+    def _deliver(self, path: Path, row: int, stored: StoredMessage) -> Delivery:  # hot: throughput
+        self._scheduler.weighed(path, row, len(stored.waiting))
+        return Delivery(self._scheduler, self._spool, self._clock, self._draw, path, row, stored)
 
     def _failed(self, path: Path, row: int, fault: SpoolError) -> None:
         scheduler, now = self._scheduler, self._clock.wall()

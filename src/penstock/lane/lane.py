@@ -30,10 +30,12 @@ from penstock.mail.records import INTERNAL, MessageRecord, QueuedMessage
 from penstock.mail.reply import reply
 from penstock.net.router import Router
 from penstock.net.tls import ClientContexts
+from penstock.net.zones import zone_of
 from penstock.queueing.effects import Connect, Effect, Move, Offer
 from penstock.queueing.queues import Hop, Path
 from penstock.queueing.scheduler import Scheduler
 from penstock.routing.plan import Route, Unroutable
+from penstock.shaping.ports import Rates
 
 LOG = logging.getLogger(__name__)
 
@@ -47,7 +49,8 @@ class Lane:
     """The delivery side of a worker. Made on a running loop.
 
     ``own_names`` are the names by which our listeners greet: a peer that greets so is ourselves. ``connection_limit``
-    bounds its connections over all paths; what is over it waits for one to end. ``contexts`` verify other hosts' certificates.
+    bounds its connections over all paths; what is over it waits for one to end. ``contexts`` verify other hosts' certificates. ``rates`` are
+    in wall time; ``opened`` is to be called for them. ``weight_of`` gives a tenant's weight, and may give another after ``reconfigure``.
     """
 
     def __init__(
@@ -64,8 +67,12 @@ class Lane:
         path_config: Callable[[str], PathConfig],
         connection_limit: int,
         contexts: ClientContexts,
+        weight_of: Callable[[str | None], float],
+        rates: Rates,
     ) -> None:
-        self.scheduler = Scheduler(queue_config, path_config)
+        self.scheduler = Scheduler(
+            queue_config, path_config, weight_of=weight_of, rates=rates, zone_of=zone_of
+        )
         self.connections: set[LaneConnection] = set()
         self.connections_total = 0
         self.route_hits = 0
@@ -101,7 +108,14 @@ class Lane:
         now = self._clock.wall()
         add = self.scheduler.add
         for position, record in stored:
-            add(record.queue, position, record.size, created=record.created, now=now)
+            add(
+                record.queue,
+                position,
+                record.size,
+                created=record.created,
+                now=now,
+                schedule=record.schedule,
+            )
         self.work_done()
 
     def restore(self, messages: Sequence[QueuedMessage]) -> None:
@@ -116,6 +130,7 @@ class Lane:
                 now=now,
                 attempts=message.attempts,
                 due=message.due,
+                schedule=message.schedule,
             )
         self.work_done()
 
@@ -145,6 +160,11 @@ class Lane:
         """Go by these homes of sites (``Scheduler``) from now on; ``move`` is told the paths whose mail is to be moved to another lane."""
         self._move = move
         self.scheduler.rehome(home, self._clock.wall())
+        self.work_done()
+
+    def opened(self, key: str) -> None:
+        """A limit that refused mail may have a token."""
+        self.scheduler.opened(key, self._clock.wall())
         self.work_done()
 
     def use_router(self, router: Router) -> None:

@@ -20,6 +20,7 @@ import msgspec
 from penstock import policy
 from penstock.config import load_whole
 from penstock.config.refusal import refused
+from penstock.ipc.broker_words import LaneTokensGrant, LaneTokensWait, LaneUnitsGrant
 from penstock.ipc.bus import Bus, BusFault
 from penstock.ipc.door_words import LaneDoorsTell
 from penstock.ipc.order_words import (
@@ -60,6 +61,7 @@ from penstock.spool.files import FileError
 from penstock.spool.places import is_in_use, spool_of
 from penstock.worker.inquiries import survey
 from penstock.worker.orders import LaneOrders
+from penstock.worker.quotas import Quotas
 from penstock.worker.worker import Worker
 
 LOG = logging.getLogger(__name__)
@@ -107,12 +109,14 @@ class Duty:
                 LaneOrdersCancel: self._orders.cancel,
                 LaneOrdersNote: lambda word: self._running().spool.note(word.record),
                 LaneSurveyAsk: lambda word: survey(self._running(), word),
+                **dict.fromkeys((LaneTokensGrant, LaneTokensWait, LaneUnitsGrant), self._hear_broker),
             },
             self._bus_ended,
         )
         self._assigned: WorkerAssign | None = None
         self._prepared: _Epoch | None = None
         self._worker: Worker | None = None
+        self._quotas: Quotas | None = None
         self._grace = OWN_GRACE
         self._failure: str | None = None
         self._ending = asyncio.Event()
@@ -174,11 +178,16 @@ class Duty:
             assignment.orphans,
             self.bus.tell,
         )
+        self._quotas = worker.quotas
         self._orders.begin(worker.lane.scheduler, worker.lane.work_done)
         await worker.start()
         self._worker = worker
         self._keep(self._watch_recovery(worker), "recovery")
         self._keep(self._watch_failure(worker), "failure")
+
+    def _hear_broker(self, word: LaneTokensGrant | LaneTokensWait | LaneUnitsGrant) -> None:
+        if self._quotas is not None:
+            self._quotas.handlers()[type(word)](word)
 
     def _drain(self, word: WorkerDrain) -> None:
         if self._ending.is_set():
@@ -282,6 +291,8 @@ class Duty:
 
     def _bus_ended(self, reason: str | None) -> None:
         self._parted.set()
+        if self._quotas is not None:
+            self._quotas.disconnected()
         if not self._is_parting and not self._outlives:
             self._die(reason or "the supervisor is gone")
 

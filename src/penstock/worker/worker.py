@@ -44,6 +44,8 @@ from penstock.worker.adoption import Adoption
 from penstock.worker.crossing import Crossing
 from penstock.worker.doors import DoorTelling
 from penstock.worker.feed import Feed
+from penstock.worker.pace import Pace
+from penstock.worker.quotas import Quotas
 
 LOG = logging.getLogger(__name__)
 
@@ -66,7 +68,8 @@ class Worker:
 
     ``descriptors`` is how many files and sockets the process may have open; ``policy`` is the configuration's, loaded.
     ``lane_name`` is its lane, ``placement`` where that and others are the home of paths; they share the memory
-    for mail. ``found`` as of ``routing.placement.Homes``. ``orphans`` are lanes that there are no more, whose mail it takes over.
+    for mail. ``found`` as of ``routing.placement.Homes``. ``orphans`` are lanes that there are no more, whose mail it takes over. ``tell`` tells
+    the supervisor something; None: there is none, and no other lane either.
     """
 
     def __init__(
@@ -80,7 +83,7 @@ class Worker:
         placement: Placement = ALONE,
         found: Callable[[str, str], None] = lambda site, lane: None,
         orphans: tuple[str, ...] = (),
-        tell: Callable[[msgspec.Struct], None] = lambda word: None,
+        tell: Callable[[msgspec.Struct], None] | None = None,
     ) -> None:
         self.configuration = configuration
         self.clock = clock
@@ -109,6 +112,16 @@ class Worker:
         self._router = self._new_router(configuration.dns)
         connections = max(2, int(descriptors * (1 - _DNS_SHARE)) - _DESCRIPTOR_RESERVE)
         outbound = max(1, int(connections * _OUTBOUND_SHARE))
+        #: rates that mail is held by, own ones and those that lanes share
+        self.quotas = Quotas(
+            clock,
+            lambda key: self.lane.opened(key),
+            lambda key: None,
+            epoch=configuration.epoch,
+            is_alone=tell is None,
+        )
+        if tell is not None:
+            self.quotas.connected(tell)
         self.lane = Lane(
             spool=self.spool,
             router=self._router,
@@ -121,6 +134,8 @@ class Worker:
             path_config=_path_config(configuration),
             connection_limit=outbound,
             contexts=ClientContexts(configuration.node.tls_ca_file, clock),
+            weight_of=lambda tenant: self.configuration.queues.weight_of(tenant),
+            rates=Pace(self.quotas, clock),
         )
         self.crossing = Crossing(
             lane_name,
@@ -152,7 +167,9 @@ class Worker:
             lambda: self.lane.scheduler.octets,
         )
         #: who takes how much, here and elsewhere
-        self.doors = DoorTelling(self.desk.doors, _lanes(placement), lambda: self.configuration, tell, clock)
+        self.doors = DoorTelling(
+            self.desk.doors, _lanes(placement), lambda: self.configuration, tell or _nobody, clock
+        )
         #: runners of policies that were replaced, until their last hook has ended
         self._retiring: set[asyncio.Task[None]] = set()
         self.listeners = [
@@ -314,6 +331,7 @@ class Worker:
         """Go on with a configuration in which nothing differs that cannot change (``config.changes``), and its policy, loaded."""
         old, self.configuration = self.configuration, new
         self.feed.use_epoch(new.epoch)
+        self.quotas.epoch = new.epoch
         self.desk.queues = new.queues
         retiring, self.desk.policy = self.desk.policy, _runner(policy, new, self.policy_counts)
         if retiring is not None:
@@ -349,6 +367,7 @@ class Worker:
             await asyncio.wait(tuple(self._adopting))
         await self.crossing.close(max(0.0, deadline - self._loop.time()))
         await self.lane.stop(max(0.0, deadline - self._loop.time()))
+        self.quotas.close()
         await self._router.close()
         if self._sampler is not None:
             self._sampler.cancel()
@@ -359,6 +378,10 @@ class Worker:
         await self._durable.close(Seconds(max(_LAST_SYNC, deadline - self._loop.time())))
         await self.feed.close()
         return left
+
+
+def _nobody(_word: msgspec.Struct) -> None:
+    """There is no supervisor."""
 
 
 def _lanes(placement: Placement) -> int:
