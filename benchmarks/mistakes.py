@@ -360,7 +360,9 @@ POLICY: Final = (
     _policy("a policy that ends the program", "import sys\nsys.exit(3)\n", "line 2", "raised SystemExit: 3"),
     _policy("a hook with too few parameters", "def on_rcpt(session, recipient):\n    return None\n", "line 1",
             "hook on_rcpt cannot be called with what it is given", "write: def on_rcpt(session, transaction, recipient)"),
-    _policy("a hook of queues", "queue_config = lambda *names: None\n", "hook queue_config is not yet supported in this version"),
+    _policy("a hook of pools", "egress_pool = lambda *names: None\n", "hook egress_pool is not yet supported in this version"),
+    _policy("a hook of queues as KumoMTA's", "def queue_config(domain, tenant, campaign, routing_domain):\n    return {}\n", "line 1",
+            "hook queue_config cannot be called with what it is given", "write: def queue_config(name)"),
     _policy("a misspelt hook", "async def on_rctp(session):\n    pass\n", "line 1", "unknown hook on_rctp", "did you mean 'on_rcpt'?"),
 )  # fmt: skip
 

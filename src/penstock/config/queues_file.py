@@ -18,7 +18,7 @@ from penstock.config.texts import AUTHORIZATION_ID, CAMPAIGN, FIELD_NAME, LABEL,
 _LEAST: Final = 1024**2
 _MOST: Final = 1024**5
 #: Options of a scheduled queue that KumoMTA has, and this version does not.
-_QUEUE_LATER: Final = frozenset({
+QUEUE_LATER: Final = frozenset({
     "protocol", "refresh_interval", "refresh_strategy", "strategy", "timerwheel_tick_interval", "shrink_policy", "provider_name",
 })  # fmt: skip
 
@@ -38,14 +38,14 @@ QUEUE_OPTIONS: Final = (
 
 _OVERALL: Final = "overall_max_message_rate"
 
-QUEUE_DEFAULT: Final = Table(QUEUE_OPTIONS, later=_QUEUE_LATER)
+QUEUE_DEFAULT: Final = Table(QUEUE_OPTIONS, later=QUEUE_LATER)
 
-QUEUE_OF_CAMPAIGN: Final = Table(QUEUE_OPTIONS, later=_QUEUE_LATER)
+QUEUE_OF_CAMPAIGN: Final = Table(QUEUE_OPTIONS, later=QUEUE_LATER)
 QUEUE_OF_TENANT: Final = Table(
-    QUEUE_OPTIONS, later=_QUEUE_LATER, members=Named("campaign", CAMPAIGN, QUEUE_OF_CAMPAIGN)
+    QUEUE_OPTIONS, later=QUEUE_LATER, members=Named("campaign", CAMPAIGN, QUEUE_OF_CAMPAIGN)
 )
 QUEUE_OF_DOMAIN: Final = Table(
-    QUEUE_OPTIONS, later=_QUEUE_LATER, members=Named("tenant", LABEL, QUEUE_OF_TENANT)
+    QUEUE_OPTIONS, later=QUEUE_LATER, members=Named("tenant", LABEL, QUEUE_OF_TENANT)
 )
 
 TENANT_CAMPAIGN: Final = Table(
@@ -54,7 +54,7 @@ TENANT_CAMPAIGN: Final = Table(
                example='"50/s"', otherwise="no limit", field=""),
         *QUEUE_OPTIONS,
     ),
-    later=_QUEUE_LATER,
+    later=QUEUE_LATER,
 )  # fmt: skip
 
 TENANT: Final = Table(
@@ -78,7 +78,7 @@ TENANT: Final = Table(
         *QUEUE_OPTIONS,
         Named("campaigns", CAMPAIGN, TENANT_CAMPAIGN),
     ),
-    later=_QUEUE_LATER,
+    later=QUEUE_LATER,
 )  # fmt: skip
 
 

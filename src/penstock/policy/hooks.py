@@ -62,6 +62,12 @@ def _reply(arguments: tuple[object, ...], value: object) -> object:
         raise NonsenseError(str(error)) from None
 
 
+def _options(arguments: tuple[object, ...], value: object) -> object:
+    if value is None or isinstance(value, dict):
+        return value
+    raise NonsenseError(f"it returned {_shown(value)}, and returns a dict of options, or None for none")
+
+
 def _recipients(arguments: tuple[object, ...], value: object) -> object:
     message = arguments[0]
     if _nothing(arguments, value) is None and isinstance(message, Message) and not len(message.recipients):
@@ -84,7 +90,7 @@ class HookKind(msgspec.Struct, frozen=True):
     checked: Callable[[tuple[object, ...], object], object] = _nothing
 
 
-#: In the order of a message's way. ``on_auth`` gives Granted or False, ``on_reply`` a Reply or None, the others None.
+#: In the order of a message's way. ``on_auth`` gives Granted or False, ``on_reply`` a Reply or None, ``queue_config`` a dict or None.
 KINDS: Final = (
     HookKind("on_connect", ("session",)),
     HookKind("on_ehlo", ("session", "extensions")),
@@ -93,9 +99,10 @@ KINDS: Final = (
     HookKind("on_rcpt", ("session", "transaction", "recipient")),
     HookKind("on_message", ("message",), _recipients),
     HookKind("on_reply", ("session", "reply"), _reply),
+    HookKind("queue_config", ("name",), _options),
 )
 #: Called by later versions.
-NOT_YET: Final = ("queue_config", "egress_pool")
+NOT_YET: Final = ("egress_pool",)
 HOOKS: Final = (*(kind.name for kind in KINDS), *NOT_YET)
 _BY_NAME: Final = {kind.name: kind for kind in KINDS}
 

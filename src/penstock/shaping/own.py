@@ -21,6 +21,10 @@ _REMEMBERED: Final = 32
 _SAME: Final = 2e-6
 
 
+#: What a rate of nothing answers, until it is another.
+_NEVER: Final = Held(HeldBy.RATE, math.inf)
+
+
 class _Bucket:
     """What is known of a rate. ``times`` are the latest events since it was last empty, ``base`` the arrival time before them."""
 
@@ -100,7 +104,7 @@ class OwnRates:
         """``check`` for one limit."""
         bucket = self._buckets.get(key)
         if bucket is None:
-            return None
+            return None if rate.count else _NEVER
         if bucket.rate is not rate and bucket.rate != rate:
             bucket.change(rate, now)
         if gcra.is_open(bucket.arrival, now, rate):
