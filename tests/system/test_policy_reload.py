@@ -39,3 +39,26 @@ async def _through(place: Path) -> None:
 def test_a_reload_brings_another_policy_and_goes_on_counting(tmp_path: Path) -> None:
     """For the very next message; counters never go back."""
     uvloop.run(_through(tmp_path))
+
+
+async def _asked_about_queues(place: Path) -> None:
+    (place / "policy.py").write_text(
+        "calls = []\n"
+        "async def queue_config(name):\n"
+        "    calls.append(str(name))\n"
+        "    if len(calls) == 1:\n"
+        "        raise ConnectionError('away')\n"
+        "    return {'max_age': '2 hours', 'max_message_rate': '100/s'}\n"
+    )
+    async with world(place, node='policy = "policy.py"') as here:
+        assert (await here.send(["one@a.test"])).startswith("250 ")
+        await here.settled(1)
+        (queue,) = here.worker.lane.scheduler.queues.values()
+        assert (queue.config.max_age, str(queue.config.max_message_rate)) == (7200.0, "100/s")
+        counts = (await here.worker.snapshot()).policy["queue_config"]
+        assert (counts.calls, counts.faults) == (2, 1)
+
+
+def test_mail_is_taken_and_held_until_the_hook_has_said_how_it_goes(tmp_path: Path) -> None:
+    """The hook that fails is asked again, and the mail goes by its answer."""
+    uvloop.run(_asked_about_queues(tmp_path))

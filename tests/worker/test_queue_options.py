@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from penstock.mail.configuration import QueueConfig, QueuesConfig
-from penstock.mail.duration import MonotonicTime, Seconds
+from penstock.mail.duration import MonotonicTime, Seconds, WallTime
 from penstock.mail.queue_layers import QueueLayer, QueueLayers
 from penstock.mail.queue_name import QueueName, parse_queue_name
 from penstock.mail.rate import parse_rate
@@ -33,7 +33,7 @@ class Timer:
         self.call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
-        """See ``queue_options.Timer``."""
+        """See ``quotas.Timer``."""
         self.call = None
 
 
@@ -49,14 +49,20 @@ class World:
         self.living: set[QueueName] = set()
         self.changes: list[QueueName] = []
         self.faults: list[str] = []
-        self.options = QueueOptions(FILES, self, self, self, self.faults.append)
+        self.options = QueueOptions(
+            FILES, self, self, self.call_later, self.has, self.changed, self.faults.append
+        )
 
     def monotonic(self) -> MonotonicTime:
-        """See ``queue_options.Timers``."""
+        """See ``mail.ports.Clock``."""
         return MonotonicTime(self.now)
 
+    def wall(self) -> WallTime:
+        """See ``mail.ports.Clock``."""
+        return WallTime(self.now)
+
     def call_later(self, delay: Seconds, callback: Callable[[], None], /) -> Timer:
-        """See ``queue_options.Timers``."""
+        """See ``mail.ports.Clock``."""
         timer = Timer(self.now + delay, callback)
         self.timers.append(timer)
         return timer
@@ -66,7 +72,7 @@ class World:
         return self.hook if isinstance(what, str) else what in self.living
 
     def changed(self, name: QueueName) -> None:
-        """See ``queue_options.Queues``."""
+        """Remember it."""
         self.changes.append(name)
 
     def ask(self, hook: str, arguments: tuple[object, ...], done: Callable[[Verdict], None]) -> object:

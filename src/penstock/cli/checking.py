@@ -12,6 +12,7 @@ import msgspec
 from cyclopts import Parameter
 
 from penstock import policy
+from penstock.cli.outlook import outlook
 from penstock.config import Examined, Loaded, check_data_dir, examine, find_config
 from penstock.config.disk import read_file
 from penstock.config.refusal import Refused
@@ -142,4 +143,6 @@ def check(*, config: Annotated[str | None, Parameter(name=["--config", "-c"])] =
     listening = ", ".join(str(endpoint) for endpoint, _ in endpoints(configuration))
     tenants = len(configuration.queues.tenants)
     print(f"{path}: no problem found. Listens on {listening}; {tenants} tenant{'s' if tenants != 1 else ''}.")
+    for line in outlook(configuration):
+        print(line)
     return 0

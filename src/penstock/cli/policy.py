@@ -222,6 +222,13 @@ def _lines(trial: Trial) -> Iterator[str]:
         yield f"from: <{trial.reverse_path}>   to: {', '.join(trial.recipients)}"
     for kind, values in (("meta", trial.meta), ("option", trial.options)):
         yield from (f"{kind} {name}: {value!r}" for name, value in values.items())
+    if trial.schedule is not None:
+        yield f"schedule: {trial.schedule}"
+    for queue in trial.queues:
+        held = [item for item in queue.options if item.origin != "default"]
+        yield f"queue: {queue.queue}"
+        yield from (f"    {item.option} = {item.value}   ({item.origin})" for item in held)
+        yield from (f"    queue_config failed: {line}" for line in queue.fault.splitlines()[-1:])
     if trial.header:
         yield "header:"
         yield from (f"    {line}" for line in trial.header)

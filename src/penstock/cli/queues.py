@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
+from penstock.cli.queue_config import config as show_config
 from penstock.cli.queues_view import queues as queues_view
 from penstock.cli.queues_view import reasons, render
 from penstock.cli.server import DONE, PARTLY, AsJson, Config, Server, put_json, run
@@ -15,7 +16,8 @@ from penstock.cli.which import ALL, Which
 from penstock.mail.control import Explained, Surveyed, SurveyRequest
 from penstock.mail.survey import GROUPS_SHOWN, Grouping
 
-app = App(name="queues", help="Show what is queued.")
+app = App(name="queues", help="Show what is queued, and what holds for a queue.")
+app.command(show_config, name="config")
 _ID_DIGITS: Final = frozenset("0123456789abcdef")
 
 

@@ -10,7 +10,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from penstock.ingress.acceptance import relaying_denied
+from penstock.cli.queue_config import Resolved, asked, resolve
+from penstock.ingress.acceptance import queue_of, relaying_denied
 from penstock.ingress.assignment import Authority, assign, unknown_tenant
 from penstock.ingress.authentication import judged
 from penstock.ingress.terms import Terms, overridden, terms
@@ -74,7 +75,8 @@ class Tried(msgspec.Struct, frozen=True):
 class Trial(msgspec.Struct):
     """What came of a message: "deferred" is a 4yz reply, after which the client would come again.
 
-    From ``tenant`` on it is as the policy left it; ``header`` is a diff, a line of the header in each.
+    From ``tenant`` on it is as the policy left it; ``header`` is a diff, a line of the header in each. ``schedule`` is when it may be delivered, and
+    ``queues`` are those that it would come into, with what holds of them.
     """
 
     hooks: list[Tried]
@@ -86,6 +88,8 @@ class Trial(msgspec.Struct):
     meta: dict[str, MetaValue] = {}
     options: dict[str, str] = {}
     header: list[str] = []
+    schedule: str | None = None
+    queues: list[Resolved] = []
 
 
 async def try_policy(policy: Policy, scene: Scene, deadline: Seconds) -> Trial:
@@ -94,6 +98,7 @@ async def try_policy(policy: Policy, scene: Scene, deadline: Seconds) -> Trial:
     try:
         trying = _Trying(runner, scene)
         ending = await trying.transaction()
+        queues = [] if isinstance(ending, Reply) else await _queues(runner, scene.queues, ending)
     finally:
         await runner.close()
     session = trying.session
@@ -111,7 +116,20 @@ async def try_policy(policy: Policy, scene: Scene, deadline: Seconds) -> Trial:
         ending.meta,
         options,
         _difference(scene.content, ending.content),
+        msgspec.json.encode(ending.schedule).decode() if ending.schedule is not None else None,
+        queues,
     )
+
+
+async def _queues(runner: PolicyRunner, queues: QueuesConfig | None, decision: Decision) -> list[Resolved]:
+    """The queues of a message's parts."""
+    known = queues or QueuesConfig()
+    resolved = []
+    for domain in dict.fromkeys(address.domain for address, _ in decision.recipients):
+        name = queue_of(domain, decision.tenant, decision.campaign, decision.routing_domain, known.layers)
+        answer, fault = await asked(runner, name)
+        resolved.append(resolve(known, name, answer, fault))
+    return resolved
 
 
 class _Trying:

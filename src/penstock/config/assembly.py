@@ -101,7 +101,8 @@ def _queues(folder: Path, queues: Tree) -> QueuesConfig:
         **queues.fields(),
         tenants=frozenset(tenants),
         tenant_options={
-            name: TenantConfig(**_of_record(tenant, TenantConfig)) for name, tenant in tenants.items()
+            name: TenantConfig(**_of_record(tenant, TenantConfig), origins=origins_of(folder, tenant))
+            for name, tenant in tenants.items()
         },
         layers=layers(folder, queues),
     )

@@ -25,6 +25,7 @@ from penstock.events.text import clean
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import MessageId
 from penstock.mail.records import (
+    NO_SESSION,
     POLICY_ERROR_LIMIT,
     DirectiveRecord,
     MetaValue,
@@ -67,6 +68,8 @@ def _policy_error(record: PolicyErrorRecord, node: str, epoch: int) -> Event:
     """``command`` is the hook, ``content`` its error: the traceback, if there is one. The code is what the client was told, 0 for nothing."""
     code, enhanced = (record.reply.code, record.reply.enhanced) if record.reply is not None else (0, None)
     response = Response(code, enhanced, clean(record.error, POLICY_ERROR_LIMIT), record.hook)
+    if record.reception == NO_SESSION:
+        return bare("PolicyError", record.id, record.time, response, node, epoch)
     return _of_client("PolicyError", record.id, record.time, record.reception, response, node, epoch)
 
 

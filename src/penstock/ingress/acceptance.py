@@ -128,7 +128,7 @@ def messages(
         records.append(
             MessageRecord(
                 id=message,
-                queue=_queue(whole, domain, layers),
+                queue=queue_of(domain, whole.tenant, whole.campaign, whole.routing_domain, layers),
                 reverse_path=whole.reverse_path,
                 recipients=recipients,
                 added_header=received_field(prefix, message, now),
@@ -146,9 +146,12 @@ def messages(
     return records
 
 
-def _queue(whole: Envelope, domain: str, layers: QueueLayers) -> QueueName:  # hot: throughput
-    tenant, campaign = whole.tenant, whole.campaign
-    routing_domain = whole.routing_domain or layers.routing_domain_of(domain, tenant, campaign)
+def queue_of(
+    domain: str, tenant: str | None, campaign: str | None, routing_domain: str | None, layers: QueueLayers
+) -> QueueName:  # hot: throughput
+    """The queue of mail to a domain. ``routing_domain`` None: as ``layers`` have it."""
+    if routing_domain is None:
+        routing_domain = layers.routing_domain_of(domain, tenant, campaign)
     return QueueName(domain, tenant, campaign, routing_domain if routing_domain != domain else None)
 
 

@@ -156,6 +156,11 @@ class Lane:
         self.scheduler.reconfigure(queue_config, path_config, self._clock.wall())
         self.work_done()
 
+    def reread(self, name: QueueName) -> None:
+        """The options of a queue are others now."""
+        self.scheduler.reread(name, self._clock.wall())
+        self.work_done()
+
     def use_homes(self, home: Callable[[str, str], str | None], move: Callable[[Path], None]) -> None:
         """Go by these homes of sites (``Scheduler``) from now on; ``move`` is told the paths whose mail is to be moved to another lane."""
         self._move = move

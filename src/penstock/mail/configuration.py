@@ -261,7 +261,8 @@ class QueueConfig(msgspec.Struct, frozen=True):
 class TenantConfig(msgspec.Struct, frozen=True):
     """``[tenant.'name']``: what one tenant may take of the server, over all lanes. ``share`` is its weight on every path that others use too.
 
-    ``require_authz`` are the authorization ids that may send for it; None: whoever may name tenants may name this one.
+    ``require_authz`` are the authorization ids that may send for it; None: whoever may name tenants may name this one. ``origins`` as those of
+    ``QueueConfig``.
     """
 
     max_queued_bytes: ByteCount = ByteCount(10 * 1024**3)
@@ -269,6 +270,7 @@ class TenantConfig(msgspec.Struct, frozen=True):
     max_bytes_in_flight: ByteCount = ByteCount(256 * 1024 * 1024)
     share: float = 1.0
     require_authz: frozenset[str] | None = None
+    origins: dict[str, str] = {}
 
 
 _ANY_TENANT: Final = TenantConfig()

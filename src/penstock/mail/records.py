@@ -48,6 +48,9 @@ class Reception(msgspec.Struct, frozen=True):
     proxy_address: str = ""
 
 
+#: Where no session has asked.
+NO_SESSION: Final = Reception("", "", 0, "", "", "", SessionId(""))
+
 #: What a policy may keep with a message, by name.
 MetaValue = str | int | float | bool | None
 

@@ -77,6 +77,8 @@ class Parking(Generic[Q]):
             verb = "bounced" if self.directive.action is Action.BOUNCE else "suspended"
             return f"{verb}: {self.directive.reason}"
         rate = self.limit.rate if self.limit is not None else ""
+        if self.limit is not None and not self.limit.rate.count:
+            return self.limit.origin
         if self.held is not None and self.held.by is HeldBy.BROKER:
             return f"{rate} is shared with other lanes, and the broker is away"
         return f"{rate} is used up"

@@ -21,12 +21,16 @@ import msgspec
 
 from penstock.config.queue_answer import QueueAnswer, queue_answer
 from penstock.mail.configuration import Limit, QueueConfig, QueuesConfig
-from penstock.mail.duration import MonotonicTime, Seconds
+from penstock.mail.duration import Seconds
+from penstock.mail.ids import IdSource
+from penstock.mail.ports import Clock, Spool
 from penstock.mail.problem import ConfigError
 from penstock.mail.queue_layers import LayerKey, QueueLayer
 from penstock.mail.queue_name import QueueName
 from penstock.mail.rate import Rate
+from penstock.mail.records import NO_SESSION, POLICY_ERROR_LIMIT, PolicyErrorRecord
 from penstock.policy import Verdict
+from penstock.worker.quotas import CallLater, Timer
 
 LOG = logging.getLogger(__name__)
 
@@ -42,6 +46,8 @@ _LAST_RETRY: Final = Seconds(300.0)
 _TICK: Final = Seconds(1.0)
 #: Records that queues share are remembered, so many of them.
 _REMEMBERED: Final = 10_000
+#: Characters of a failure in the diagnostic log; its event has the traceback.
+_LOGGED: Final = 300
 #: Of failures in a row, so many are told in events; all are counted.
 _TOLD: Final = 20
 
@@ -54,33 +60,6 @@ class Asks(Protocol):
 
     def ask(self, hook: str, arguments: tuple[object, ...], done: Callable[[Verdict], None]) -> object:
         """Call it, and ``done`` with the verdict, now or later."""
-
-
-class Timer(Protocol):
-    """A call that will be made later."""
-
-    def cancel(self) -> None:
-        """Do not make it."""
-
-
-class Timers(Protocol):
-    """Time, and calls to come."""
-
-    def monotonic(self) -> MonotonicTime:
-        """Seconds that only go forward."""
-
-    def call_later(self, delay: Seconds, callback: Callable[[], None], /) -> Timer:
-        """Call back on the event loop, ``delay`` seconds from now."""
-
-
-class Queues(Protocol):
-    """The queues that there are."""
-
-    def has(self, name: QueueName) -> bool:
-        """Whether there is such a queue now."""
-
-    def changed(self, name: QueueName) -> None:
-        """Its options are others now."""
 
 
 class _Answer:
@@ -96,20 +75,28 @@ class _Answer:
 
 
 class QueueOptions:
-    """See the module. Called with a queue's name it gives its options. ``failed`` is told what a hook that failed has done."""
+    """See the module. Called with a queue's name it gives its options.
+
+    ``is_living`` says whether there is a queue, ``changed`` is told that a queue's options are others now, and ``failed`` what a hook that failed
+    has done.
+    """
 
     def __init__(
         self,
         queues: QueuesConfig,
         policy: Asks | None,
-        timers: Timers,
-        living: Queues,
+        clock: Clock,
+        call_later: CallLater,
+        is_living: Callable[[QueueName], bool],
+        changed: Callable[[QueueName], None],
         failed: Callable[[str], None],
     ) -> None:
         self._queues = queues
         self._policy = policy
-        self._timers = timers
-        self._living = living
+        self._clock = clock
+        self._call_later = call_later
+        self._is_living = is_living
+        self._changed = changed
         self._failed = failed
         self._shared: dict[LayerKey, QueueConfig] = {}
         self._answers: dict[QueueName, _Answer] = {}
@@ -218,7 +205,7 @@ class QueueOptions:
         answer.failures = self._failures = 0
         self._call_for(name, given.refresh_interval)
         if before != given.layer:
-            self._living.changed(name)
+            self._changed(name)
 
     def _has_failed(self, name: QueueName, answer: _Answer, text: str) -> None:
         wait = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(answer.failures, 16))
@@ -233,25 +220,36 @@ class QueueOptions:
     def _call_for(self, name: QueueName, delay: Seconds) -> None:
         """Have the queue looked at after ``delay`` seconds."""
         self._count += 1
-        heapq.heappush(self._due, (self._timers.monotonic() + delay, self._count, name))
+        heapq.heappush(self._due, (self._clock.monotonic() + delay, self._count, name))
         if self._timer is None:
-            self._timer = self._timers.call_later(Seconds(max(_TICK, delay)), self._tick)
+            self._timer = self._call_later(Seconds(max(_TICK, delay)), self._tick)
         elif self._due[0][1] == self._count:
             self._timer.cancel()
-            self._timer = self._timers.call_later(Seconds(max(_TICK, delay)), self._tick)
+            self._timer = self._call_later(Seconds(max(_TICK, delay)), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
-        now = self._timers.monotonic()
+        now = self._clock.monotonic()
         while self._due and self._due[0][0] <= now:
             _, _, name = heapq.heappop(self._due)
-            if self._living.has(name):
+            if self._is_living(name):
                 self._ask_later(name, self._answers[name])
             else:
                 del self._answers[name]
         if self._due and self._timer is None:
-            self._timer = self._timers.call_later(Seconds(max(_TICK, self._due[0][0] - now)), self._tick)
+            self._timer = self._call_later(Seconds(max(_TICK, self._due[0][0] - now)), self._tick)
         self._go_on()
+
+
+def noting(spool: Spool, ids: IdSource, clock: Clock) -> Callable[[str], None]:
+    """Who is told what a hook that failed has done: there is no client who could be, so it is logged, and an event."""
+
+    def note(error: str) -> None:
+        LOG.warning("policy: %s", error.partition("\n")[0][:_LOGGED])
+        now = clock.wall()
+        spool.note(PolicyErrorRecord(ids.next(now), now, NO_SESSION, HOOK, error[:POLICY_ERROR_LIMIT]))
+
+    return note
 
 
 class _NoAnswerError(Exception):

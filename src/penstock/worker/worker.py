@@ -20,11 +20,10 @@ from penstock.ingress.desk import Desk
 from penstock.ingress.listener import Listener
 from penstock.ipc.feed_words import scribe_socket
 from penstock.lane.lane import Lane
-from penstock.mail.configuration import Configuration, DnsConfig, PathConfig, QueueConfig
+from penstock.mail.configuration import Configuration, DnsConfig, PathConfig
 from penstock.mail.duration import ByteCount, MonotonicTime, Seconds, to_next_second
 from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock, LogPosition, SpoolError
-from penstock.mail.queue_name import QueueName
 from penstock.mail.records import QueuedMessage, SpoolRecord
 from penstock.mail.status import PolicyCounts, Rates, RateWindow, Snapshot, Status, Tally, TenantRates
 from penstock.net.dns import DnsResolver
@@ -45,6 +44,7 @@ from penstock.worker.crossing import Crossing
 from penstock.worker.doors import DoorTelling
 from penstock.worker.feed import Feed
 from penstock.worker.pace import Pace
+from penstock.worker.queue_options import QueueOptions, noting
 from penstock.worker.quotas import Quotas
 
 LOG = logging.getLogger(__name__)
@@ -122,6 +122,19 @@ class Worker:
         )
         if tell is not None:
             self.quotas.connected(tell)
+        #: by hook, since the start
+        self.policy_counts: dict[str, PolicyCounts] = {}
+        runner = _runner(policy, configuration, self.policy_counts)
+        #: what holds of each queue
+        self.options = QueueOptions(
+            configuration.queues,
+            runner,
+            clock,
+            self._loop.call_later,
+            lambda name: name in self.lane.scheduler.queues,
+            lambda name: self.lane.reread(name),
+            noting(self.spool, ids, clock),
+        )
         self.lane = Lane(
             spool=self.spool,
             router=self._router,
@@ -130,7 +143,7 @@ class Worker:
             ids=ids,
             ehlo_name=configuration.node.hostname,
             own_names=_own_names(configuration),
-            queue_config=_queue_config(configuration),
+            queue_config=self.options,
             path_config=_path_config(configuration),
             connection_limit=outbound,
             contexts=ClientContexts(configuration.node.tls_ca_file, clock),
@@ -152,8 +165,6 @@ class Worker:
         self._adoptions = [self._adoption(orphan, ids) for orphan in orphans]
         self._adopting: set[asyncio.Task[None]] = set()
         committer = self.crossing.committer
-        #: by hook, since the start
-        self.policy_counts: dict[str, PolicyCounts] = {}
         self.desk = Desk(
             self.spool,
             committer,
@@ -162,7 +173,7 @@ class Worker:
             Budget(self.memory_limit, lambda: self.spool.held_bytes + committer.held_bytes),
             configuration.queues,
             ServerContexts(clock),
-            _runner(policy, configuration, self.policy_counts),
+            runner,
             connections - outbound,
             lambda: self.lane.scheduler.octets,
         )
@@ -334,6 +345,7 @@ class Worker:
         self.quotas.epoch = new.epoch
         self.desk.queues = new.queues
         retiring, self.desk.policy = self.desk.policy, _runner(policy, new, self.policy_counts)
+        self.options.use(new.queues, self.desk.policy)
         if retiring is not None:
             task = self._loop.create_task(retiring.retire(), name="retire a policy")
             self._retiring.add(task)
@@ -348,7 +360,7 @@ class Worker:
         if old.node.tls_ca_file != new.node.tls_ca_file:
             self.lane.use_contexts(ClientContexts(new.node.tls_ca_file, self.clock))
         self.spool.use_reserve(new.spool.min_free_space)
-        self.lane.reconfigure(_own_names(new), _queue_config(new), _path_config(new))
+        self.lane.reconfigure(_own_names(new), self.options, _path_config(new))
 
     # -- the end
 
@@ -358,6 +370,7 @@ class Worker:
         self.doors.stop()
         deadline = self._loop.time() + grace
         await asyncio.gather(*(listener.stop(grace) for listener in self.listeners))
+        self.options.stop()
         if self.desk.policy is not None:
             await self.desk.policy.close()
         await asyncio.gather(*self._retiring)
@@ -401,10 +414,6 @@ def _runner(
     node = configuration.node
     policy_dns.use_nameservers(configuration.dns.nameservers)
     return PolicyRunner(policy, node.policy_timeout, node.policy_threads, counts=counts)
-
-
-def _queue_config(configuration: Configuration) -> Callable[[QueueName], QueueConfig]:
-    return configuration.queues.resolve
 
 
 def _path_config(configuration: Configuration) -> Callable[[str], PathConfig]:
