@@ -388,6 +388,24 @@ def test_a_bounce_ends_what_is_ready_and_what_becomes_so() -> None:
     assert len(bench.dropped) == 2500 and len(bench.delivered) == 10
 
 
+@pytest.mark.parametrize("action", [Action.SUSPEND, Action.BOUNCE])
+def test_a_queue_that_was_emptied_under_a_directive_is_under_it_still(action: Action) -> None:
+    """What comes next does not begin either, though the queue stood nowhere meanwhile."""
+    config = msgspec.structs.replace(QueueConfig(), max_age=Seconds(100.0))
+    bench = Bench({"acme": config})
+    bench.suspend(action=action, tenant="acme", seconds=500.0)
+    for _ in range(3):
+        bench.add("acme@a.example", 3)
+        bench.settle()
+        bench.now += 100.0
+        bench.scheduler.tick(bench.wall)
+        while (end := bench.scheduler.take_end()) is not None:
+            bench.scheduler.end_recorded(end, bench.wall)
+        assert not len(bench.scheduler.queues[QueueName("a.example", "acme")])
+    assert not bench.delivered and not bench.connects
+    assert len(bench.dropped) == (9 if action is Action.BOUNCE else 0)
+
+
 def test_a_suspended_tenant_with_many_queues_leaves_no_gap_on_the_path() -> None:
     """Between two messages of others, a few of its queues are looked at."""
     bench = Bench(path=PathConfig(connection_limit=1))

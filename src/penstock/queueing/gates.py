@@ -94,6 +94,9 @@ class Gates:
         parking, queue.parking = queue.parking, None
         assert parking is not None  # noqa: S101  # or nobody would ask
         parking.leave(queue)
+        if parking.directive is not None:
+            # what has held it may hold it again
+            queue.generation = -1
         if parking.first is None:
             self._cancel(parking)
             if self.parkings.get(parking.key) is parking:
