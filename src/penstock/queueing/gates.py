@@ -34,7 +34,8 @@ def limits_of(name: QueueName, config: QueueConfig) -> tuple[Limit, ...]:
     rate = config.max_message_rate
     if rate is None:
         return config.overall
-    return (Limit("queue-rate", f"queue:{name}", rate), *config.overall)
+    origin = config.origins.get("max_message_rate", "")
+    return (Limit("queue-rate", f"queue:{name}", rate, origin), *config.overall)
 
 
 def limits_of_path(name: str, config: PathConfig) -> tuple[Limit, ...]:
@@ -42,7 +43,8 @@ def limits_of_path(name: str, config: PathConfig) -> tuple[Limit, ...]:
     rate = config.max_message_rate
     if rate is None:
         return ()
-    return (Limit("path-rate", f"path:{name}", msgspec.structs.replace(rate, local=True)),)
+    origin = config.origins.get("max_message_rate", "")
+    return (Limit("path-rate", f"path:{name}", msgspec.structs.replace(rate, local=True), origin),)
 
 
 class Gates:

@@ -28,12 +28,14 @@ from penstock.mail.configuration import PathConfig, QueueConfig, ShareBy
 from penstock.mail.directive import Action, Criteria, Directive, Order, Progress, Sweep
 from penstock.mail.duration import WallTime
 from penstock.mail.queue_name import QueueName
+from penstock.mail.reason import Reason
 from penstock.mail.reply import Reply
 from penstock.mail.schedule import Schedule, ZoneOf, may_go_at
 from penstock.mail.survey import GROUPS_SHOWN, Grouping
 from penstock.queueing.backlog import Backlog
 from penstock.queueing.directives import Directives
 from penstock.queueing.effects import Effect, End, Flush, Rebind
+from penstock.queueing.explaining import Explaining
 from penstock.queueing.finding import Finding
 from penstock.queueing.holds import Hold
 from penstock.queueing.instants import instant_of, time_of
@@ -106,6 +108,7 @@ class Scheduler:
         self._supply = places.supply
         self._backlog = Backlog(places)
         self._routes = Routes(places, self._backlog)
+        self._explaining = Explaining(places)
         self._sweeping = Sweeping(places)
         #: mail that goes to other lanes
         self.leaving = Leaving(places, self._sweeping)
@@ -253,6 +256,14 @@ class Scheduler:
         self._places.gates.lift(directive)
         if directive.action in (Action.SUSPEND_PATH, Action.SUSPEND_SOURCE):
             self._backlog.look_at(list(self.paths.values()), now, _TURN)
+
+    def explain_queue(self, queue: ScheduledQueue, now: WallTime) -> tuple[Reason, ...]:
+        """What every gate says of a queue, in their order, whether it holds mail or not."""
+        return self._explaining.of_queue(queue, instant_of(now))
+
+    def explain_row(self, row: int, now: WallTime) -> tuple[Reason, ...]:
+        """What every gate says of a queued message, in their order."""
+        return self._explaining.of_row(row, instant_of(now))
 
     def may_begin(self, path: Path, row: int, now: WallTime) -> bool:
         """Whether a pulled message may still begin, which has been fetched meanwhile: its time is not over, and no directive holds it."""
