@@ -77,11 +77,9 @@ class Lane:
         self.timers += 1
         return self.clock.call_later(Seconds(seconds), call)
 
-    def begin(self, *, is_settled: bool = True) -> None:
-        """The mail is there; all of it, unless that is still being read."""
+    def begin(self) -> None:
+        """The mail is there."""
         self.orders.begin(self.mail, self._worked)
-        if is_settled:
-            self.orders.settled()
 
     def _worked(self) -> None:
         self.works += 1
@@ -117,7 +115,7 @@ def test_what_is_told_first_is_in_force_when_the_mail_comes(lane: Lane) -> None:
     lane.begin()
     assert list(lane.mail.force) == ["d"]
     assert [item.order.id for item in lane.mail.begun] == ["s", "t"]
-    assert lane.works == 2
+    assert lane.works == 1
 
 
 def test_later_orders_hold_when_they_are_answered(lane: Lane) -> None:
@@ -127,7 +125,7 @@ def test_later_orders_hold_when_they_are_answered(lane: Lane) -> None:
     assert list(lane.mail.force) == ["a"] and lane.mail.begun[0].order.id == "a"
     lane.orders.cancel(LaneOrdersCancel(("a",), ("a",)))
     assert lane.mail.force == {} and lane.mail.stopped == ["a"]
-    assert lane.works == 4
+    assert lane.works == 3
 
 
 def test_instants_are_of_this_clock(lane: Lane) -> None:
@@ -184,21 +182,3 @@ def test_a_sweep_too_many_waits_for_others(lane: Lane) -> None:
     lane.mail.progress["a"] = Progress(0, 0, True)
     lane.clock.advance(Seconds(0.5))
     assert [item.order.id for item in lane.mail.begun] == ["a", "c"]
-
-
-def test_no_sweep_is_over_before_all_mail_is_there(lane: Lane) -> None:
-    """It is begun again then, and what it had done is counted."""
-    lane.orders.use(LaneOrdersUse(lane.offset, (), (sweep("s"), sweep("t"))))
-    lane.begin(is_settled=False)
-    lane.mail.progress |= {"s": Progress(3, 3, True), "t": Progress(5, 1)}
-    lane.clock.advance(Seconds(0.5))
-    assert lane.told == [SupervisorSweepsTell({"s": Progress(3, 3), "t": Progress(5, 1)})]
-    lane.orders.settled()
-    assert [item.order.id for item in lane.mail.begun] == ["s", "t", "s"]
-    lane.mail.progress |= {"s": Progress(4, 4, True), "t": Progress(5, 5, True)}
-    lane.clock.advance(Seconds(0.5))
-    assert lane.told[1:] == [SupervisorSweepsTell({"s": Progress(7, 7, True), "t": Progress(5, 5, True)})]
-    lane.orders.give_sweep(LaneSweepGive(lane.offset, sweep("s")))
-    lane.mail.progress["s"] = Progress(1, 1, True)
-    lane.clock.advance(Seconds(0.5))
-    assert lane.told[-1] == SupervisorSweepsTell({"s": Progress(1, 1, True)})

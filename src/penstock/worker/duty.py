@@ -277,8 +277,6 @@ class Duty:
     async def _watch_recovery(self, worker: Worker) -> None:
         await worker.recovered.wait()
         self.bus.tell(SupervisorReady(worker.recovered_messages))
-        await worker.adopted()
-        self._orders.settled()
 
     async def _watch_failure(self, worker: Worker) -> None:
         await worker.failed.wait()

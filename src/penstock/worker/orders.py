@@ -2,9 +2,8 @@
 
 What it is told before its mail is there waits for that. Instants come as of the supervisor's wall clock, and are made this process's.
 
-A sweep that cannot begin, for there are too many, waits until others are over. None is over before all mail from before the start is there, and that
-of lanes which are adopted: then all of them are done again, as far as anything is left. How far sweeps are is told twice a second while any is under
-way, and not at all while none is.
+A sweep that cannot begin, for there are too many, waits until others are over. How far sweeps are is told twice a second while any is under way, and
+not at all while none is.
 """
 
 from __future__ import annotations
@@ -73,9 +72,6 @@ class LaneOrders:
         self._told: dict[str, Progress] = {}
         #: sweeps that wait for others
         self._waiting: dict[str, Sweep] = {}
-        #: messages that were done when a sweep was begun again
-        self._before: dict[str, int] = {}
-        self._is_settled = False
         self._is_telling = False
 
     def begin(self, mail: Ordered, work_done: Callable[[], None]) -> None:
@@ -89,18 +85,6 @@ class LaneOrders:
             self._begin(mail, sweep)
         self._directives.clear()
         work_done()
-
-    def settled(self) -> None:
-        """All mail from before the start is there."""
-        mail = self._mail
-        assert mail is not None  # noqa: S101  # it is there first
-        self._is_settled = True
-        found = mail.sweeps
-        for identity, sweep in self._sweeps.items():
-            if identity in found and found[identity].is_over:
-                self._before[identity] = self._before.get(identity, 0) + found[identity].done
-                self._begin(mail, sweep)
-        self._work_done()
 
     # -- what it is told
 
@@ -146,14 +130,12 @@ class LaneOrders:
             self._sweeps.pop(identity, None)
             self._waiting.pop(identity, None)
             self._told.pop(identity, None)
-            self._before.pop(identity, None)
             if mail is not None:
                 mail.cancel_sweep(identity)
         self._work_done()
 
     def _add(self, sweep: Sweep) -> None:
         self._sweeps[sweep.order.id] = sweep
-        self._before.pop(sweep.order.id, None)
         if self._mail is not None:
             self._begin(self._mail, sweep)
 
@@ -201,9 +183,7 @@ class LaneOrders:
             if sweep.order.id in self._waiting:
                 break
         found = mail.sweeps
-        known = {
-            identity: self._whole(identity, found[identity]) for identity in self._sweeps if identity in found
-        }
+        known = {identity: found[identity] for identity in self._sweeps if identity in found}
         changed = {
             identity: progress for identity, progress in known.items() if self._told.get(identity) != progress
         }
@@ -212,9 +192,3 @@ class LaneOrders:
             self._tell(SupervisorSweepsTell(changed))
         if self._waiting or not all(progress.is_over for progress in known.values()):
             self._tell_soon()
-
-    def _whole(self, identity: str, progress: Progress) -> Progress:
-        """With what was done before it was begun again."""
-        before = self._before.get(identity, 0)
-        is_over = progress.is_over and self._is_settled
-        return Progress(before + progress.matched, before + progress.done, is_over)

@@ -150,6 +150,8 @@ class Worker:
             weight_of=lambda tenant: self.configuration.queues.weight_of(tenant),
             rates=Pace(self.quotas, clock),
         )
+        # from the beginning: orders are given to it before it starts
+        self.lane.scheduler.filling_began()
         self.crossing = Crossing(
             lane_name,
             placement,
@@ -228,11 +230,6 @@ class Worker:
             self._adopting.add(task)
             task.add_done_callback(self._adopting.discard)
 
-    async def adopted(self) -> None:
-        """Wait until the mail of the orphans is here, after recovery."""
-        if self._adopting:
-            await asyncio.wait(tuple(self._adopting))
-
     def _new_router(self, dns: DnsConfig) -> Router:
         resolver = DnsResolver(dns.nameservers)
         return Router(
@@ -255,7 +252,6 @@ class Worker:
         for listener in self.listeners:
             await listener.start()
         self._fault = None
-        self.lane.scheduler.filling_began()
         self._recovering = self._loop.create_task(self._recover(), name="recover the spool")
 
     async def _recover(self) -> None:
@@ -282,11 +278,14 @@ class Worker:
         finally:
             gc.enable()
         LOG.info("recovered: %d messages from before the start are queued", self.recovered_messages)
-        self.lane.scheduler.filled()
         self.feed.start()
         self.crossing.recovered()
         self._adopt()
         self.recovered.set()
+        if self._adopting:
+            await asyncio.wait(tuple(self._adopting))
+        self.lane.scheduler.filled()
+        self.lane.work_done()
 
     def _count(self, records: Sequence[SpoolRecord], _: LogPosition) -> None:  # hot: throughput
         add = self.tally.add
