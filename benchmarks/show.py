@@ -30,6 +30,7 @@ from benchmarks import (
     queues_4,
     queues_5,
     queues_6,
+    queues_7,
     relay_1,
     relay_2,
     relay_3,
@@ -78,6 +79,7 @@ CHECKS: Final[dict[str, Check]] = {
     "queues-4": queues_4.check,
     "queues-5": queues_5.check,
     "queues-6": queues_6.check,
+    "queues-7": queues_7.check,
 }
 
 
