@@ -7,7 +7,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from penstock.mail.configuration import PathConfig
+from penstock.mail.configuration import PathConfig, QueueConfig
 from penstock.mail.directive import Action
 from penstock.mail.duration import Seconds
 from penstock.mail.queue_name import QueueName

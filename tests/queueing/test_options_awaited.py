@@ -9,8 +9,7 @@ from penstock.mail.duration import Seconds
 from penstock.mail.queue_name import QueueName
 from penstock.mail.rate import parse_rate
 from penstock.worker.queue_options import NOTHING
-
-from .test_gates import Bench
+from tests.queueing.bench import Bench
 
 UNKNOWN = QueueConfig(
     max_age=Seconds(3600.0), overall=(Limit("options", "options:a@x.test", NOTHING, "not answered yet"),)
