@@ -25,6 +25,11 @@ def test_it_is_held_without_a_wake_up_and_lets_others_pass() -> None:
     hold = bench.scheduler.queues[QueueName("x.test", "a")].hold
     assert hold is not None
     assert (hold.gate, hold.reason) == ("options", "not answered yet")
+    queue = bench.scheduler.queues[QueueName("x.test", "a")]
+    held = [reason for reason in bench.scheduler.explain_queue(queue, bench.wall) if reason.is_holding]
+    assert [(reason.gate, reason.text, reason.awaits) for reason in held] == [
+        ("options", "not answered yet", "an answer")
+    ]
     bench.add("b@x.test", 2)
     bench.pass_time(1.0)
     assert [name for _, name in bench.delivered] == ["b@x.test"] * 2

@@ -132,6 +132,10 @@ class Explaining:
 
     def _limited(self, queue: ScheduledQueue, now: int) -> Iterator[Reason]:
         self._places.config_of(queue)
+        for limit in queue.limits:
+            if not limit.rate.count:
+                # a gate of its own: nothing goes until the limit is another
+                yield Reason(limit.gate, is_holding=True, text=limit.origin, awaits="an answer")
         for gate in ("queue-rate", "campaign-rate", "tenant-rate"):
             limit = next((limit for limit in queue.limits if limit.gate == gate), None)
             yield self._of_limit(gate, limit, queue, now)
