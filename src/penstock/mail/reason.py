@@ -1,8 +1,8 @@
 """Why mail does not move, or could: what a gate answers when it is asked.
 
-Gates, in the order in which they are tested: ``expiry``, ``bounce``, ``suspension``, ``schedule`` (the sender's hours), ``retry``, ``options``
-(only while the policy has not said them), ``queue-rate``,
-``campaign-rate``, ``tenant-rate``, ``spool``, ``route``, ``source``, ``path``, ``path-rate``, ``connection``, ``lane``.
+Gates, in the order in which they are tested: ``expiry``, ``bounce``, ``suspension``, ``schedule`` (the sender's hours), ``retry``, ``options`` (only
+while the policy has not said them), ``queue-rate``, ``campaign-rate``, ``tenant-rate``, ``spool``, ``route``, ``source``, ``path``, ``path-rate``,
+``connection``, ``lane``.
 """
 
 from __future__ import annotations

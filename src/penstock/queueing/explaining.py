@@ -137,8 +137,8 @@ class Explaining:
                 # a gate of its own: nothing goes until the limit is another
                 yield Reason(limit.gate, is_holding=True, text=limit.origin, awaits="an answer")
         for gate in ("queue-rate", "campaign-rate", "tenant-rate"):
-            limit = next((limit for limit in queue.limits if limit.gate == gate), None)
-            yield self._of_limit(gate, limit, queue, now)
+            found = next((limit for limit in queue.limits if limit.gate == gate), None)
+            yield self._of_limit(gate, found, queue, now)
 
     def _of_limit(self, gate: str, limit: Limit | None, queue: ScheduledQueue | None, now: int) -> Reason:
         if limit is None:
