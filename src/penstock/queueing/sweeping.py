@@ -34,12 +34,12 @@ from penstock.queueing.runs import Known, Run
 SWEEPS_LIMIT: Final = 1000
 #: Sweeps that are over and are remembered.
 _REMEMBERED: Final = 1000
-#: What is done in the time in which other work does one row, 4 us: queues that are counted, or gone to, rows that are passed over, and rows that are
-#: looked through for some state. A row that is taken is as much as two.
+#: What is done in the time in which other work does one row, 4 us: queues that are counted, or gone to, rows that came later, and rows that are
+#: looked through for some state. A row that it is about is as much as three.
 _QUEUES_FOR_ONE: Final = 4
 _PASSED_FOR_ONE: Final = 8
 _SCANNED_FOR_ONE: Final = 1024
-_TAKEN: Final = 2 * _PASSED_FOR_ONE
+_TAKEN: Final = 3 * _PASSED_FOR_ONE
 #: Rows that came back, one by one; of more, their queues are gone through again.
 _ROWS_LIMIT: Final = 1000
 
@@ -246,14 +246,13 @@ class Sweeping:
         if run.queues:
             return self._go_through(run, run.queues[0], now, size)
         if run.walk is not None:
-            self._fetch_queues(run, run.walk, size)
-        elif run.again:
-            queue = self._places.queues.get(run.again.popitem()[0])
-            run.queues.extend((queue,) if queue is not None else ())
-            # what is there may go before it is come to
-            run.is_away, run.scanned = True, 0
-        else:
+            return self._fetch_queues(run, run.walk, size)
+        if not run.again:
             return self._look_for_absent(run, size)
+        queue = self._places.queues.get(run.again.popitem()[0])
+        run.queues.extend((queue,) if queue is not None else ())
+        # what is there may go before it is come to
+        run.is_away, run.scanned = not run.is_flush, 0
         return 1
 
     def _count(self, run: Run, walk: Walk, size: int) -> int:
@@ -265,12 +264,12 @@ class Sweeping:
             run.counting, run.walk = None, self._places.postings.walk(run.criteria)
         return size
 
-    def _fetch_queues(self, run: Run, walk: Walk, size: int) -> None:
-        run.queues.extend(
-            [queue for queue in walk.take(size * _QUEUES_FOR_ONE) if len(queue) and run.changes(queue.name)]
-        )
+    def _fetch_queues(self, run: Run, walk: Walk, size: int) -> int:
+        found = walk.take(size * _QUEUES_FOR_ONE)
+        run.queues.extend([queue for queue in found if len(queue) and run.changes(queue.name)])
         if walk.is_over:
             run.walk = None
+        return 1 + len(found) // _QUEUES_FOR_ONE
 
     def _go_through(self, run: Run, queue: ScheduledQueue, now: int, size: int) -> int:
         """Take the rows of a queue that it is about: those that wait, for they may become ready meanwhile, then those that are."""
@@ -290,8 +289,11 @@ class Sweeping:
                 state, row = READY, queue.ready_rows.head
                 continue
             following = rows.next[row]
-            is_taken = rows.created[row] <= run.given and self._take(run, queue, row, now)
-            left -= _TAKEN if is_taken else 1
+            if rows.created[row] <= run.given:
+                self._take(run, queue, row, now)
+                left -= _TAKEN
+            else:
+                left -= 1
             row = following
         run.mark = (state, row, *self._marks(state, row)) if row != NONE else (state, row)
         return max(1, size - left // _PASSED_FOR_ONE)
@@ -356,13 +358,15 @@ class Sweeping:
         elif not awaiting:
             del self._awaited[row]
 
-    def _take(self, run: Run, queue: ScheduledQueue, row: int, now: int) -> bool:
-        """Take a row out of its place, to be recorded; False if there is nothing to be done to it. There is room."""
+    def _take(self, run: Run, queue: ScheduledQueue, row: int, now: int) -> None:
+        """Take a row out of its place, to be recorded, if there is anything to be done to it. There is room."""
         places, rows = self._places, self._places.rows
         waits = rows.state[row] == WAITING
+        if run.is_flush and (not waits or rows.wake[row] <= now or rows.order[row] > run.began):
+            return
         due = self._due(row, now) if waits else now
-        if run.is_flush and (not waits or due > now or rows.wake[row] <= now or rows.order[row] > run.began):
-            return False
+        if run.is_flush and due > now:
+            return
         places.calendar.remove(row)
         if waits:
             queue.remove_waiting(rows, row)
@@ -372,7 +376,6 @@ class Sweeping:
         places.end(queue, row, self._end_of(run.order, queue, row, site, time_of(due) if waits else None))
         self._taken[row] = run
         run.pending += 1
-        return True
 
     def _due(self, row: int, now: int) -> int:
         """When a row may be tried at the earliest: now, if it is within the hours that its sender wants."""
