@@ -121,6 +121,33 @@ def test_a_message_that_would_be_refused_or_deferred_is_exit_code_1(
     assert "AUTH is not offered" in capsys.readouterr().out
 
 
+def test_the_queues_of_a_message_are_shown_with_what_the_policy_says_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And when it may go; a hook that fails for a queue is told at it, and refuses nothing."""
+    (tmp_path / "queues.toml").write_text(
+        '[tenant.acme]\n[queue."b.example"]\nrouting_domain = "hub.example"\n'
+    )
+    (tmp_path / "penstock.toml").write_text(
+        '[[listener.smtp]]\nlisten = ["127.0.0.1:0"]\n[files]\nqueues = "queues.toml"\n'
+    )
+    policy = (
+        "async def on_message(message):\n"
+        "    message.tenant, message.schedule = 'acme', {'first_attempt': '2026-12-01T08:00:00Z'}\n"
+        "async def queue_config(name):\n"
+        "    return {'max_age': 1 / (name.domain != 'c.example')}\n"
+    )
+    words = ["-c", str(tmp_path / "penstock.toml")]
+    for domain in "abc":
+        words += ["--recipient", f"x@{domain}.example"]
+    assert run(tmp_path, *words, policy=policy) == 0
+    shown = capsys.readouterr().out
+    assert 'schedule: {"first_attempt":1796112000.0,' in shown
+    assert "queue: acme@a.example\n    max_age = 1s   (policy: queue_config)\n" in shown
+    assert "queue: acme@b.example!hub.example\n" in shown
+    assert "queue_config failed: ZeroDivisionError" in shown
+
+
 def test_a_policy_without_hooks_accepts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One begins with it."""
     assert run(tmp_path, policy="") == 0
