@@ -28,7 +28,6 @@ from penstock.ipc.order_words import (
     LaneOrdersCancel,
     LaneOrdersNote,
     LaneOrdersUse,
-    LaneSurveyAsk,
     LaneSweepGive,
 )
 from penstock.ipc.words import (
@@ -59,7 +58,7 @@ from penstock.mail.status import Snapshot, Status
 from penstock.routing.placement import Placement
 from penstock.spool.files import FileError
 from penstock.spool.places import is_in_use, spool_of
-from penstock.worker.inquiries import survey
+from penstock.worker.inquiries import Inquiries
 from penstock.worker.orders import LaneOrders
 from penstock.worker.quotas import Quotas
 from penstock.worker.worker import Worker
@@ -108,7 +107,7 @@ class Duty:
                 LaneSweepGive: self._orders.give_sweep,
                 LaneOrdersCancel: self._orders.cancel,
                 LaneOrdersNote: lambda word: self._running().spool.note(word.record),
-                LaneSurveyAsk: lambda word: survey(self._running(), word),
+                **Inquiries(self._running).handlers(),
                 **dict.fromkeys((LaneTokensGrant, LaneTokensWait, LaneUnitsGrant), self._hear_broker),
             },
             self._bus_ended,
