@@ -1,4 +1,4 @@
-"""Writes down what no connection had a part in: mail given up because its time is over, and mail that can go nowhere.
+"""Writes down what no connection had a part in: mail given up because its time is over, mail that can go nowhere, and what orders do to mail.
 
 What is to be written down may have to be read from the disk first, some of it at a time; the rest waits with the scheduler, in order.
 """
@@ -13,8 +13,17 @@ from penstock.lane.delivery import expired
 from penstock.lane.fetching import AFTER_FAULT
 from penstock.mail.duration import WallTime
 from penstock.mail.ports import Clock, Spool, SpoolError, Unreadable
-from penstock.mail.records import AttemptRecord, ExpirationRecord, Outcome, StoredMessage, Verdict
-from penstock.queueing.effects import Drop, End, Expire, Fail
+from penstock.mail.records import (
+    AttemptRecord,
+    ExpirationRecord,
+    FlushRecord,
+    Outcome,
+    RebindRecord,
+    RemovalRecord,
+    StoredMessage,
+    Verdict,
+)
+from penstock.queueing.effects import Drop, End, Expire, Fail, Flush, Rebind
 from penstock.queueing.scheduler import Scheduler
 
 LOG = logging.getLogger(__name__)
@@ -84,10 +93,19 @@ class Undeliverable:
 
     def _record(self, end: End, stored: StoredMessage) -> None:
         now = self._clock.wall()
-        if isinstance(end, Expire):
-            self._spool.record_expiration(end.position, self._expiration(end, stored, now))
-        elif isinstance(end, Fail | Drop):
-            self._spool.record_attempt(end.position, self._failure(end, stored, now))
+        spool, position, record, waiting = self._spool, end.position, stored.record, stored.waiting
+        match end:
+            case Expire():
+                spool.record_expiration(position, self._expiration(end, stored, now))
+            case Fail():
+                spool.record_attempt(position, self._failure(end, stored, now))
+            case Drop(attempts=attempts, site=site, reply=reply, order=order):
+                removal = RemovalRecord(record, now, attempts, site, waiting, reply, order)
+                spool.record_removal(position, removal)
+            case Rebind(attempts=attempts, name=name, due=due, order=order):
+                spool.record_rebind(position, RebindRecord(record, now, attempts, waiting, name, due, order))
+            case Flush(attempts=attempts, due=due, order=order):
+                spool.record_flush(position, FlushRecord(record, now, attempts, waiting, due, order))
         self._scheduler.end_recorded(end, now)
 
     def _expiration(self, end: Expire, stored: StoredMessage, now: WallTime) -> ExpirationRecord:
@@ -101,8 +119,8 @@ class Undeliverable:
         hold = end.queue.hop.hold or (path.hold if path is not None else None)
         return f"it was held for want of a {hold.gate}: {hold.reason}" if hold is not None else ""
 
-    def _failure(self, end: Fail | Drop, stored: StoredMessage, now: WallTime) -> AttemptRecord:
-        """The recipients that still wait fail with the reply that is the answer for their domain, or an order's."""
+    def _failure(self, end: Fail, stored: StoredMessage, now: WallTime) -> AttemptRecord:
+        """The recipients that still wait fail with the reply that is the answer for their domain."""
         outcomes = tuple([Outcome(index, Verdict.FAILED, end.reply) for index in stored.waiting])
         source = self._scheduler.source if end.site else ""
         return AttemptRecord(stored.record, now, end.attempts, end.site, source, None, outcomes)

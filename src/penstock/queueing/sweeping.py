@@ -49,6 +49,7 @@ class Sweeping:
 
     __slots__ = (
         "_awaited",
+        "_not_yet",
         "_over",
         "_places",
         "_put_off",
@@ -72,6 +73,8 @@ class Sweeping:
         self._awaited: dict[int, list[Run]] = {}
         #: a heap of rows that cannot be recorded before some instant
         self._put_off: list[tuple[int, int, Known, Run]] = []
+        #: what is put off, and by which run: a walk that comes to it again passes it by
+        self._not_yet: set[tuple[Known, Run]] = set()
         self._serial = 0
         #: mail from before the start is still being added
         self.is_filling = False
@@ -115,6 +118,7 @@ class Sweeping:
         others = [entry for entry in self._put_off if entry[3] is not run]
         run.pending -= len(self._put_off) - len(others)
         heapq.heapify(others)
+        self._not_yet = {(known, other) for _, _, known, other in others}
         self._put_off = others
         self._review(run)
         return True
@@ -201,7 +205,9 @@ class Sweeping:
         run = self._taken.pop(end.row, None)
         if run is not None:
             self._serial += 1
-            heapq.heappush(self._put_off, (until, self._serial, (end.row, end.position), run))
+            known = (end.row, end.position)
+            heapq.heappush(self._put_off, (until, self._serial, known, run))
+            self._not_yet.add((known, run))
 
     # -- slices
 
@@ -220,6 +226,7 @@ class Sweeping:
             if not self._put_off or self._put_off[0][0] > now:
                 return done
             _, _, known, run = heapq.heappop(self._put_off)
+            self._not_yet.discard((known, run))
             run.pending -= 1
             run.rows.append(known)
             self._review(run)
@@ -361,6 +368,8 @@ class Sweeping:
     def _take(self, run: Run, queue: ScheduledQueue, row: int, now: int) -> None:
         """Take a row out of its place, to be recorded, if there is anything to be done to it. There is room."""
         places, rows = self._places, self._places.rows
+        if self._not_yet and ((row, rows.position[row]), run) in self._not_yet:
+            return False
         waits = rows.state[row] == WAITING
         if run.is_flush and (not waits or rows.wake[row] <= now or rows.order[row] > run.began):
             return
