@@ -59,6 +59,7 @@ def test_a_throttled_queue_never_blocks_its_tenants_others() -> None:
         "acme@fast.example": 50,
         "other@fast.example": 50,
     }
+    assert bench.scheduler.refused == {"queue-rate": 1}
 
 
 def test_limits_are_charged_together_or_not_at_all() -> None:
@@ -117,6 +118,7 @@ def test_the_rate_of_a_path_holds_all_of_it_and_opens_no_connection() -> None:
     assert len(bench.delivered) == 2 and bench.connects <= 2
     path = bench.scheduler.paths["mx.example"]
     assert path.gate is not None and path.gate.gate == "path-rate"
+    assert set(bench.scheduler.refused) == {"path-rate"}
     bench.pass_time(29.9)
     assert len(bench.delivered) == 2 and bench.connects <= 2
     bench.pass_time(0.2)

@@ -346,6 +346,30 @@ def test_what_becomes_of_a_directive_is_noted_once(server: Server) -> None:
     run(scene())
 
 
+def test_a_bounce_is_counted_before_it_has_taken_anything(server: Server) -> None:
+    """What is suspended stays to be counted afterwards, and nobody waits for that."""
+
+    async def scene() -> None:
+        orders = await server.start()
+        bus = server.come("0")
+        counted: list[int] = []
+
+        async def count(directive: Directive) -> int:
+            counted.append(len(bus.of(LaneDirectiveGive)))
+            return 7
+
+        orders._count = count
+        await orders.give(server.directive("a", Action.BOUNCE), server.sweep("a"))
+        await orders.give(server.directive("b", tenant="other"), None)
+        await quiet()
+        assert counted == [0, 2]
+        notes = [word.record for word in bus.of(LaneOrdersNote) if isinstance(word, LaneOrdersNote)]
+        assert [note.messages for note in notes] == [7, 7]
+        await orders.close()
+
+    run(scene())
+
+
 def test_lanes_of_an_earlier_program_are_named_until_they_are_gone(server: Server) -> None:
     """They go on without a bus, and start mail."""
 

@@ -51,7 +51,7 @@ def sink(got: list[SinkMessage]) -> Iterator[int]:
 
 
 class World:
-    """A configuration, and what its sink got."""
+    """A configuration, and what its sink got; without one, nobody answers."""
 
     def __init__(self, place: Path, sink_port: int | None, got: list[SinkMessage]) -> None:
         self.root = two_workers(place, queues="[tenant.'acme']\n[tenant.'bluebird']\n")
@@ -60,9 +60,10 @@ class World:
         destination = '"mx.a.test" = { a = ["127.0.0.77"] }'
         assert destination in text
         domains = "".join(f'"{name}.test" = {{ mx = ["mx.{name}.test"] }}\n' for name in "bcd")
-        hosts = "".join(f'"mx.{name}.test" = {{ a = ["127.0.0.1"] }}\n' for name in "abcd")
+        address = "127.0.0.1" if sink_port is not None else "127.0.0.77"
+        hosts = "".join(f'"mx.{name}.test" = {{ a = ["{address}"] }}\n' for name in "abcd")
+        self.root.write_text(text.replace(destination, domains + hosts))
         if sink_port is not None:
-            self.root.write_text(text.replace(destination, domains + hosts))
             (place / "shaping.toml").write_text(
                 f'["default"]\nsmtp_port = {sink_port}\nprohibited_hosts = []\n'
             )
@@ -144,3 +145,29 @@ def test_a_suspension_holds_over_restarts_and_deaths_and_costs_nothing(tmp_path:
             assert server.stop() == 0
     attempts = [event["num_attempts"] for event in world.events("Delivery")]
     assert Counter(attempts) == {0: 28} or Counter(attempts) == {1: 28}
+
+
+def test_a_bounce_empties_the_queue_and_what_comes_later(tmp_path: Path) -> None:
+    """It waits until all is gone, an event each, and the sums are right; nothing of another tenant is touched."""
+    world = World(tmp_path, None, [])
+    with running(world.root) as server:
+        send(server, "acme", 30)
+        send(server, "bluebird", 5)
+        said = world.run("bounce", "--tenant", "acme", "--dry-run")
+        assert said == "tenant acme: 30 messages in 4 queues would be bounced.\n"
+        world.run("bounce", "--tenant", "acme", "--reason", "left us", "--duration", "1h", "--wait")
+        assert world.messages("acme") == 0
+        (sweep,) = world.ask("directives")["sweeps"]
+        assert sum(part["done"] for part in sweep["lanes"].values()) == 30
+        send(server, "acme", 10, "late")
+        wait_until(lambda: world.messages("acme") == 0, PATIENCE, "an end of what came later")
+        assert world.messages("bluebird") == 5
+        assert server.stop() == 0
+    bounced = world.events("AdminBounce")
+    assert len({event["recipient"] for event in bounced}) == len(bounced) == 40
+    assert {event["response"]["code"] for event in bounced} == {551}
+    assert all("left us" in event["response"]["content"] for event in bounced)
+    (given,) = world.events("Directive")
+    assert given["response"]["command"] == "bounce given"
+    assert "tenant acme; 30 messages queued" in given["response"]["content"]
+    world.run("ledger")

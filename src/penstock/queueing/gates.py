@@ -59,11 +59,14 @@ class Gates:
         "generation",
         "parkings",
         "rates",
+        "refused",
         "releasing",
     )
 
     def __init__(self, rates: Rates, cancel: Callable[[Parking[ScheduledQueue]], None]) -> None:
         self.rates = rates
+        #: how often a limit had no token, by gate
+        self.refused: dict[str, int] = {}
         self.generation = 0
         self.directives = Directives()
         #: those with queues, by their keys
@@ -157,6 +160,7 @@ class Gates:
             parking = self.parkings[limit.key] = Parking(limit.key, limit.gate, limit, None)
         parking.limit = limit
         parking.held = held
+        self.refused[limit.gate] = self.refused.get(limit.gate, 0) + 1
         self._park(queue, parking, now)
 
     def charge(self, queue: ScheduledQueue, path: Path, now: int) -> bool:
@@ -237,6 +241,7 @@ class Gates:
     def _hold(self, path: Path, held: Held, now: int) -> None:
         limit = path.limits[0]
         self._limited_paths[limit.key] = path
+        self.refused[limit.gate] = self.refused.get(limit.gate, 0) + 1
         path.gate = Hold("path-rate", f"{limit.rate} is used up", now, until(held))
 
     def limited_path(self, key: str) -> Path | None:

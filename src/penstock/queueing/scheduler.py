@@ -186,6 +186,11 @@ class Scheduler:
         """What holds all mail; None for nothing."""
         return self._supply.hold
 
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """How often a limit had no token for mail that was due, by gate; not to be changed."""
+        return self._places.gates.refused
+
     def pause(self, gate: str, reason: str, now: WallTime) -> None:
         """Hold everything, until ``resume``."""
         hold = self._supply.hold

@@ -369,7 +369,7 @@ class Sweeping:
         """Take a row out of its place, to be recorded, if there is anything to be done to it. There is room."""
         places, rows = self._places, self._places.rows
         if self._not_yet and ((row, rows.position[row]), run) in self._not_yet:
-            return False
+            return
         waits = rows.state[row] == WAITING
         if run.is_flush and (not waits or rows.wake[row] <= now or rows.order[row] > run.began):
             return

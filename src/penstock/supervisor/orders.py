@@ -26,7 +26,7 @@ from penstock.ipc.order_words import (
     SupervisorSweepsTell,
 )
 from penstock.mail.control import ControlMissing, Given, Listing, SweepState
-from penstock.mail.directive import Directive, Sweep
+from penstock.mail.directive import Action, Directive, Sweep
 from penstock.mail.duration import Seconds
 from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock
@@ -90,8 +90,8 @@ class Orders:
         self._buses: dict[str, LaneBus] = {}
         #: lanes that can write a note
         self._begun: dict[str, None] = {}
-        #: what became of directives, to be written down; the messages are counted yet
-        self._changes: deque[tuple[Directive, DirectiveRecord]] = deque()
+        #: what became of directives, to be written down; of those that are named the messages are still to be counted
+        self._changes: deque[tuple[Directive | None, DirectiveRecord]] = deque()
         self._counting: asyncio.Task[None] | None = None
         self._notes: deque[DirectiveRecord] = deque()
         self._changing = asyncio.Lock()
@@ -133,6 +133,9 @@ class Orders:
 
     async def give(self, directive: Directive | None, sweep: Sweep | None) -> Given:
         """Put a directive in force, with the sweep that it begins with, or begin a sweep. ControlRefused; StateError: nothing has changed."""
+        # a bounce is counted before there is nothing left to count
+        is_bounce = directive is not None and directive.action is Action.BOUNCE
+        messages = await self._count(directive) if directive is not None and is_bounce else None
         async with self._changing:
             self.book.check(directive, sweep)
             same = self.book.directives.same(directive) if directive is not None else None
@@ -149,7 +152,7 @@ class Orders:
             version = self.book.version
             self._look()
         if directive is not None:
-            self._write_down(directive, DirectiveChange.GIVEN, directive.author)
+            self._write_down(directive, DirectiveChange.GIVEN, directive.author, messages)
         identity = directive.id if directive is not None else sweep.order.id if sweep is not None else ""
         expires = directive.expires if directive is not None else None
         return Given(identity, expires, replaced, await self._settled(version))
@@ -252,7 +255,10 @@ class Orders:
 
     # -- notes
 
-    def _write_down(self, directive: Directive, change: DirectiveChange, author: str) -> None:
+    def _write_down(
+        self, directive: Directive, change: DirectiveChange, author: str, messages: int | None = None
+    ) -> None:
+        """Have an event made; ``messages`` None: they are counted first."""
         what = directive.subject or str(directive.criteria)
         by = f" by {author}" if author else ""
         LOG.info("directive %s: %s %s: %s%s", directive.id, directive.action.value, what, change.value, by)
@@ -263,11 +269,14 @@ class Orders:
                 "directive %s: no event is made of this, for %d wait already", directive.id, _NOTES_LIMIT
             )
             return
-        self._changes.append((directive, self._record(directive, change, author)))
+        record = self._record(directive, change, author, messages or 0)
+        self._changes.append((directive if messages is None else None, record))
         if self._counting is None:
             self._counting = self._keep(self._count_messages())
 
-    def _record(self, directive: Directive, change: DirectiveChange, author: str) -> DirectiveRecord:
+    def _record(
+        self, directive: Directive, change: DirectiveChange, author: str, messages: int
+    ) -> DirectiveRecord:
         now = self._clock.wall()
         return DirectiveRecord(
             self._ids.next(now),
@@ -279,7 +288,7 @@ class Orders:
             directive.reason,
             author,
             directive.expires,
-            0,
+            messages,
             directive.criteria.tenant,
         )
 
@@ -287,7 +296,8 @@ class Orders:
         while self._changes:
             directive, record = self._changes[0]
             try:
-                record = msgspec.structs.replace(record, messages=await self._count(directive))
+                if directive is not None:
+                    record = msgspec.structs.replace(record, messages=await self._count(directive))
             finally:
                 self._changes.popleft()
                 self._notes.append(record)

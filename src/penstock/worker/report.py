@@ -115,6 +115,7 @@ async def snapshot(worker: Worker) -> Snapshot:
         scheduled_by_domain=by_domain,
         held=held,
         held_by_tenant=held_by_tenant,
+        refused=dict(scheduler.refused),
         ready={f"{path.source}->{path.site}": path.ready for path in scheduler.paths.values()},
         loop_lag=worker.loop_lag,
         memory=memory.resident(),
