@@ -50,6 +50,10 @@ StoreDone = Callable[[Sequence[int], SpoolError | None], None]
 Fetched = Callable[[StoredMessage | SpoolError], None]
 
 
+#: Told the position of the message that was looked for, None if it is not queued; or why nobody can say.
+Found = Callable[[int | SpoolError | None], None]
+
+
 class Spool(Protocol):
     """Where accepted mail lives until its last recipient is settled.
 
@@ -92,6 +96,12 @@ class Spool(Protocol):
 
     def fetch(self, position: int, done: Fetched) -> None:
         """Read the message at ``position``, and call ``done`` later, never from inside this call."""
+
+    def find(self, message_id: str, done: Found) -> None:
+        """Look for a queued message by its id, and call ``done`` later, never from inside this call. One that is held is not found.
+
+        Nothing waits for it, and it takes a moment: what it finds may be settled by the time that it is asked for.
+        """
 
     def has_room(self) -> bool:
         """Whether a transaction may begin: False while new mail would not be stored, for want of space or because of a fault."""

@@ -7,6 +7,7 @@
     recent      messages that are still in memory
     reading     messages that are not
     retrieval   both of them, for whoever asks
+    finding     messages by their ids
     bodies      large contents
     reclaim     gives back what is not needed any more
     health      whether new mail is taken
@@ -34,6 +35,7 @@ from penstock.mail.ids import IdSource
 from penstock.mail.ports import (
     Clock,
     Fetched,
+    Found,
     LogPosition,
     OnStored,
     SpoolError,
@@ -70,6 +72,7 @@ from penstock.spool.codec import (
 from penstock.spool.departures import Departures
 from penstock.spool.entry import Entry, Follower
 from penstock.spool.files import File, FileError, Files
+from penstock.spool.finding import Finding
 from penstock.spool.frame import Place
 from penstock.spool.health import Health
 from penstock.spool.history import History
@@ -164,6 +167,16 @@ class SpoolLog:
             ids,
             self._reclaim.original,
             self._counts,
+        )
+        self._finding = Finding(
+            files,
+            self._shelf,
+            self._queued,
+            self._recent,
+            loop,
+            background,
+            self._reclaim.original,
+            lambda: self._times.offsets,
         )
         self._history = History(self._shelf, lambda: self._appender.synced)
         self._watchers: list[Callable[[], None]] = []
@@ -395,6 +408,10 @@ class SpoolLog:
     def fetch(self, position: int, done: Fetched) -> None:
         """See Spool."""
         self._retrieval.fetch(position, done)
+
+    def find(self, message_id: str, done: Found) -> None:
+        """See Spool."""
+        self._finding.find(message_id, done)
 
     def quarantine(self, row: int, damage: Exception) -> Unreadable:
         """A message is damaged for good: keep its octets aside, and settle it."""

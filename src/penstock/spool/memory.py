@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from penstock.mail.ports import Fetched, LogPosition, OnStored, SpoolError, StoreDone
+from penstock.mail.ports import Fetched, Found, LogPosition, OnStored, SpoolError, StoreDone
 from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
@@ -140,6 +140,11 @@ class MemorySpool:
         except SpoolError as error:
             answer = error
         done(answer)
+
+    def find(self, message_id: str, done: Found) -> None:
+        """Look through all of them, and tell in the loop's next turn."""
+        found = (position for position, stored in self._messages.items() if stored.record.id == message_id)
+        asyncio.get_running_loop().call_soon(done, next(found, None))
 
     def has_room(self) -> bool:
         """Always: the memory is watched by whoever takes mail in."""

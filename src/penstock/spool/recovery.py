@@ -148,11 +148,6 @@ class Recovery:
         self._files.sync_folder(SEGMENTS)
         return self._last_number + 1
 
-    @property
-    def oldest(self) -> int:
-        """The lowest number of a segment, 0 if there is none."""
-        return self._found[0][0].number if self._found else 0
-
     def _is_sure(self, number: int) -> bool:
         """Whether a newer segment says that all of this one was on stable storage."""
         return number < self._first_unsure

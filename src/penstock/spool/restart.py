@@ -51,7 +51,7 @@ class Restart:
         prepare(self._files)
         number = self._recovery.find()
         self._recovery.remove_unfinished()
-        jump = self._times.begin(now, number, self._recovery.oldest)
+        jump = self._times.begin(now, number)
         if jump:
             LOG.warning(
                 "spool: the clock has jumped by %.0f s since the last run, or the server was down for more than a day; "

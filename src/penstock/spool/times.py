@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import accumulate
 from typing import Final
 from zlib import crc32
 
@@ -29,6 +30,8 @@ LONGEST_PAUSE: Final = Seconds(86_400.0)
 #: Less is no jump: notes are a minute apart, and clocks are set.
 _TOLERANCE: Final = 120.0
 _SIZE_LIMIT: Final = 1024 * 1024
+#: Jumps that are remembered, also when no segment is left that was written before them: ids of mail have the time of then.
+_KEPT: Final = 64
 
 
 class Shift(msgspec.Struct, frozen=True):
@@ -53,15 +56,15 @@ class Times:
         self._shifts: tuple[Shift, ...] = ()
         self._is_noting = False
 
-    def begin(self, now: WallTime, segment: int, oldest: int) -> Seconds:
-        """Read the note, and note the time; ``segment`` is the first that will be written now, ``oldest`` the oldest that there is.
+    def begin(self, now: WallTime, segment: int) -> Seconds:
+        """Read the note, and note the time; ``segment`` is the first that will be written now.
 
         How far the clock has jumped. Blocks. FileError if the note cannot be read; one that is damaged, or missing, counts for nothing.
         """
         last = self._read()
         jump = 0.0
         if last is not None:
-            self._shifts = tuple([shift for shift in last.shifts if shift.before > oldest])
+            self._shifts = last.shifts[-_KEPT:]
             passed = now - last.time
             if passed > LONGEST_PAUSE or passed < -_TOLERANCE:
                 jump = passed
@@ -74,6 +77,13 @@ class Times:
     def shift(self, segment: int) -> Seconds:
         """What is to be added to times in a segment."""
         return Seconds(sum([shift.seconds for shift in self._shifts if segment < shift.before]))
+
+    @property
+    def offsets(self) -> list[Seconds]:
+        """By how much the times of queued mail may be later than they were when it was accepted: not at all, or by the last jumps together."""
+        return [
+            Seconds(total) for total in accumulate([0.0, *[item.seconds for item in reversed(self._shifts)]])
+        ]
 
     def note(self, now: WallTime) -> None:
         """It is now; blocks. An error does no harm but to the next start, and is passed over: what is wrong with the disk others will find."""
