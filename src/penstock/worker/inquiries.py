@@ -2,14 +2,12 @@
 
 What concerns many queues or rows is done in steps, between which the loop does what else there is.
 
-Nobody keeps a map of ids: a message is looked for among those that were accepted when its id was made (``penstock.mail.ids``), and its id is read
-from the spool. One whose times were moved at the start, because the system's clock had jumped by more than a minute, is not found so.
+Nobody keeps a map of ids, nor of positions: the spool looks for a message by its id, and its row is looked for then.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -32,7 +30,7 @@ from penstock.mail.ids import MessageId
 from penstock.mail.ports import SpoolError
 from penstock.mail.records import StoredMessage
 from penstock.mail.survey import Group, Grouping, Survey
-from penstock.queueing.instants import SECOND, time_of
+from penstock.queueing.instants import time_of
 from penstock.queueing.queues import ScheduledQueue
 from penstock.queueing.rows import FREE, IN_FLIGHT, READY, WAITING
 
@@ -42,9 +40,6 @@ if TYPE_CHECKING:
 #: Queues that are counted, and rows that are looked at, at a time: some two milliseconds.
 _QUEUES_AT_ONCE: Final = 1000
 _ROWS_AT_ONCE: Final = 20_000
-#: How far the time in an id and that of the message may be apart, and how many messages of about that time are read, the nearest.
-_NEAR: Final = 60 * SECOND
-_READ_LIMIT: Final = 2048
 _STATES: Final = {
     WAITING: "waiting for its time",
     READY: "due",
@@ -126,32 +121,37 @@ class Inquiries:
         return shown
 
     async def _find(self, worker: Worker, identity: MessageId) -> _Found | None:
+        position = await _position(worker, identity)
+        if position is None:
+            return None
+        looking = worker.lane.scheduler.find(position)
+        while looking.step(_ROWS_AT_ONCE):  # noqa: ASYNC110  # it is work, not waiting
+            await asyncio.sleep(0)
+        row = looking.row
+        if row is None:
+            return None
+        stored = await _read(worker, position)
         rows = worker.lane.scheduler.rows
-        for row, position in await _candidates(worker, int(identity[:12], 16) * 1000):
-            if rows.state[row] == FREE or rows.position[row] != position:
-                continue
-            stored = await _read(worker, position)
-            is_same = rows.state[row] != FREE and rows.position[row] == position
-            if stored is not None and stored.record.id == identity:
-                return _Found(row, stored) if is_same else None
-        return None
+        is_there = rows.state[row] != FREE and rows.position[row] == position
+        # what was settled meanwhile may have left its position to another
+        return (
+            _Found(row, stored) if is_there and stored is not None and stored.record.id == identity else None
+        )
 
 
-async def _candidates(worker: Worker, instant: int) -> list[tuple[int, int]]:
-    """Rows, with their positions, of messages that were accepted about then, the nearest first."""
-    rows = worker.lane.scheduler.rows
-    low, high = instant - _NEAR, instant + _NEAR
-    near: list[tuple[int, int, int]] = []
-    for begin in range(0, len(rows.created), _ROWS_AT_ONCE):
-        created = rows.created[begin : begin + _ROWS_AT_ONCE]
-        found = [
-            (abs(moment - instant), row, rows.position[row])
-            for row, moment in enumerate(created, begin)
-            if low <= moment <= high and rows.state[row] != FREE
-        ]
-        near = heapq.nsmallest(_READ_LIMIT, near + found)
-        await asyncio.sleep(0)
-    return [(row, position) for _, row, position in near]
+async def _position(worker: Worker, identity: MessageId) -> int | None:
+    """Where a message is in the spool; None if it is not queued. BusFault if nobody can say."""
+    answer: asyncio.Future[int | SpoolError | None] = asyncio.get_running_loop().create_future()
+
+    def done(found: int | SpoolError | None) -> None:
+        if not answer.done():
+            answer.set_result(found)
+
+    worker.spool.find(identity, done)
+    found = await answer
+    if isinstance(found, SpoolError):
+        raise BusFault(f"the spool cannot be read: {found}")
+    return found
 
 
 async def _read(worker: Worker, position: int) -> StoredMessage | None:
