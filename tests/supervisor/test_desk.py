@@ -271,8 +271,11 @@ def test_a_message_is_where_it_is(world: World) -> None:
             with pytest.raises(ControlRefused, match="is no id of a message"):
                 await desk.message(wrong)
         world.lanes[1].answers["LaneMessageShow"] = LaneMessageShown()
-        with pytest.raises(ControlMissing, match=f"no queued message {ID}"):
+        with pytest.raises(ControlMissing, match=f"no queued message {ID}; no answer of lane 2"):
             await desk.message(ID)
+        world.lanes[1].answers["LaneMessageOrder"] = BusFault("too much is under way")
+        with pytest.raises(ControlRefused, match=r"^lane 1: too much is under way$"):
+            await desk.order(MessageRequest(ID, SweepAction.DELETE), "ann")
 
     scene(world, play)
 

@@ -17,16 +17,23 @@ Answer = TypeVar("Answer", bound=msgspec.Struct)
 
 
 async def ask_lanes(
-    members: Mapping[str, Member], question: msgspec.Struct, kind: type[Answer]
+    members: Mapping[str, Member],
+    question: msgspec.Struct,
+    kind: type[Answer],
+    faults: dict[str, str] | None = None,
 ) -> dict[str, Answer]:
-    """The answers by lane, in the order of the lanes; of silent ones there is none."""
+    """The answers by lane, in the order of the lanes; of silent ones there is none. ``faults`` gets what lanes say that could not do it."""
 
     async def one(member: Member) -> Answer | None:
         if member.bus is None:
             return None
         try:
             answer = await member.bus.ask(question, PATIENCE)
-        except (BusEnded, BusFault, TimeoutError):
+        except (BusEnded, TimeoutError):
+            return None
+        except BusFault as fault:
+            if faults is not None:
+                faults[member.lane] = str(fault)
             return None
         return answer if isinstance(answer, kind) else None
 

@@ -114,15 +114,20 @@ class Desk:
     async def explain_queue(self, name: str) -> Explained:
         """See ControlDesk."""
         queue = queue_of(name)
-        parts = await ask_lanes(self._members, LaneQueueExplain(queue), LaneExplained)
-        return self._explained(str(queue), parts, "queue with mail")
+        faults: dict[str, str] = {}
+        parts = await ask_lanes(self._members, LaneQueueExplain(queue), LaneExplained, faults)
+        return self._explained(str(queue), parts, "queue with mail", faults)
 
     async def explain_message(self, identity: str) -> Explained:
         """See ControlDesk."""
-        parts = await ask_lanes(self._members, LaneMessageExplain(_message_id(identity)), LaneExplained)
-        return self._explained(identity, parts, "queued message")
+        faults: dict[str, str] = {}
+        question = LaneMessageExplain(_message_id(identity))
+        parts = await ask_lanes(self._members, question, LaneExplained, faults)
+        return self._explained(identity, parts, "queued message", faults)
 
-    def _explained(self, subject: str, parts: Mapping[str, LaneExplained], what: str) -> Explained:
+    def _explained(
+        self, subject: str, parts: Mapping[str, LaneExplained], what: str, faults: Mapping[str, str]
+    ) -> Explained:
         lanes = tuple(
             LaneReasons(lane, part.queue, part.state, part.reasons)
             for lane, part in parts.items()
@@ -130,7 +135,7 @@ class Desk:
         )
         silent = self._silent(parts)
         if not lanes:
-            raise _missing(what, subject, silent)
+            raise _missing(what, subject, silent, faults)
         return Explained(self._clock.wall(), subject, lanes, silent)
 
     # -- one message
@@ -149,22 +154,24 @@ class Desk:
 
     async def _show(self, identity: str, offset: int | None) -> tuple[str, LaneMessageShown]:
         question = LaneMessageShow(_message_id(identity), offset)
-        parts = await ask_lanes(self._members, question, LaneMessageShown)
-        return self._found(identity, parts)
+        return await self._ask(identity, question)
 
     async def order(self, request: MessageRequest, author: str) -> ShownMessage:
         """See ControlDesk."""
         order = self._order(request, author)
         question = LaneMessageOrder(_message_id(request.id), order)
-        parts = await ask_lanes(self._members, question, LaneMessageShown)
-        lane, shown = self._found(request.id, parts)
+        lane, shown = await self._ask(request.id, question)
         return _shown(request.id, lane, shown)
 
-    def _found(self, identity: str, parts: Mapping[str, LaneMessageShown]) -> tuple[str, LaneMessageShown]:
+    async def _ask(
+        self, identity: str, question: LaneMessageShow | LaneMessageOrder
+    ) -> tuple[str, LaneMessageShown]:
+        faults: dict[str, str] = {}
+        parts = await ask_lanes(self._members, question, LaneMessageShown, faults)
         for lane, part in parts.items():
             if part.queue:
                 return lane, part
-        raise _missing("queued message", identity, self._silent(parts))
+        raise _missing("queued message", identity, self._silent(parts), faults)
 
     def _silent(self, parts: Mapping[str, object]) -> tuple[str, ...]:
         return tuple(lane for lane in self._members if lane not in parts)
@@ -204,7 +211,10 @@ def _message_id(text: str) -> MessageId:
     return MessageId(text)
 
 
-def _missing(what: str, name: str, silent: tuple[str, ...]) -> ControlMissing:
+def _missing(what: str, name: str, silent: tuple[str, ...], faults: Mapping[str, str]) -> ControlRefused:
+    """No lane has it; or one could not say, and then that is the reason."""
+    if faults:
+        return ControlRefused("; ".join(f"lane {lane}: {fault}" for lane, fault in faults.items()))
     of = f"; no answer of lane {', '.join(silent)}, which may have it" if silent else ""
     return ControlMissing(f"there is no {what} {name[:200]}{of}")
 
