@@ -7,6 +7,7 @@ import os
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.queueing.gated_machine import GatedMachine
 from tests.queueing.machine import SchedulerMachine
 
 
@@ -15,4 +16,12 @@ def test_the_scheduler_does_what_the_account_says() -> None:
     examples = int(os.environ.get("PENSTOCK_EXAMPLES", "150"))
     run_state_machine_as_test(
         SchedulerMachine, settings=settings(max_examples=examples, stateful_step_count=60, deadline=None)
+    )
+
+
+def test_the_scheduler_holds_and_lets_go_what_the_account_says() -> None:
+    """No limit is exceeded in any window, nothing that a directive holds begins, nothing is held without a gate, nothing wakes early or late."""
+    examples = int(os.environ.get("PENSTOCK_EXAMPLES", "100"))
+    run_state_machine_as_test(
+        GatedMachine, settings=settings(max_examples=examples, stateful_step_count=60, deadline=None)
     )

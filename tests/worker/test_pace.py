@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
+from penstock.ipc.broker_words import BrokerTokensAsk
 from penstock.mail.configuration import Limit, PathConfig, QueueConfig
 from penstock.mail.duration import MonotonicTime, Seconds, WallTime
 from penstock.mail.queue_name import QueueName
@@ -98,3 +100,19 @@ async def _given_back() -> None:
     assert held is not None and held.until == pytest.approx(taken + 3600.0, abs=1e-3)
     pace.give_back(limit, taken, clock.wall())
     assert pace.check([limit], clock.wall()) is None and pace.room(limit, clock.wall()) == 1
+
+
+def test_tokens_that_are_used_together_are_asked_for_together() -> None:
+    """One would not wait for the other: tokens of slow rates go back soon, and a broker that writes them down may be slower."""
+    asyncio.run(_asked_together())
+
+
+async def _asked_together() -> None:
+    clock, words = FakeClock(), list[msgspec.Struct]()
+    quotas = Quotas(clock, lambda key: None, lambda key: None, call_later=clock.call_later)
+    quotas.connected(words.append)
+    limits = [Limit("queue-rate", "one", parse_rate("1/h")), Limit("tenant-rate", "two", parse_rate("5/h"))]
+    refused = quotas.take_all(limits, clock.monotonic())
+    assert refused is not None and refused[0] == 0
+    assert {word.key for word in words if isinstance(word, BrokerTokensAsk)} == {"one", "two"}
+    quotas.close()

@@ -250,7 +250,7 @@ class Places:
             self.drop_if_unused(path)
             return
         path.enter(queue)
-        if queue.limits and path.lane is None:
+        if queue.limits and path.lane is None and queue.ready > 1:
             self.gates.weigh(queue, now)
         self.supply.serve(path, now)
 

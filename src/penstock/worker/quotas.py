@@ -94,21 +94,19 @@ class Quotas:
         return refused
 
     def check(self, limits: Sequence[Limit], now: float) -> tuple[int, Held] | None:
-        """See ``shaping.ports.Rates``."""
+        """See ``shaping.ports.Rates``. What is to be borrowed is asked for all at once, for a token that waits for another goes back soon."""
+        refused: tuple[int, Held] | None = None
         for place, limit in enumerate(limits):
-            key, rate = limit.key, limit.rate
-            if rate.local or self._is_alone:
-                held = self._own.look(key, rate, now)
-                if held is not None:
-                    self._look()
-                    return place, held
-                continue
-            held = self._borrowing.look(key, rate, now)
-            if self._borrowing.asks:
-                self._say()
-            if held is not None:
-                return place, held
-        return None
+            rates = self._own if limit.rate.local or self._is_alone else self._borrowing
+            held = rates.look(limit.key, limit.rate, now)
+            if held is not None and refused is None:
+                refused = place, held
+        if refused is not None:
+            self._say()
+            self._look()
+        elif self._borrowing.asks:
+            self._say()
+        return refused
 
     def room(self, limit: Limit, now: float) -> int:
         """See ``shaping.ports.Rates``."""

@@ -1,0 +1,363 @@
+"""Proof that the gated model notices: deliberate mistakes in what holds mail and lets it go, each of which it must find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from penstock.mail.directive import Directive
+from penstock.mail.duration import WallTime
+from penstock.queueing.backlog import Backlog
+from penstock.queueing.directives import Directives
+from penstock.queueing.gates import Gates
+from penstock.queueing.parking import Parking
+from penstock.queueing.places import Places
+from penstock.queueing.queues import EVERYTHING, Path, ScheduledQueue
+from penstock.queueing.rows import Rows
+from penstock.queueing.scheduler import Scheduler
+from penstock.queueing.supply import Supply
+from penstock.shaping import gcra
+from penstock.shaping.own import OwnRates, _Bucket
+from tests.queueing.gated_machine import GatedMachine
+
+Mutation = Callable[[pytest.MonkeyPatch], None]
+MUTATIONS: dict[str, Mutation] = {}
+
+_enough = settings(
+    max_examples=1000,
+    stateful_step_count=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+)
+
+
+def mutation(mutate: Mutation) -> Mutation:
+    """A mistake that the model must find, named by its function."""
+    MUTATIONS[mutate.__name__] = mutate
+    return mutate
+
+
+def _wrap(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, wrapper: Callable[..., Any]) -> None:
+    """Replace a method by ``wrapper``, which gets the original first."""
+    original = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *args, **options: wrapper(original, *args, **options))
+
+
+# -- limits
+
+
+@mutation
+def a_burst_is_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    _wrap(
+        monkeypatch, OwnRates, "look", lambda look, rates, key, rate, now: look(rates, key, _more(rate), now)
+    )
+
+
+def _more(rate: Any) -> Any:
+    return type(rate)(rate.count, rate.period, rate.burst + 1, rate.local)
+
+
+@mutation
+def tokens_come_a_little_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gcra, "is_open", lambda arrival, now, rate: gcra.room(arrival, now + 0.001, rate) > 0)
+
+
+@mutation
+def a_limit_is_looked_at_and_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OwnRates, "take_all", OwnRates.check)
+
+
+@mutation
+def only_the_first_limit_is_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+    _wrap(monkeypatch, OwnRates, "take_all", lambda take, rates, limits, now: take(rates, limits[:1], now))
+
+
+@mutation
+def what_is_refused_is_charged_where_it_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def take_all(rates: OwnRates, limits: Any, now: float) -> Any:
+        for place, limit in enumerate(limits):
+            held = rates.take(limit.key, limit.rate, now)
+            if held is not None:
+                return place, held
+        return None
+
+    monkeypatch.setattr(OwnRates, "take_all", take_all)
+
+
+@mutation
+def what_is_put_back_has_used_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gates, "give_back", lambda gates, queue, path, taken, now: None)
+
+
+@mutation
+def what_is_put_back_gives_back_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_back(original: Any, bucket: _Bucket, taken: float) -> None:
+        bucket.arrival -= bucket.rate.period / bucket.rate.count
+        bucket.base = bucket.arrival
+        del bucket.times[:]
+
+    _wrap(monkeypatch, _Bucket, "give_back", give_back)
+
+
+@mutation
+def a_limit_that_opens_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scheduler, "opened", lambda scheduler, key, now: None)
+
+
+@mutation
+def what_is_left_over_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def let_go(places: Places, parking: Any, now: int) -> None:
+        if parking.limit is not None and places.gates.has_room(parking.limit, now):
+            places._let_go(parking, 1, now)
+
+    monkeypatch.setattr(Places, "let_go", let_go)
+    monkeypatch.setattr(Gates, "has_room", lambda gates, limit, now: 1)
+
+
+@mutation
+def who_waits_for_a_token_that_another_took_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def used(original: Any, places: Places, queue: ScheduledQueue, path: Path, row: int, now: int) -> None:
+        places.rows.wake[row] = now
+
+    _wrap(monkeypatch, Places, "_used", used)
+
+
+@mutation
+def a_held_path_opens_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gates, "limited_path", lambda gates, key: None)
+
+
+@mutation
+def a_path_is_not_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    _wrap(monkeypatch, Places, "configure", _without_limits)
+
+
+def _without_limits(configure: Any, places: Places, path: Path, config: Any, now: int) -> None:
+    configure(places, path, config, now)
+    path.limits = ()
+
+
+@mutation
+def a_limit_that_has_changed_holds_what_is_parked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def review(original: Any, places: Places, queue: ScheduledQueue, now: int) -> None:
+        if queue.parking is None:
+            original(places, queue, now)
+
+    _wrap(monkeypatch, Places, "review", review)
+
+
+@mutation
+def what_the_limits_leave_is_not_counted_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(original: Any, path: Path, queue: ScheduledQueue) -> None:
+        excess = path.excess
+        original(path, queue)
+        path.excess = excess
+
+    _wrap(monkeypatch, Path, "leave", leave)
+
+
+@mutation
+def an_allowance_is_never_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def weigh(original: Any, gates: Gates, path: Path, now: int) -> None:
+        allowance = path.allowance
+        original(gates, path, now)
+        if allowance != EVERYTHING:
+            path.allowance = max(0, allowance - 1)
+
+    _wrap(monkeypatch, Gates, "weigh_path", weigh)
+
+
+# -- directives
+
+
+@mutation
+def suspended_mail_is_pulled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pull(original: Any, scheduler: Scheduler, path: Path, now: WallTime) -> int:
+        for queue in scheduler.queues.values():
+            queue.generation = scheduler._places.gates.generation
+        row: int = original(scheduler, path, now)
+        return row
+
+    _wrap(monkeypatch, Scheduler, "pull", pull)
+    monkeypatch.setattr(Backlog, "review", lambda backlog, criteria: None)
+
+
+@mutation
+def suspended_mail_is_parked_at_its_pull_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Backlog, "review", lambda backlog, criteria: None)
+
+
+@mutation
+def a_directive_that_is_over_holds_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gates, "lift", lambda gates, directive: None)
+
+
+@mutation
+def one_queue_stays_behind_when_a_directive_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lift(original: Any, gates: Gates, directive: Directive) -> None:
+        parking = gates.parkings.get(f"directive:{directive.id}")
+        original(gates, directive)
+        if parking is not None and parking.queues > 1 and parking.first is not None:
+            parking.leave(parking.first)
+
+    _wrap(monkeypatch, Gates, "lift", lift)
+
+
+@mutation
+def what_a_directive_let_go_is_held_by_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def release(original: Any, places: Places, queue: ScheduledQueue, now: int) -> None:
+        places.gates.unpark(queue)
+        queue.hop.enlist(queue)
+        queue.generation = places.gates.generation
+        places.admit(queue, now)
+
+    _wrap(monkeypatch, Places, "release", release)
+
+
+@mutation
+def a_directive_ends_a_microsecond_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    _wrap(monkeypatch, Directives, "expire", lambda expire, self, now: expire(self, WallTime(now - 1e-6)))
+
+
+@mutation
+def a_directive_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Directives, "next_expiry", lambda directives: None)
+
+
+@mutation
+def a_bounce_forgets_what_there_was_no_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drop_first(original: Any, backlog: Backlog, size: int) -> int:
+        done: int = original(backlog, size)
+        dropping = backlog._places.gates.dropping
+        if dropping and not backlog._places.ends_room:
+            dropping.popleft()
+        return done
+
+    _wrap(monkeypatch, Backlog, "_drop_first", drop_first)
+
+
+@mutation
+def a_bounce_ends_mail_after_it_was_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lift(gates: Gates, directive: Directive) -> None:
+        gates.generation += 1
+        parking = gates.parkings.get(f"directive:{directive.id}")
+        if parking is not None and not parking.is_behind:
+            gates.releasing.append(gates.parkings.pop(parking.key))
+
+    monkeypatch.setattr(Gates, "lift", lift)
+
+
+@mutation
+def a_suspended_path_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    def serve(original: Any, supply: Supply, path: Path, now: int) -> None:
+        gate, path.gate = path.gate, None
+        original(supply, path, now)
+        path.gate = gate
+
+    _wrap(monkeypatch, Supply, "serve", serve)
+
+
+@mutation
+def a_suspended_path_is_pulled_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gates, "find_for", lambda gates, path, now: None)
+
+
+@mutation
+def mail_that_comes_in_while_it_is_suspended_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_held(original: Any, places: Places, queue: ScheduledQueue, now: int) -> bool:
+        if queue.ready == 1:
+            queue.generation = places.gates.generation
+            return False
+        held: bool = original(places, queue, now)
+        return held
+
+    _wrap(monkeypatch, Places, "is_held", is_held)
+
+
+@mutation
+def a_queue_that_was_emptied_is_held_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unpark(original: Any, gates: Gates, queue: ScheduledQueue) -> None:
+        generation = queue.generation
+        original(gates, queue)
+        queue.generation = generation
+
+    _wrap(monkeypatch, Gates, "unpark", unpark)
+
+
+@mutation
+def a_parked_queue_keeps_its_parking_when_it_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    def take_out(places: Places, queue: ScheduledQueue, row: int) -> str:
+        path = queue.remove_ready(places.rows, row)
+        if path is None:
+            return ""
+        places.drop_if_unused(path)
+        return path.site
+
+    monkeypatch.setattr(Places, "take_out", take_out)
+
+
+@mutation
+def a_parked_queue_stays_in_its_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(original: Any, path: Path, queue: ScheduledQueue) -> None:
+        original(path, queue)
+        path.ready += queue.ready
+
+    _wrap(monkeypatch, Path, "leave", leave)
+
+
+@mutation
+def being_held_spends_an_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def park(original: Any, gates: Gates, queue: ScheduledQueue, parking: Parking[Any], now: int) -> None:
+        original(gates, queue, parking, now)
+        _rows(queue).attempts[queue.ready_rows.head] += 1
+
+    def _rows(queue: ScheduledQueue) -> Rows:
+        return rows[-1]
+
+    rows: list[Rows] = []
+    _wrap(monkeypatch, Rows, "__init__", lambda init, self: (init(self), rows.append(self))[0])
+    _wrap(monkeypatch, Gates, "_park", park)
+
+
+#: Found within seconds: the part of the campaign that every run of the suite has.
+_QUICK = {
+    "a_limit_is_looked_at_and_not_charged",
+    "what_is_put_back_has_used_its_tokens",
+    "a_limit_that_opens_wakes_nobody",
+    "suspended_mail_is_pulled",
+    "a_directive_that_is_over_holds_on",
+    "a_suspended_path_is_connected_to",
+}
+
+
+@pytest.mark.parametrize(
+    "mutate",
+    [
+        pytest.param(mutate, id=name, marks=[] if name in _QUICK else [pytest.mark.campaign])
+        for name, mutate in MUTATIONS.items()
+    ],
+)
+def test_the_gated_model_finds_the_mistake(mutate: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler with a known mistake does not pass for a right one."""
+    mutate(monkeypatch)
+    with pytest.raises(Exception):  # noqa: B017 -- whatever it trips over
+        run_state_machine_as_test(GatedMachine, settings=_enough)
+
+
+@pytest.mark.campaign
+def test_the_scheduler_without_a_mistake_passes_the_same_examples() -> None:
+    """What the mistakes are found by is not found without them."""
+    run_state_machine_as_test(GatedMachine, settings=_enough)
+
+
+def test_mistakes_are_counted() -> None:
+    """The list does not shrink unnoticed."""
+    assert len(MUTATIONS) >= 25
+    assert set(MUTATIONS) >= _QUICK
