@@ -18,12 +18,16 @@ LayerKey = tuple[str | None, str | None, str | None]
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """A rate that several queues share: the gate that it is (``mail.reason``), its ``key``, the same in all lanes, and what has set it."""
+    """A rate that holds mail: the gate that it is (``mail.reason``), its ``key``, the same in all lanes, and what has set it.
+
+    ``is_here``: no other lane has anything to do with it, so nobody else need be asked.
+    """
 
     gate: str
     key: str
     rate: Rate
     origin: str = ""
+    is_here: bool = False
 
 
 class QueueLayer(msgspec.Struct, frozen=True):

@@ -14,8 +14,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from penstock.mail.configuration import Limit, PathConfig, QueueConfig
 from penstock.mail.directive import Action, Directive
 from penstock.mail.queue_name import QueueName
@@ -25,17 +23,23 @@ from penstock.queueing.instants import instant_of, time_of
 from penstock.queueing.parking import Parking
 from penstock.queueing.queues import EVERYTHING, Path, ScheduledQueue
 from penstock.shaping.ports import Held, Rates
+from penstock.shaping.tokens import is_slow
 
 _GATES: Final = {Action.BOUNCE: "bounce", Action.SUSPEND: "suspension"}
 
 
 def limits_of(name: QueueName, config: QueueConfig) -> tuple[Limit, ...]:
-    """The limits of a queue, in the order in which they are tested: its own, its campaign's, its tenant's."""
+    """The limits of a queue, in the order in which they are tested: its own, its campaign's, its tenant's.
+
+    A queue is in one lane, which has its rate, but for the moment in which its mail goes from one to another. A rate so slow that a second burst then
+    would matter is asked for as those that lanes share.
+    """
     rate = config.max_message_rate
     if rate is None:
         return config.overall
     origin = config.origins.get("max_message_rate", "")
-    return (Limit("queue-rate", f"queue:{name}", rate, origin), *config.overall)
+    own = Limit("queue-rate", f"queue:{name}", rate, origin, is_here=not is_slow(rate))
+    return (own, *config.overall)
 
 
 def limits_of_path(name: str, config: PathConfig) -> tuple[Limit, ...]:
@@ -44,7 +48,7 @@ def limits_of_path(name: str, config: PathConfig) -> tuple[Limit, ...]:
     if rate is None:
         return ()
     origin = config.origins.get("max_message_rate", "")
-    return (Limit("path-rate", f"path:{name}", msgspec.structs.replace(rate, local=True), origin),)
+    return (Limit("path-rate", f"path:{name}", rate, origin, is_here=True),)
 
 
 class Gates:

@@ -85,7 +85,7 @@ class Quotas:
         refused = self.check(limits, now)
         if refused is None:
             for limit in limits:
-                if limit.rate.local or self._is_alone:
+                if self._is_own(limit):
                     self._own.charge(limit.key, limit.rate, now)
                 else:
                     self._borrowing.charge(limit.key, now)
@@ -97,7 +97,7 @@ class Quotas:
         """See ``shaping.ports.Rates``. What is to be borrowed is asked for all at once, for a token that waits for another goes back soon."""
         refused: tuple[int, Held] | None = None
         for place, limit in enumerate(limits):
-            rates = self._own if limit.rate.local or self._is_alone else self._borrowing
+            rates = self._own if self._is_own(limit) else self._borrowing
             held = rates.look(limit.key, limit.rate, now)
             if held is not None and refused is None:
                 refused = place, held
@@ -108,15 +108,19 @@ class Quotas:
             self._say()
         return refused
 
+    def _is_own(self, limit: Limit) -> bool:
+        """Whether nobody else has to be asked."""
+        return limit.is_here or limit.rate.local or self._is_alone
+
     def room(self, limit: Limit, now: float) -> int:
         """See ``shaping.ports.Rates``."""
-        if limit.rate.local or self._is_alone:
+        if self._is_own(limit):
             return self._own.room(limit, now)
         return self._borrowing.room(limit.key, now)
 
     def give_back(self, limit: Limit, taken: float, now: float) -> None:
         """See ``shaping.ports.Rates``. Who waits for it is told later, never from inside this call."""
-        if limit.rate.local or self._is_alone:
+        if self._is_own(limit):
             self._own.give_back(limit, taken, now)
             self._look()
             return
