@@ -37,8 +37,9 @@ from penstock.queueing.rows import FREE, IN_FLIGHT, READY, WAITING
 if TYPE_CHECKING:
     from penstock.worker.worker import Worker
 
-#: Queues that are counted, and rows that are looked at, at a time: some two milliseconds.
-_QUEUES_AT_ONCE: Final = 1000
+#: Queues that are counted, and rows that are looked at, before anybody looks at the time; and how long the loop may be kept for it.
+_QUEUES_AT_ONCE: Final = 250
+_SLICE: Final = 0.003
 _ROWS_AT_ONCE: Final = 20_000
 _STATES: Final = {
     WAITING: "waiting for its time",
@@ -74,8 +75,11 @@ class Inquiries:
         """Count, and say how fast it goes where that is known."""
         worker = self._running()
         surveying = worker.lane.scheduler.survey(word.criteria, word.by, word.limit)
-        while surveying.step(_QUEUES_AT_ONCE):  # noqa: ASYNC110  # it is work, not waiting
-            await asyncio.sleep(0)
+        begun = worker.clock.monotonic()
+        while surveying.step(_QUEUES_AT_ONCE):
+            if worker.clock.monotonic() - begun > _SLICE:
+                await asyncio.sleep(0)
+                begun = worker.clock.monotonic()
         return LaneSurveyed(_rated(worker, word, surveying.result()))
 
     def explain_queue(self, word: LaneQueueExplain) -> LaneExplained:
