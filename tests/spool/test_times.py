@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from penstock.mail.records import Verdict
+from penstock.sim.file_system import Fault, Operation
 from penstock.sim.loop import SimulatedLoop
+from penstock.spool.files import FileError
 from tests.spool import samples
 from tests.spool.bench import SMALL, Bench
 
@@ -86,3 +90,17 @@ def test_a_note_of_the_time_that_is_damaged_counts_for_nothing() -> None:
         file.write([bytes(octets)], 0)
         again = Bench(disk, SMALL, SimulatedLoop(bench.loop.wall() + 60))
         assert again.queued[0].created == samples.message(0).created
+
+
+def test_a_jump_that_cannot_be_noted_lets_nothing_begin() -> None:
+    """Mail that came after it would be a year older at the next start."""
+    bench = Bench(loop=SimulatedLoop(START))
+    bench.store(samples.message(0))
+    bench.settle()
+    bench.spool.finish()
+    disk, loop = bench.disk.after_kill(), SimulatedLoop(bench.loop.wall() + 365 * DAY)
+    disk.faults.add(Fault(Operation.RENAME, errno.EIO))
+    with pytest.raises(FileError):
+        Bench(disk, SMALL, loop)
+    again = Bench(disk.after_kill(), SMALL, loop)
+    assert again.queued[0].created == pytest.approx(samples.message(0).created + 365 * DAY, abs=120)

@@ -59,7 +59,8 @@ class Times:
     def begin(self, now: WallTime, segment: int) -> Seconds:
         """Read the note, and note the time; ``segment`` is the first that will be written now.
 
-        How far the clock has jumped. Blocks. FileError if the note cannot be read; one that is damaged, or missing, counts for nothing.
+        How far the clock has jumped. Blocks. FileError if the note cannot be read; one that is damaged, or missing, counts for nothing. FileError too
+        if the clock has jumped and that cannot be noted: the next start would find it again, and shift mail that came after it.
         """
         last = self._read()
         jump = 0.0
@@ -69,10 +70,14 @@ class Times:
             if passed > LONGEST_PAUSE or passed < -_TOLERANCE:
                 jump = passed
                 self._shifts = (*self._shifts, Shift(segment, jump))
-        self.note(now)
-        with suppress(FileError):
+        if jump:
+            self._note(now)
             self._files.sync_folder()
-        return Seconds(jump)
+            return Seconds(jump)
+        with suppress(FileError):
+            self._note(now)
+            self._files.sync_folder()
+        return Seconds(0.0)
 
     def shift(self, segment: int) -> Seconds:
         """What is to be added to times in a segment."""
@@ -88,12 +93,15 @@ class Times:
     def note(self, now: WallTime) -> None:
         """It is now; blocks. An error does no harm but to the next start, and is passed over: what is wrong with the disk others will find."""
         with suppress(FileError):
-            file = self._write(now)
-            try:
-                file.sync()
-            finally:
-                file.close()
-            self._files.rename(_NEW_NAME, CLOCK_NAME)
+            self._note(now)
+
+    def _note(self, now: WallTime) -> None:
+        file = self._write(now)
+        try:
+            file.sync()
+        finally:
+            file.close()
+        self._files.rename(_NEW_NAME, CLOCK_NAME)
 
     def note_soon(self, now: WallTime, sync: Callable[[File, Callable[[bool], None]], None]) -> None:
         """As ``note``, but the syncing is left to ``sync``, which says whether it went well. Nothing, if that is still to come for the last one."""

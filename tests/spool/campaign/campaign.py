@@ -59,6 +59,10 @@ KINDS: Final = (
     "held messages released",
     "held messages dropped",
     "messages gone to other lanes",
+    "messages with a schedule",
+    "messages rebound",
+    "messages flushed",
+    "recipients removed",
 )
 
 

@@ -93,7 +93,7 @@ class Life:
 def state_of(stored: StoredMessage, queued: QueuedMessage, shift: float) -> State:
     """What is known of a message that was told of, its times less ``shift``."""
     due = queued.due - shift if queued.due is not None else None
-    return State(frozenset(stored.waiting), stored.attempts, due)
+    return State(frozenset(stored.waiting), stored.attempts, due, queued.queue)
 
 
 def difference(stored: StoredMessage, record: MessageRecord) -> str:

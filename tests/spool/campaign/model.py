@@ -10,16 +10,26 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
+import msgspec
+
 from penstock.mail.ports import LogPosition, SpoolError, SpoolUncertain
+from penstock.mail.queue_name import QueueName
 from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
+    FlushRecord,
     MessageRecord,
     MovedRecord,
+    OrderRecord,
     QuarantineRecord,
+    RebindRecord,
+    RemovalRecord,
     SpoolRecord,
     Verdict,
 )
+
+#: Records of what became of a message.
+OfMessage = AttemptRecord | ExpirationRecord | OrderRecord
 
 
 class Violation(Exception):
@@ -47,11 +57,12 @@ OPEN: Final = frozenset({Standing.ASKED, Standing.UNCERTAIN, Standing.STORED})
 
 
 class State(NamedTuple):
-    """What is known of a live message: indices of the recipients waiting, attempts spent, when it is due."""
+    """What is known of a live message: indices of the recipients waiting, attempts spent, when it is due, the queue that it is in."""
 
     waiting: frozenset[int]
     attempts: int
     due: float | None
+    queue: QueueName
 
     def rounded(self) -> State:
         """With a time that is the same although a jump of the clock has been added and taken away."""
@@ -61,11 +72,20 @@ class State(NamedTuple):
 class Change:
     """What was recorded of a message. ``is_shown``: it was told to be stored."""
 
-    __slots__ = ("attempts", "due", "is_shown", "keeps_due", "key", "settled")
+    __slots__ = ("attempts", "due", "is_shown", "keeps_due", "key", "queue", "settled")
 
     def __init__(
-        self, key: str, settled: frozenset[int], attempts: int, due: float | None, *, keeps_due: bool
+        self,
+        key: str,
+        settled: frozenset[int],
+        attempts: int,
+        due: float | None,
+        *,
+        keeps_due: bool,
+        queue: QueueName | None = None,
     ) -> None:
+        #: the queue that the message is in from then on; None is the one that it was in
+        self.queue = queue
         self.key = key
         self.settled = settled
         self.attempts = attempts
@@ -74,11 +94,12 @@ class Change:
         self.is_shown = False
 
     @classmethod
-    def of(cls, record: AttemptRecord | ExpirationRecord) -> Change:
+    def of(cls, record: OfMessage) -> Change:
         """What a record makes of its message."""
-        due = record.due if isinstance(record, AttemptRecord) else None
-        keeps_due = isinstance(record, ExpirationRecord)
-        return cls(key_of(record), settled_by(record), record.attempts, due, keeps_due=keeps_due)
+        due = record.due if isinstance(record, AttemptRecord | RebindRecord | FlushRecord) else None
+        keeps_due = due is None and not isinstance(record, AttemptRecord)
+        queue = record.queue if isinstance(record, RebindRecord) else None
+        return cls(key_of(record), settled_by(record), record.attempts, due, keeps_due=keeps_due, queue=queue)
 
 
 class Message:
@@ -101,7 +122,7 @@ class Message:
         self.record = record
         self.transaction = transaction
         self.standing = Standing.ASKED
-        self.base = State(frozenset(range(len(record.recipients))), 0, None)
+        self.base = State(frozenset(range(len(record.recipients))), 0, None, record.queue)
         self.changes: list[Change] = []
         self.created = float(record.created)
         #: seconds by which the next start may move its times: from, to
@@ -117,6 +138,18 @@ class Message:
     def waiting(self) -> frozenset[int]:
         """The recipients that wait as the spool was told, stored or not."""
         return self.base.waiting.difference(*[change.settled for change in self.changes])
+
+    @property
+    def queue(self) -> QueueName:
+        """The queue that it is in as the spool was told, stored or not."""
+        return next(
+            (change.queue for change in reversed(self.changes) if change.queue is not None), self.base.queue
+        )
+
+    @property
+    def as_it_is(self) -> MessageRecord:
+        """The message in that queue."""
+        return msgspec.structs.replace(self.record, queue=self.queue)
 
     @property
     def may_be_absent(self) -> bool:
@@ -156,6 +189,12 @@ class Message:
             *[c.attempts for c in unshown],
         }:
             raise Violation("D4 attempts are those of the last outcome", f"{name} is found as {found}")
+        queues = [change.queue for change in shown if change.queue is not None]
+        if found.queue not in {
+            queues[-1] if queues else self.base.queue,
+            *[change.queue for change in unshown],
+        }:
+            raise Violation("O1 a message is in the queue that it was put into last", f"{name} is {found}")
         dues = [change.due for change in shown if not change.keeps_due]
         possible = {dues[-1] if dues else self.base.due, *[c.due for c in unshown if not c.keeps_due]}
         if not any(_is_same(found.due, due) for due in possible):
@@ -220,7 +259,7 @@ class Model:
         """Messages that may be live and were handed to an earlier process."""
         return {name: message for name, message in self.open.items() if f"message {name}" not in self.fresh}
 
-    def recorded(self, record: AttemptRecord | ExpirationRecord) -> None:
+    def recorded(self, record: OfMessage) -> None:
         """An outcome is handed over."""
         self.messages[record.message.id].changes.append(Change.of(record))
         self._take(record)
@@ -273,13 +312,13 @@ class Model:
         self.position = position
 
     def _show(self, record: SpoolRecord, key: str, position: LogPosition) -> None:
-        if isinstance(record, AttemptRecord | ExpirationRecord | MessageRecord) and key not in self.records:
+        if isinstance(record, OfMessage | MessageRecord) and key not in self.records:
             raise Violation("D9 nothing is made up", key)
         if key in self.never:
             raise Violation("D3 what was refused is never shown", key)
         if isinstance(record, MovedRecord):
             self._show_move(record, key)
-        elif isinstance(record, AttemptRecord | ExpirationRecord):
+        elif isinstance(record, OfMessage):
             if f"message {record.message.id}" not in self.shown_keys:
                 raise Violation("D9 a message is shown before its outcomes", key)
             message = self.messages[record.message.id]
@@ -388,6 +427,8 @@ def key_of(record: SpoolRecord) -> str:
         return f"attempt {record.message.id} {record.time}"
     if isinstance(record, ExpirationRecord):
         return f"expiration {record.message.id} {record.time}"
+    if isinstance(record, RemovalRecord | RebindRecord | FlushRecord):
+        return f"{record.order.action.value} {record.message.id} {record.time}"
     if isinstance(record, MovedRecord):
         return f"moved {'in' if record.is_in else 'out'} {record.move.id} {record.move.part}"
     return f"{'quarantine' if isinstance(record, QuarantineRecord) else 'note'} {record.id}"
@@ -397,7 +438,9 @@ def settled_by(record: SpoolRecord) -> frozenset[int]:
     """The recipients that a record settles."""
     if isinstance(record, AttemptRecord):
         return frozenset(item.recipient for item in record.outcomes if item.verdict is not Verdict.DEFERRED)
-    return frozenset(record.recipients) if isinstance(record, ExpirationRecord) else frozenset()
+    return (
+        frozenset(record.recipients) if isinstance(record, ExpirationRecord | RemovalRecord) else frozenset()
+    )
 
 
 def _is_same(found: float | None, due: float | None) -> bool:

@@ -6,6 +6,7 @@ D3   what was refused is not there, nor ever shown
 D4   an outcome that was shown is not forgotten; state is that of the last shown outcome or of a later one
 D5   every start succeeds, finds no damage, and is the same again; nothing is there twice; no body file stays behind or is missing
 M1   what is held stays held until it is released, over copies and starts; no other message is ever held
+O1   a message is in the queue that it was put into last, and its records say which one it was in; its schedule is told with it
 D9   history tells every shown record once; recipients shown as accepted wait, or are settled by a record, and never both
 D11  the spool that was started stores, delivers and remembers
 """
@@ -18,12 +19,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from penstock.mail.ports import LogPosition, SpoolError, Unreadable
 from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
     MessageRecord,
     MovedRecord,
+    OrderRecord,
     SpoolRecord,
     Verdict,
 )
@@ -32,7 +36,16 @@ from penstock.spool.names import BODIES
 from penstock.spool.recovery import prepare, recover
 from tests.spool import reader, samples
 from tests.spool.campaign.life import Life, difference, state_of
-from tests.spool.campaign.model import Message, Model, Standing, State, Violation, key_of, settled_by
+from tests.spool.campaign.model import (
+    Message,
+    Model,
+    OfMessage,
+    Standing,
+    State,
+    Violation,
+    key_of,
+    settled_by,
+)
 from tests.spool.campaign.world import LARGE
 from tests.spool.writing import live
 
@@ -144,7 +157,7 @@ class Oracle:
         life.settle()
         if answers != [None]:
             raise Violation("D11 the spool goes on after a power cut", f"new mail is answered {answers}")
-        expected[new.id] = State(frozenset((0,)), 0, None)
+        expected[new.id] = State(frozenset((0,)), 0, None, new.queue)
         state = self._draw.choice(
             list(itertools.islice(life.disk.crash_states(6, self._draw.getrandbits(30)), 6))
         )
@@ -172,7 +185,7 @@ class Oracle:
         )  # fmt: skip
         life.spool.record_attempt(found.position, attempt)
         due = attempt.due - found.shift if attempt.due is not None else None
-        return State(found.state.waiting, attempt.attempts, due)
+        return found.state._replace(attempts=attempt.attempts, due=due)
 
 
 def inspect(life: Life, model: Model) -> dict[str, Found]:
@@ -190,10 +203,15 @@ def inspect(life: Life, model: Model) -> dict[str, Found]:
             raise Violation("D5 nothing is made up", name)
         if name in found or queued.position in positions:
             raise Violation("D5 nothing is there twice", f"{name} at {queued.position}")
-        record = model.messages[name].record
+        # in which queue it may be is judged with the rest of its state
+        record = msgspec.structs.replace(model.messages[name].record, queue=queued.queue)
         if text := difference(stored, record):
             raise Violation("D1 every octet is there", text)
-        if (queued.queue, queued.size, queued.recipients) != (record.queue, record.size, len(stored.waiting)):
+        if (queued.schedule, queued.size, queued.recipients) != (
+            record.schedule,
+            record.size,
+            len(stored.waiting),
+        ):
             raise Violation("D1 the scheduler is told what is stored", f"{queued} for {name}")
         positions.add(queued.position)
         shift = queued.created - model.messages[name].created
@@ -255,7 +273,7 @@ def judge_history(model: Model, history: History) -> None:
             raise Violation("D3 what was refused is never shown", key)
         elif key in model.records:
             _compare(record, model.records[key])
-        elif isinstance(record, MessageRecord | AttemptRecord | ExpirationRecord):
+        elif isinstance(record, MessageRecord | OfMessage):
             raise Violation("D9 nothing is made up", key)
 
 
@@ -266,13 +284,22 @@ def _compare(record: SpoolRecord, known: SpoolRecord) -> None:
         content = bytes(len(known.content)) if len(known.content) > LARGE else known.content
         is_same = record == _with_content(known, content)
     elif isinstance(record, AttemptRecord) and isinstance(known, AttemptRecord):
-        is_same = (record.outcomes, record.due, record.attempts) == (
+        is_same = (record.outcomes, record.due, record.attempts, record.message.queue) == (
             known.outcomes,
             known.due,
             known.attempts,
+            known.message.queue,
         )
     elif isinstance(record, ExpirationRecord) and isinstance(known, ExpirationRecord):
-        is_same = (record.recipients, record.reply) == (known.recipients, known.reply)
+        is_same = (record.recipients, record.reply, record.message.queue) == (
+            known.recipients,
+            known.reply,
+            known.message.queue,
+        )
+    elif isinstance(record, OrderRecord) and isinstance(known, OrderRecord):
+        # of a large content only the size is real
+        mail = _with_content(known.message, record.message.content)
+        is_same = record == msgspec.structs.replace(known, message=mail)
     else:
         is_same = False
     if not is_same:
@@ -299,7 +326,7 @@ def judge_ledger(
             settled[name] = settled.get(name, frozenset()) | gone
             if record.is_in:
                 told.add(name)
-        elif isinstance(record, AttemptRecord | ExpirationRecord):
+        elif isinstance(record, OfMessage):
             name = record.message.id
             settled[name] = settled.get(name, frozenset()) | settled_by(record)
     for name, message in wanted.items():

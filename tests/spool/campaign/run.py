@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
+
+import msgspec
 
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import MessageId
@@ -12,16 +15,21 @@ from penstock.mail.ports import SpoolError, Unreadable
 from penstock.mail.records import (
     AttemptRecord,
     ExpirationRecord,
+    FlushRecord,
     MessageRecord,
     Move,
+    NoteRecord,
+    RebindRecord,
     RejectionRecord,
+    RemovalRecord,
     Verdict,
 )
 from penstock.sim.file_system import Switches
 from penstock.spool.arrivals import Arrival
 from tests.spool import samples
+from tests.spool.campaign import orders
 from tests.spool.campaign.life import difference
-from tests.spool.campaign.model import Message, Standing, State, Violation
+from tests.spool.campaign.model import Message, OfMessage, Standing, State, Violation
 from tests.spool.campaign.oracle import judge_history
 from tests.spool.campaign.processes import FAULTS, LOOKS, STATES, Processes
 from tests.spool.campaign.world import LARGE
@@ -49,13 +57,14 @@ class Run(Processes):
     ) -> None:
         super().__init__(seed, switches=switches, looks=looks, states=states, size=size)
         self._numbers = itertools.count(1)
-        self._times = itertools.count(1)
+        self.times = itertools.count(1)
         self._moves = itertools.count(1)
         actions: tuple[tuple[float, Callable[[], None]], ...] = (
             (24, self.store), (24, self.attempt), (3, self.expire), (2, self.note), (10, self.turn), (12, self.sync),
             (10, self.settle), (10, self.wait), (10, self.write_events), (5, self.read), (2, self.read_history),
             (5, self.fail), (2, self.lose_helper), (3, self.die), (1, self.stop), (0.7, self.jump), (6, self.go_on_recovering),
             (4, self.rest), (4, self.deliver_all), (5, self.hold), (6, self.decide), (4, self.forget),
+            (5, partial(orders.rebind, self)), (3, partial(orders.flush, self)), (2, partial(orders.remove, self)),
         )  # fmt: skip
         self._actions = [action for _, action in actions]
         #: each run has another temper
@@ -88,8 +97,11 @@ class Run(Processes):
         size = draw.choice((20, 100, 300, LARGE, LARGE + 1, 1500) if draw.random() < 0.4 else (20, 100))
         content = b"%d:" % number + draw.randbytes(size - 6 if size > 20 else 10)
         records = [
-            samples.message(
-                number * 10 + part, draw.choice((1, 1, 2, 3, 5)), content, f"{draw.choice('abc')}.test"
+            orders.timed(
+                self,
+                samples.message(
+                    number * 10 + part, draw.choice((1, 1, 2, 3, 5)), content, f"{draw.choice('abc')}.test"
+                ),
             )
             for part in range(parts)
         ]
@@ -130,7 +142,7 @@ class Run(Processes):
         except Violation as violation:
             self.violation = self.violation or violation
 
-    def _some(self) -> tuple[int, MessageRecord, tuple[int, ...]] | None:
+    def some(self) -> tuple[int, MessageRecord, tuple[int, ...]] | None:
         """A message that the server knows, and some of its waiting recipients."""
         if not self.known:
             return None
@@ -138,11 +150,11 @@ class Run(Processes):
         message = self.model.messages[self.known[position]]
         waiting = sorted(message.waiting)
         chosen = self.draw.sample(waiting, self.draw.randint(1, len(waiting)))
-        return position, message.record, tuple(sorted(chosen))
+        return position, message.as_it_is, tuple(sorted(chosen))
 
     def attempt(self) -> None:
         """Outcomes of some recipients of a message."""
-        some = self._some()
+        some = self.some()
         if some is None:
             return
         position, record, recipients = some
@@ -159,36 +171,44 @@ class Run(Processes):
         self, position: int, message: Message, verdicts: Sequence[tuple[int, Verdict]]
     ) -> None:
         """Record an attempt with these verdicts by recipient."""
-        record = message.record
+        record = message.as_it_is
         settled = {index for index, verdict in verdicts if verdict is not Verdict.DEFERRED}
-        due = self.now + 60.0 * next(self._times) if message.waiting - settled else None
+        due = self.now + 60.0 * next(self.times) if message.waiting - settled else None
         spent = max([message.base.attempts, *[change.attempts for change in message.changes]])
         made = samples.attempt(record, spent + 1, *verdicts, due=due)
         fields = {field: getattr(made, field) for field in made.__struct_fields__}
-        self.record(position, AttemptRecord(**{**fields, "time": WallTime(self.now + next(self._times))}))
+        self.record(position, AttemptRecord(**{**fields, "time": WallTime(self.now + next(self.times))}))
         self.kinds["retries"] += spent > 0
 
     def expire(self) -> None:
         """Some recipients of a message are given up."""
-        some = self._some()
+        some = self.some()
         if some is None:
             return
         position, record, recipients = some
         message = self.model.messages[record.id]
         spent = max([message.base.attempts, *[change.attempts for change in message.changes]])
-        time = WallTime(self.now + next(self._times))
+        time = WallTime(self.now + next(self.times))
         self.record(position, ExpirationRecord(record, time, spent, "mx.a.test", recipients, samples.LATER))
         self.kinds["expirations"] += 1
 
-    def record(self, position: int, record: AttemptRecord | ExpirationRecord) -> None:
+    def record(self, position: int, record: OfMessage) -> None:
         """Have the spool record what became of a message."""
         self.model.recorded(record)
         if not self.model.messages[record.message.id].waiting:
             del self.known[position]
-        if isinstance(record, AttemptRecord):
-            self.life.spool.record_attempt(position, record)
-        else:
-            self.life.spool.record_expiration(position, record)
+        spool = self.life.spool
+        match record:
+            case AttemptRecord():
+                spool.record_attempt(position, record)
+            case ExpirationRecord():
+                spool.record_expiration(position, record)
+            case RemovalRecord():
+                spool.record_removal(position, record)
+            case RebindRecord():
+                spool.record_rebind(position, record)
+            case FlushRecord():
+                spool.record_flush(position, record)
         self.kinds["outcomes while nothing can be written"] += not self.life.spool.can_record()
 
     def hold(self) -> None:
@@ -197,7 +217,12 @@ class Run(Processes):
         size = draw.choice((20, 100, 300, LARGE + 1))
         content = b"%d:" % number + draw.randbytes(size)
         records = [
-            samples.message(number * 10 + part, draw.choice((1, 2, 3)), content, f"{draw.choice('abc')}.test")
+            orders.timed(
+                self,
+                samples.message(
+                    number * 10 + part, draw.choice((1, 2, 3)), content, f"{draw.choice('abc')}.test"
+                ),
+            )
             for part in range(draw.choice((1, 1, 2)))
         ]
         self.hand_over_held(records)
@@ -212,8 +237,8 @@ class Run(Processes):
                 draw.sample(range(len(record.recipients)), draw.randint(1, len(record.recipients)))
             )
             attempts = draw.choice((0, 2))
-            due = WallTime(self.now + 60.0 * next(self._times)) if attempts else None
-            states.append(State(frozenset(waiting), attempts, due))
+            due = WallTime(self.now + 60.0 * next(self.times)) if attempts else None
+            states.append(State(frozenset(waiting), attempts, due, record.queue))
             arrivals.append(Arrival(record, Move("other", offer, part), tuple(waiting), attempts, due))
         self.model.asked(records, states)
         self.kinds["messages from other lanes"] += len(records)
@@ -265,9 +290,11 @@ class Run(Processes):
     def note(self) -> None:
         """Something that is no message."""
         number = MessageId(f"{next(self._numbers):032x}")
-        record = RejectionRecord(
+        record: NoteRecord = RejectionRecord(
             number, WallTime(self.now), samples.RECEPTION, samples.LATER, "RCPT", "s@x.test", "r@y.test"
         )
+        if self.draw.random() < 0.5:
+            record = msgspec.structs.replace(samples.DIRECTIVE, id=number)
         self.model.noted(record)
         self.life.spool.note(record)
         self.kinds["notes"] += 1
@@ -357,7 +384,7 @@ class Run(Processes):
             raise Violation("D1 what is queued can be read", str(stored))
         if isinstance(stored, SpoolError):
             return
-        if text := difference(stored, message.record):
+        if text := difference(stored, message.as_it_is):
             raise Violation("D1 every octet is there", text)
         if frozenset(stored.waiting) != message.waiting:
             raise Violation("what waits is told as it is", f"{stored.waiting} of {message.record.id}")

@@ -7,10 +7,13 @@ import errno
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import msgspec
+
 from penstock.mail.records import MessageRecord, Verdict
 from penstock.sim.file_system import FailedSync, Fault, Operation
 from penstock.spool.names import SEGMENTS
 from tests.spool import samples
+from tests.spool.campaign import orders
 from tests.spool.campaign.model import Violation
 from tests.spool.campaign.processes import SEGMENT
 from tests.spool.campaign.run import Run
@@ -54,11 +57,16 @@ class Script:
 
     def deliver(self, record: MessageRecord, *recipients: int, verdict: Verdict = Verdict.ACCEPTED) -> None:
         """An attempt for these recipients; all that wait if none are given."""
-        position = next(position for position, name in self.run.known.items() if name == record.id)
         message = self.run.model.messages[record.id]
         self.run.record_attempt(
-            position, message, [(index, verdict) for index in recipients or sorted(message.waiting)]
+            self.position(record),
+            message,
+            [(index, verdict) for index in recipients or sorted(message.waiting)],
         )
+
+    def position(self, record: MessageRecord) -> int:
+        """What the server knows a message by."""
+        return next(position for position, name in self.run.known.items() if name == record.id)
 
     def settle(self) -> None:
         """Everything comes to its end, outcomes too."""
@@ -264,6 +272,50 @@ def mail_of_another_lane(script: Script) -> None:
     script.end()
 
 
+def orders_about_queued_mail(script: Script) -> None:
+    """Put into other queues, flushed, taken out, with a schedule: in sealed segments, copied forward, while a sync fails, over kills."""
+    run = script.run
+    script.begin()
+    timed = msgspec.structs.replace(samples.message(900_100, 4), schedule=samples.SCHEDULE)
+    run.hand_over([timed])
+    bound, flushed = script.mail(4)[0], script.mail(3)[0]
+    others = [script.mail()[0] for _ in range(_FILL)]
+    script.settle()
+    script.deliver(flushed, 0, verdict=Verdict.DEFERRED)
+    for record in (timed, bound):
+        orders.rebind_at(run, script.position(record), "t1", due=True)
+    with script.looking(_CLOSELY):
+        script.settle()
+    script.deliver(bound, 0)
+    orders.flush_at(run, script.position(flushed))
+    script.settle()
+    script.kill()
+    for record in others:
+        script.deliver(record)
+    script.settle()
+    script.write_events()
+    script.idle()
+    run.read_history()
+    script.deliver(bound, 1, verdict=Verdict.DEFERRED)
+    orders.rebind_at(run, script.position(bound), "t2", due=False)
+    orders.remove_at(run, script.position(timed), (1, 2))
+    with script.looking(_CLOSELY):
+        script.settle()
+    script.kill()
+    orders.rebind_at(run, script.position(bound), "shop", due=False)
+    orders.remove_at(run, script.position(flushed), (1,))
+    script.fail(Operation.SYNC)
+    script.settle()
+    script.deliver(bound, 2)
+    script.idle(4)
+    run.read_history()
+    script.kill()
+    script.settle()
+    script.write_events()
+    script.idle()
+    script.end()
+
+
 def segments_begin_and_no_sync_ends(script: Script) -> None:
     """Segments are filled and sealed while nothing is synced; then the process is killed, and what it left is read."""
     script.begin()
@@ -355,6 +407,7 @@ SCRIPTS: Final[dict[str, Callable[[Script], None]]] = {
         a_sync_fails,
         large_contents,
         mail_of_another_lane,
+        orders_about_queued_mail,
         segments_begin_and_no_sync_ends,
         a_sync_fails_and_the_process_is_killed,
         the_clock_jumps,
