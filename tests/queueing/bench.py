@@ -55,6 +55,7 @@ class Bench:
         self.dropped: list[Drop] = []
         self.wakes = 0
         self._position = 0
+        self._given = 0
 
     def _config(self, name: QueueName) -> QueueConfig:
         return self.configs.get(str(name)) or self.configs.get(name.tenant or "") or QueueConfig()
@@ -144,7 +145,8 @@ class Bench:
         self, *, seconds: float = 3600.0, action: Action = Action.SUSPEND, subject: str = "", **criteria: str
     ) -> str:
         """A directive is given; its id."""
-        identity = f"d{self.scheduler.directives.version}"
+        self._given += 1
+        identity = f"d{self._given}"
         expires = WallTime(self.now + seconds)
         self.scheduler.direct(
             Directive(identity, action, "maintenance", self.wall, expires, Criteria(**criteria), subject),

@@ -165,13 +165,13 @@ def what_the_limits_leave_is_not_counted_down(monkeypatch: pytest.MonkeyPatch) -
 
 @mutation
 def an_allowance_is_never_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def weigh(original: Any, gates: Gates, path: Path, now: int) -> None:
+    def measure(original: Any, gates: Gates, path: Path, now: int) -> None:
         allowance = path.allowance
         original(gates, path, now)
         if allowance != EVERYTHING:
             path.allowance = max(0, allowance - 1)
 
-    _wrap(monkeypatch, Gates, "weigh_path", weigh)
+    _wrap(monkeypatch, Gates, "measure_path", measure)
 
 
 # -- directives

@@ -142,7 +142,7 @@ def taken(bench: Bench, path: Path, turns: int, recipients: dict[str, int]) -> C
     for _ in range(turns):
         row = bench.scheduler.pull(path, bench.wall)
         tenant = bench.scheduler.queue_of(row).tenant or ""
-        bench.scheduler.weighed(path, row, recipients.get(tenant, 1))
+        bench.scheduler.fetched(path, row, recipients.get(tenant, 1))
         bench.scheduler.settled(path, row, bench.wall)
         found[tenant] += 1
     return found
@@ -180,12 +180,12 @@ def test_what_comes_back_unused_has_cost_nothing() -> None:
     for _ in range(20):
         row = scheduler.pull(path, bench.wall)
         if scheduler.queue_of(row).tenant == "a":
-            scheduler.weighed(path, row, 1000)
+            scheduler.fetched(path, row, 1000)
             scheduler.put_back(path, row, bench.wall)
         else:
             scheduler.settled(path, row, bench.wall)
     assert taken(bench, path, 100, {})["a"] >= 45
-    assert not scheduler._places.weights
+    assert not scheduler._places.costs
 
 
 def test_another_unit_begins_anew() -> None:

@@ -136,17 +136,6 @@ def test_debts_of_thousands_of_rounds_are_not_gone_through() -> None:
     assert found["b"] == pytest.approx(3 * found["a"], rel=0.02)
 
 
-def test_a_queue_that_has_nothing_for_who_asks_is_passed_by() -> None:
-    """The tenant's next queue has the turn, and nothing is charged."""
-    sharing = of({})
-    one, other = Queue("a"), Queue("a")
-    sharing.enter(one)
-    sharing.enter(other)
-    assert sharing.next() is one
-    sharing.pass_by(one)
-    assert sharing.next() is other
-
-
 class RoundMachine(RuleBasedStateMachine):
     """A round, held against a list."""
 

@@ -97,7 +97,7 @@ class Fetcher:
             receiver.fetched(self._deliver(path, row, answer))
 
     def _deliver(self, path: Path, row: int, stored: StoredMessage) -> Delivery:  # hot: throughput
-        self._scheduler.weighed(path, row, len(stored.waiting))
+        self._scheduler.fetched(path, row, len(stored.waiting))
         return Delivery(self._scheduler, self._spool, self._clock, self._draw, path, row, stored)
 
     def _failed(self, path: Path, row: int, fault: SpoolError) -> None:

@@ -79,12 +79,11 @@ def _shape(criteria: Criteria) -> tuple[_Shape, _Key]:
 
 
 class Directives:
-    """See the module. ``version`` goes up with every change: whoever remembers what holds a queue need not ask again while it is the same."""
+    """See the module."""
 
-    __slots__ = ("_by_id", "_expiries", "_subjects", "_tables", "version")
+    __slots__ = ("_by_id", "_expiries", "_subjects", "_tables")
 
     def __init__(self) -> None:
-        self.version = 0
         self._by_id: dict[str, Directive] = {}
         self._tables = {action: _Table() for action in _OF_QUEUES}
         self._subjects: dict[tuple[Action, str], Directive] = {}
@@ -109,7 +108,6 @@ class Directives:
         replaced = self.same(directive)
         if replaced is not None:
             self.remove(replaced.id)
-        self.version += 1
         self._by_id[directive.id] = directive
         heapq.heappush(self._expiries, (directive.expires, directive.id))
         if directive.action in _OF_QUEUES:
@@ -129,7 +127,6 @@ class Directives:
         directive = self._by_id.pop(identity, None)
         if directive is None:
             return None
-        self.version += 1
         if directive.action in _OF_QUEUES:
             self._tables[directive.action].remove(directive)
         else:

@@ -188,7 +188,7 @@ class Gates:
         for limit in queue.limits + path.limits:
             self.rates.give_back(limit, time_of(taken), time_of(now))
 
-    def weigh(self, queue: ScheduledQueue, now: int) -> None:
+    def measure(self, queue: ScheduledQueue, now: int) -> None:
         """See how many messages of a queue that stands on a path its limits let through; it is parked if that is none."""
         time, room, path = time_of(now), EVERYTHING, queue.path
         for limit in queue.limits:
@@ -219,7 +219,7 @@ class Gates:
             path.gate = Hold(gate, f"suspended: {directive.reason}", given, expires)
             return
         path.gate = None
-        self.weigh_path(path, now)
+        self.measure_path(path, now)
 
     def find_for(self, path: Path, now: int) -> Directive | None:
         """The directive that a path is under."""
@@ -230,7 +230,7 @@ class Gates:
             Action.SUSPEND_SOURCE, path.source, time
         )
 
-    def weigh_path(self, path: Path, now: int) -> None:
+    def measure_path(self, path: Path, now: int) -> None:
         """See how many messages the path's own rate lets through; it is held if that is none."""
         room = EVERYTHING
         for limit in path.limits if path.lane is None else ():

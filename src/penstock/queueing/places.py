@@ -54,6 +54,7 @@ class Places:
         "_ends_limit",
         "_free_indices",
         "calendar",
+        "costs",
         "ends",
         "epoch",
         "gates",
@@ -73,7 +74,6 @@ class Places:
         "supply",
         "timers",
         "weight_of",
-        "weights",
         "zone_of",
     )
 
@@ -101,7 +101,7 @@ class Places:
         self.schedules: dict[int, Schedule] = {}
         self.zone_of = zone_of
         #: what a row in flight costs, where that came out later
-        self.weights: dict[int, float] = {}
+        self.costs: dict[int, float] = {}
         self.timers: Timers[ScheduledQueue | Hop | Path | Parking[ScheduledQueue]] = Timers()
         self.supply = Supply(self.timers)
         self.gates = Gates(rates, self.timers.cancel)
@@ -251,7 +251,7 @@ class Places:
             return
         path.enter(queue)
         if queue.limits and path.lane is None and queue.ready > 1:
-            self.gates.weigh(queue, now)
+            self.gates.measure(queue, now)
         self.supply.serve(path, now)
 
     def is_held(self, queue: ScheduledQueue, now: int) -> bool:
@@ -316,7 +316,7 @@ class Places:
         gates = self.gates
         self.rows.wake[row] = now
         if queue.path is not None and queue.limits:
-            gates.weigh(queue, now)
+            gates.measure(queue, now)
         for limit in queue.limits:
             parking = gates.parkings.get(limit.key)
             if parking is not None:
@@ -324,7 +324,7 @@ class Places:
                 if gates.has_room(limit, now):
                     self._let_go(parking, 1, now)
         if path.limits:
-            gates.weigh_path(path, now)
+            gates.measure_path(path, now)
 
     # -- rows
 
@@ -359,7 +359,7 @@ class Places:
         """A queue that stands on a path has another row, or other limits."""
         path = queue.path
         if path is not None and path.lane is None:
-            self.gates.weigh(queue, now)
+            self.gates.measure(queue, now)
         if path is not None:
             self.supply.serve(path, now)
 
@@ -384,7 +384,7 @@ class Places:
         """What a row in flight has cost its tenant of the path's turns."""
         if path.config.share_by is ShareBy.BYTES:
             return float(self.rows.size[row])
-        return self.weights.pop(row, 1.0)
+        return self.costs.pop(row, 1.0)
 
     def take_off(self, path: Path, queue: ScheduledQueue, cost: float = 0.0) -> int:  # hot: micro_queueing
         """Take the first row of a queue that stands on a path out of its place, IN_FLIGHT."""

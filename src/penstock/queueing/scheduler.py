@@ -399,10 +399,10 @@ class Scheduler:
         row = self._places.take_next(path, instant)
         return row if row != NONE else -1
 
-    def weighed(self, path: Path, row: int, recipients: int) -> None:  # hot: throughput
-        """A pulled message goes to so many recipients: where shares are counted in them, its tenant is charged for all but the first."""
+    def fetched(self, path: Path, row: int, recipients: int) -> None:  # hot: throughput
+        """A pulled message is read, and goes to so many recipients: where turns are shared by them, its tenant is charged for all but the first."""
         if path.config.share_by is ShareBy.RECIPIENTS and recipients > 1:
-            self._places.weights[row] = float(recipients)
+            self._places.costs[row] = float(recipients)
             path.sharing.charge_more(self._places.queue_of(row).tenant, recipients - 1.0)
 
     def put_back(self, path: Path, row: int, now: WallTime, *, has_begun: bool = False) -> None:
@@ -421,8 +421,8 @@ class Scheduler:
         queue = self._places.queue_of(row)
         queue.in_flight -= 1
         path.in_flight -= 1
-        if self._places.weights:
-            self._places.weights.pop(row, None)
+        if self._places.costs:
+            self._places.costs.pop(row, None)
         self._places.forget(queue, row, instant_of(now))
         if self._sweeping.runs:
             self._sweeping.gone(row)
@@ -444,8 +444,8 @@ class Scheduler:
         rows, queue = self.rows, self._places.queue_of(row)
         queue.in_flight -= 1
         path.in_flight -= 1
-        if self._places.weights:
-            self._places.weights.pop(row, None)
+        if self._places.costs:
+            self._places.costs.pop(row, None)
         rows.attempts[row] = min(rows.attempts[row] + 1, ATTEMPTS_LIMIT)
         self._places.wait(queue, row, instant_of(due))
         if self._sweeping.runs:

@@ -143,12 +143,6 @@ class Sharing(Generic[Q]):
         elif tenant in self._debts:
             self._debts[tenant] = max(0.0, self._debts[tenant] - cost)
 
-    def pass_by(self, queue: Q) -> None:
-        """A queue whose turn it is has nothing for whoever asks now: it costs nothing, and the next one's turn comes."""
-        share = self._shares[queue.tenant]
-        if share.queues.first is queue:
-            share.queues.advance()
-
     def yield_turn(self, tenant: str | None) -> None:
         """It is the next tenant's turn, if it is this one's; what is left of it comes later."""
         share = self._round.first
