@@ -42,6 +42,7 @@ from penstock.spool.inspection.read_only import ReadOnlyFiles, user_name
 from penstock.spool.inspection.view import look
 from penstock.spool.meaning import NOWHERE, State
 from penstock.spool.names import body_path, segment_path
+from penstock.spool.orders import encode_rebind, encode_removal
 from tests.spool import samples
 from tests.spool.survey_spools import put_on_disk
 from tests.spool.writing import add, fresh, put, segment
@@ -687,4 +688,32 @@ def test_what_is_held_is_shown_as_held(tmp_path: Path, capsys: pytest.CaptureFix
     assert (recipient["state"], recipient["outcome"], recipient["lane"]) == ("settled", "Moved", "1")
     assert app(["stats", *spool], result_action="return_value") == 0
     assert "1 of them are held" in capsys.readouterr().out
+    assert app(["check", *spool], result_action="return_value") == 0
+
+
+def test_what_orders_did_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A message is listed in the queue that it was put into; those that were taken out are told, by which action and with which reply."""
+    files = fresh()
+    writer = segment(files, 1)
+    sent = msgspec.structs.replace(samples.message(7, recipients=3), schedule=samples.SCHEDULE)
+    (place,) = put(writer, sent)
+    add(writer, encode_rebind(samples.rebind(sent), place))
+    add(writer, encode_removal(samples.removal(sent, 0), place, samples.OTHER))
+    add(writer, encode_removal(samples.removal(sent, 1, order=samples.DELETE), place, samples.OTHER))
+    writer.flush()
+    put_on_disk(files, tmp_path / "spool")
+    spool = ["--spool", str(tmp_path / "spool")]
+    for tenant, count in (("other", 1), ("shop", 0)):
+        assert app(["ls", "--json", "--tenant", tenant, *spool], result_action="return_value") == 0
+        assert len(capsys.readouterr().out.splitlines()) == count
+    assert app(["cat", "--envelope", sent.id, *spool], result_action="return_value") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["queue"], shown["tenant"], shown["schedule"]["window"]["zone"]) == (
+        "other@a.test",
+        "other",
+        "Europe/Vienna",
+    )
+    outcomes = [(item["state"], item.get("outcome")) for item in shown["recipients"]]
+    assert outcomes == [("settled", "Bounced"), ("settled", "Deleted"), ("waiting", None)]
+    assert shown["recipients"][0]["response"]["code"] == 551
     assert app(["check", *spool], result_action="return_value") == 0

@@ -17,6 +17,7 @@ from penstock.mail.dsn import EnvelopeDsn
 from penstock.mail.ports import SpoolError
 from penstock.mail.records import MetaValue, Reception
 from penstock.mail.reply import EnhancedCode, Reply
+from penstock.mail.schedule import Schedule
 from penstock.spool.frame import Place
 from penstock.spool.inspection.findings import shown
 from penstock.spool.inspection.read_only import ReadOnlyFiles
@@ -59,7 +60,8 @@ class ShownRecipient(msgspec.Struct, frozen=True, omit_defaults=True):
 class ShownEnvelope(msgspec.Struct, frozen=True):
     """A message without its content, in JSON. ``is_queued``: a recipient waits. ``size`` is in octets, as it is sent.
 
-    ``held_from``: it came from that lane, which may still have it; None if it is not held.
+    ``queue`` is the one that it is in, whatever queue it was accepted for. ``held_from``: it came from that lane, which may still have it; None if it
+    is not held. ``schedule`` is when its sender wants it delivered; a day is 0 for Monday.
 
     ``body_file`` is relative to the spool's directory, None where the content is in the segment. ``due_time`` None: as soon as may be, or never.
     """
@@ -84,6 +86,7 @@ class ShownEnvelope(msgspec.Struct, frozen=True):
     segment: str
     body_file: str | None
     held_from: str | None
+    schedule: Schedule | None
 
 
 def parse_place(text: str) -> Place:
@@ -160,9 +163,10 @@ def _say_if_settled(view: View, place: Place) -> None:
 
 def _envelope(files: ReadOnlyFiles, reader: StoredReader, view: View, place: Place) -> ShownEnvelope:
     stored = reader.envelope(place)
-    record, queue = stored.record, stored.record.queue
+    record = stored.record
     row = view.find(place)
     seen = view.queued.message(row) if row is not None else None
+    queue = seen.queue if seen is not None else record.queue
     segment = view.segment(place.segment)
     return ShownEnvelope(
         record.id,
@@ -185,6 +189,7 @@ def _envelope(files: ReadOnlyFiles, reader: StoredReader, view: View, place: Pla
         segment.path if segment is not None else "",
         body_path(stored.body.name) if stored.body is not None else None,
         held_from(stored) if seen is not None and seen.is_held else None,
+        record.schedule,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from penstock.mail.directive import SweepAction
 from penstock.mail.duration import WallTime
 from penstock.mail.records import Peer, Verdict
 from penstock.mail.reply import Reply
@@ -22,6 +23,7 @@ from penstock.spool.index import COPIES, Index
 from penstock.spool.inspection.read_only import Tree
 from penstock.spool.inspection.stored import Gone, Stored, StoredReader
 from penstock.spool.inspection.view import SeenSegment, View, scan_beside_a_writer
+from penstock.spool.orders import Removal
 from penstock.spool.queued import Queued
 from penstock.spool.segment import SegmentReader
 
@@ -36,7 +38,8 @@ _STEP: Final = 10_000
 class Fate(msgspec.Struct, frozen=True):
     """What the spool knows of one recipient: ``state`` is ``waiting`` or ``settled``, the rest is of the last record about it.
 
-    ``outcome`` is Accepted, Deferred, Failed, Expired, Quarantined or Moved, to ``lane``; None where no record is left, or none was ever made.
+    ``outcome`` is Accepted, Deferred, Failed, Expired, Bounced or Deleted (by an order), Quarantined or Moved, to ``lane``; None where no record is
+    left, or none was ever made.
     """
 
     state: str
@@ -119,7 +122,7 @@ def _places(reader: StoredReader, view: View, stored: Stored) -> set[Place]:
     return places
 
 
-_About = Attempt | Expiration | Quarantine | Forget
+_About = Attempt | Expiration | Removal | Quarantine | Forget
 
 
 def _about(tree: Tree, seen: SeenSegment, places: set[Place]) -> Iterator[_About]:
@@ -177,6 +180,10 @@ def _told(frame: _About, stored: Stored) -> list[tuple[int, Fate]]:
     if isinstance(frame, Expiration):
         gone = frame.record(stored.record)
         fate = Fate("", "Expired", gone.time, gone.attempts, gone.site, reply=gone.reply)
+    elif isinstance(frame, Removal):
+        taken = frame.record(stored.record)
+        outcome = "Deleted" if taken.order.action is SweepAction.DELETE else "Bounced"
+        fate = Fate("", outcome, taken.time, taken.attempts, taken.site, reply=taken.reply)
     elif isinstance(frame, Forget):
         moved = frame.record()
         fate = Fate("", "Moved", moved.time if moved is not None else None, lane=frame.move.lane)
