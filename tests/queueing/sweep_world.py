@@ -43,6 +43,8 @@ class Message:
     owed: set[str] = field(default_factory=set)
     flushes: set[str] = field(default_factory=set)
     flushed: set[str] = field(default_factory=set)
+    #: orders that cannot be recorded before that time
+    put_off: dict[str, float] = field(default_factory=dict)
 
 
 class SweepWorld:
@@ -234,6 +236,7 @@ class SweepWorld:
         order = end.order
         assert order == self._order(order.id)
         assert self._is_about(order.id, message), "an order that is not about this message"
+        assert self.now >= message.put_off.get(order.id, 0.0), "tried again before the time that was said"
         if isinstance(end, Rebind):
             assert end.name == order.rebinding.of(message.queue) != message.queue
         elif isinstance(end, Flush):
@@ -251,6 +254,7 @@ class SweepWorld:
             return
         if what == "put off":
             message.flushed.discard(end.order.id)
+            message.put_off[end.order.id] = self.now + 30.0
             self.scheduler.end_put_off(end, WallTime(self.now + 30.0))
             return
         self.recorded[end.order.id] += 1
