@@ -110,6 +110,16 @@ class SweepMachine(RuleBasedStateMachine):
         for _ in range(min(count, len(self.world.ends))):
             self.world.record(data.draw(st.integers(0, len(self.world.ends) - 1)), what)
 
+    @precondition(lambda self: self.world.scheduler.hold is None)
+    @rule(budget=st.sampled_from([1, 5, 500]))
+    def the_disk_gives_nothing(self, budget: int) -> None:
+        """What is taken is put off, and not taken again before its time."""
+        self.world.take_ends()
+        for _ in range(len(self.world.ends)):
+            self.world.record(0, "put off")
+        self.world.tick(budget)
+        self.world.take_ends()
+
     @precondition(lambda self: self.world.in_flight)
     @rule(data=st.data(), what=st.sampled_from(["settled", "deferred", "put back"]))
     def an_attempt_ends(self, data: st.DataObject, what: str) -> None:

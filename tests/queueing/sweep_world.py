@@ -43,6 +43,8 @@ class Message:
     owed: set[str] = field(default_factory=set)
     flushes: set[str] = field(default_factory=set)
     flushed: set[str] = field(default_factory=set)
+    #: how many orders had been given when the rebind was that has put it into its queue
+    rebound: int = 0
     #: orders that cannot be recorded before that time
     put_off: dict[str, float] = field(default_factory=dict)
 
@@ -61,7 +63,10 @@ class SweepWorld:
         self.sweeps: dict[str, Sweep] = {}
         #: orders about one message, and its position
         self.orders: dict[str, tuple[Order, int]] = {}
-        self.cancelled: set[str] = set()
+        #: with the messages that had been taken by then
+        self.cancelled: dict[str, set[int]] = {}
+        #: all of them in the order in which they were given
+        self._numbers: dict[str, int] = {}
         self.recorded: Counter[str] = Counter()
         self.in_flight: list[tuple[Path, int]] = []
         #: taken, and not recorded yet
@@ -156,6 +161,7 @@ class SweepWorld:
         identity = f"sweep-{len(self.sweeps)}"
         order = Order(identity, action, "because", rebinding=rebinding)
         sweep = self.sweeps[identity] = Sweep(order, criteria, WallTime(self.now - ago))
+        self._numbers[identity] = len(self._numbers) + 1
         self.scheduler.sweep(sweep)
         for message in self.messages.values():
             self._owe(identity, message)
@@ -190,13 +196,20 @@ class SweepWorld:
             self._is_under_way(identity)
             and self._order(identity).action is not SweepAction.FLUSH
             and self._is_about(identity, message)
+            and not self._has_been_overtaken(identity, message)
         )
+
+    def _has_been_overtaken(self, identity: str, message: Message) -> bool:
+        """Whether a later rebind has put it where it is, so that this one leaves it there."""
+        is_rebind = self._order(identity).action is SweepAction.REBIND
+        return is_rebind and self._numbers[identity] < message.rebound
 
     def order(self, message: Message, action: SweepAction, rebinding: Rebinding = NOTHING) -> str:
         """An order about one message."""
         identity = f"order-{len(self.orders)}"
         order = Order(identity, action, "because", rebinding=rebinding)
         self.orders[identity] = (order, message.position)
+        self._numbers[identity] = len(self._numbers) + 1
         self.scheduler.order(message.row, order)
         self._owe(identity, message)
         return identity
@@ -206,7 +219,8 @@ class SweepWorld:
         was_under_way = not self.scheduler.sweeps[identity].is_over
         assert self.scheduler.cancel_sweep(identity) == was_under_way
         if was_under_way:
-            self.cancelled.add(identity)
+            taken = {position for position, item in self.messages.items() if self.place(item) == ENDING}
+            self.cancelled.setdefault(identity, taken)
             for message in self.messages.values():
                 message.owed.discard(identity)
                 message.flushes.discard(identity)
@@ -235,7 +249,11 @@ class SweepWorld:
         assert self.place(message) == ENDING
         order = end.order
         assert order == self._order(order.id)
+        assert end.position in self.cancelled.get(order.id, {end.position}), (
+            "a sweep that was cancelled goes on"
+        )
         assert self._is_about(order.id, message), "an order that is not about this message"
+        assert not self._has_been_overtaken(order.id, message), "a rebind that undoes a later one"
         assert self.now >= message.put_off.get(order.id, 0.0), "tried again before the time that was said"
         if isinstance(end, Rebind):
             assert end.name == order.rebinding.of(message.queue) != message.queue
@@ -276,6 +294,7 @@ class SweepWorld:
             message.flushes.clear()
         else:
             message.queue = end.name
+            message.rebound = self._numbers[end.order.id]
             message.flushes.clear()
             message.owed = {
                 identity for identity in (*self.sweeps, *self.orders) if self._is_owed(identity, message)
@@ -345,6 +364,7 @@ class SweepWorld:
         for _ in range(PATIENCE):
             if self.scheduler.hold is not None:
                 self.scheduler.resume(self.time)
+                self.answer()
             self.take_ends()
             if self.ends:
                 self.record(0, "recorded")

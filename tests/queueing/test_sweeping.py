@@ -162,6 +162,19 @@ def test_a_rebind_that_changes_nothing_does_nothing() -> None:
     assert scheduler.sweeps[identity] == Progress(0, 0, is_over=True)
 
 
+def test_the_later_of_two_rebinds_has_the_last_word() -> None:
+    """Whoever corrects a mistake need not wait until it has been made everywhere, and no message goes to and fro."""
+    scheduler = made()
+    add(scheduler, A, 40)
+    add(scheduler, QueueName("a.example", "right"), 40)
+    wrong = sweep(scheduler, SweepAction.REBIND, Criteria(domain="a.example"), Rebinding(tenant="wrong"))
+    right = sweep(scheduler, SweepAction.REBIND, Criteria(domain="a.example"), Rebinding(tenant="right"))
+    assert 80 <= len(ends(scheduler)) <= 200
+    assert len(scheduler.queues[QueueName("a.example", "right")]) == len(scheduler) == 80
+    assert all(scheduler.sweeps[identity].is_over for identity in (wrong, right))
+    assert not scheduler._sweeping._rebound
+
+
 def test_what_is_left_of_a_rebound_messages_time_is_by_its_new_queue() -> None:
     """One that is too old there expires at once; the sender's own end counts anywhere."""
     scheduler = made(max_age={"t9": 100.0})

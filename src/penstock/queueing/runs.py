@@ -29,8 +29,10 @@ class Run:
         "is_away",
         "is_flush",
         "is_listed",
+        "is_rebind",
         "mark",
         "matched",
+        "number",
         "order",
         "pending",
         "queues",
@@ -42,6 +44,9 @@ class Run:
 
     def __init__(self, order: Order, criteria: Criteria | None, given: int, began: int) -> None:
         self.order = order
+        #: runs are numbered in the order in which they were given
+        self.number = 0
+        self.is_rebind = order.action is SweepAction.REBIND
         self.is_flush = order.action is SweepAction.FLUSH
         self.criteria = criteria
         #: messages that were accepted later are left alone

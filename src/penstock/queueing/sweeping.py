@@ -8,6 +8,9 @@ Queues and rows go on moving meanwhile. A list is gone through from its first ro
 comes in, or into a queue by another order, is looked at where it stands. So no message is missed that was queued when the sweep was given; what is
 delivered before the run comes to it is none of its business.
 
+Of rebinds that are under way together the later one has the last word on each message: none takes out what a later one has put in, or two of
+them would have it go to and fro.
+
 Mail that is being tried is flushed already, and so is mail that has been ready since: nothing is flushed twice by one sweep. What its sender wants
 at certain hours is not flushed at others, and is put into another queue with its hours.
 """
@@ -15,6 +18,7 @@ at certain hours is not flushed at others, and is put into another queue with it
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections import deque
 from collections.abc import Mapping
 from typing import Final
@@ -53,6 +57,7 @@ class Sweeping:
         "_over",
         "_places",
         "_put_off",
+        "_rebound",
         "_serial",
         "_taken",
         "_turns",
@@ -76,6 +81,8 @@ class Sweeping:
         #: what is put off, and by which run: a walk that comes to it again passes it by
         self._not_yet: set[tuple[Known, Run]] = set()
         self._serial = 0
+        #: by row, the number of the rebind that has put it into its queue, as far as that matters: only later ones take it out again
+        self._rebound = array("I")
         #: mail from before the start is still being added
         self.is_filling = False
 
@@ -101,6 +108,8 @@ class Sweeping:
             raise ValueError(f"{SWEEPS_LIMIT} sweeps are under way; cancel some, or wait until they are over")
         self._over.pop(order.id, None)
         run = self.runs[order.id] = Run(order, criteria, given, self._places.order)
+        self._serial += 1
+        run.number = self._serial
         return run
 
     def cancel(self, identity: str) -> bool:
@@ -131,6 +140,8 @@ class Sweeping:
     def _end(self, run: Run) -> None:
         """It is over."""
         del self.runs[run.order.id]
+        if not self.runs:
+            self._rebound = array("I")
         self._over[run.order.id] = Progress(run.done, run.done, is_over=True)
         if len(self._over) > _REMEMBERED:
             del self._over[next(iter(self._over))]
@@ -157,6 +168,8 @@ class Sweeping:
 
     def came(self, row: int) -> None:
         """A message is new in its queue. Called only while there are runs."""
+        if row < len(self._rebound):
+            self._rebound[row] = 0
         queue, created = self._places.queue_of(row), self._places.rows.created[row]
         for run in self.runs.values():
             if run.covers(queue.name, created):
@@ -197,8 +210,18 @@ class Sweeping:
             # by the directive that the sweep is a part of
             run = self.runs.get(end.order.id)
         if run is not None:
+            if isinstance(end, Rebind):
+                self._mark(run, end.row)
             run.done += 1
             self._review(run)
+
+    def _mark(self, run: Run, row: int) -> None:
+        """A message is in another queue, by this run: earlier ones that are under way leave it there."""
+        if any(other.is_rebind and other.number < run.number for other in self.runs.values()):
+            missing = len(self._places.rows.state) - len(self._rebound)
+            self._rebound.frombytes(bytes(self._rebound.itemsize * max(0, missing)))
+        if row < len(self._rebound):
+            self._rebound[row] = run.number
 
     def put_off(self, end: End, until: int) -> None:
         """It cannot be recorded before then."""
@@ -368,6 +391,8 @@ class Sweeping:
     def _take(self, run: Run, queue: ScheduledQueue, row: int, now: int) -> None:
         """Take a row out of its place, to be recorded, if there is anything to be done to it. There is room."""
         places, rows = self._places, self._places.rows
+        if run.is_rebind and row < len(self._rebound) and self._rebound[row] > run.number:
+            return
         if self._not_yet and ((row, rows.position[row]), run) in self._not_yet:
             return
         waits = rows.state[row] == WAITING
