@@ -12,6 +12,7 @@ from typing import Final
 from penstock.events.event import Response
 from penstock.events.text import clean
 from penstock.mail.address import Address
+from penstock.mail.path_name import path_name
 from penstock.mail.records import Reception
 from penstock.mail.reply import Reply
 from penstock.mail.tls import TlsFacts
@@ -69,7 +70,7 @@ def path_of(address: Address | None) -> str:
 @lru_cache(maxsize=4096)
 def site_of(source: str, name: str) -> str:
     """The ready queue's name; "" where there was none."""
-    return clean(f"{source}->{name}@smtp_client", SITE_LIMIT) if name else ""
+    return clean(path_name(source, name), SITE_LIMIT) if name else ""
 
 
 def moment_of(moment: float) -> tuple[int, str]:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from penstock.events.text import displayed
+from penstock.mail.path_name import site_of_path
 
 _SHOWN_RECIPIENTS: Final = 3
 
@@ -134,8 +135,8 @@ def _domain(address: str) -> str:
 
 
 def _site(name: str) -> str:
-    """The site in a ready queue's name, ``source->site@smtp_client``."""
-    return name.partition("->")[2].rpartition("@")[0] or name
+    """The site in a ready queue's name, or where that is the site alone."""
+    return site_of_path(name) or name
 
 
 def pieces(line: bytes) -> list[tuple[str, str]]:

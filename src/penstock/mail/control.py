@@ -13,6 +13,7 @@ import msgspec
 from penstock.mail.address import AddressError, parse_domain
 from penstock.mail.directive import Action, Criteria, Directive, Progress, Rebinding, Sweep, SweepAction
 from penstock.mail.duration import Seconds, WallTime
+from penstock.mail.path_name import parse_path_name
 from penstock.mail.queue_name import QueueName, is_label, parse_queue_name
 from penstock.mail.reason import Reason
 from penstock.mail.survey import GROUPS_SHOWN, Grouping, Survey
@@ -85,13 +86,10 @@ def rebinding_of(written: Rebinding) -> Rebinding:
 
 
 def _path(text: str) -> str:
-    """The name of a path that is written, with or without its protocol."""
-    source, arrow, site = text.partition("->")
-    if not (source and arrow and site):
-        raise ControlRefused(
-            f"{text[:140]!r} is no path; write source->site@smtp_client, as penstock status shows it"
-        )
-    return text if "@" in site else f"{text}@smtp_client"
+    try:
+        return parse_path_name(text)
+    except ValueError as error:
+        raise ControlRefused(str(error)) from None
 
 
 def _label(what: str, text: str | None) -> str | None:

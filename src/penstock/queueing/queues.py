@@ -11,6 +11,7 @@ from itertools import chain, islice
 from typing import Final
 
 from penstock.mail.configuration import Limit, PathConfig, QueueConfig
+from penstock.mail.path_name import path_name
 from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply
 from penstock.queueing.holds import Hold
@@ -118,7 +119,7 @@ class Path:
     @property
     def name(self) -> str:
         """The path's name towards the outside, as a ready queue's."""
-        return f"{self.source}->{self.site}@smtp_client"
+        return path_name(self.source, self.site)
 
     def enter(self, queue: ScheduledQueue) -> None:
         """Take in a listed queue that stands on no path."""

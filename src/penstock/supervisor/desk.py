@@ -36,6 +36,7 @@ from penstock.mail.control import (
 from penstock.mail.directive import Action, Criteria, Directive, Order, Rebinding, Sweep, SweepAction
 from penstock.mail.duration import WallTime
 from penstock.mail.ids import IdSource, MessageId
+from penstock.mail.path_name import site_of_path
 from penstock.mail.ports import Clock
 from penstock.mail.survey import GROUPS_LIMIT, Grouping, Survey, merged
 from penstock.supervisor.asking import ask_lanes
@@ -192,7 +193,7 @@ async def count_messages(members: Mapping[str, Member], directive: Directive) ->
     if directive.action is not Action.SUSPEND_PATH:
         return (await survey_lanes(members, directive.criteria, None, 1))[0].total.messages
     survey, _ = await survey_lanes(members, Criteria(), Grouping.SITE, GROUPS_LIMIT)
-    site = directive.subject.partition("->")[2].rpartition("@")[0]
+    site = site_of_path(directive.subject)
     return sum(group.messages for group in survey.groups if group.name == site)
 
 
