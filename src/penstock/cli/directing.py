@@ -16,6 +16,7 @@ from penstock.cli.server import (
     AsJson,
     CommandError,
     Config,
+    DryRun,
     Server,
     complain,
     put_json,
@@ -30,15 +31,18 @@ from penstock.mail.control import (
     SurveyRequest,
     SweepRequest,
     WrittenCriteria,
+    criteria_of,
     rebinding_of,
 )
 from penstock.mail.directive import Action, Rebinding, SweepAction
 from penstock.mail.duration import QuantityError, Seconds, WallTime, parse_duration
+from penstock.mail.path_name import site_of_path
 from penstock.mail.survey import Grouping
 
-DryRun = Annotated[bool, Parameter(name="--dry-run", negative="")]
-Wait = Annotated[bool, Parameter(name="--wait", negative="")]
-Quiet = Annotated[bool, Parameter(name="--suppress-logging", negative="")]
+Wait = Annotated[
+    bool, Parameter(name="--wait", negative="", help="Return when it is done to all mail that is there.")
+]
+Quiet = Annotated[bool, Parameter(name="--suppress-logging", negative="", help="Make no events of it.")]
 
 _SUSPENSIONS: Final = (Action.SUSPEND, Action.SUSPEND_PATH, Action.SUSPEND_SOURCE)
 
@@ -63,8 +67,6 @@ def suspend(
 
     Parameters
     ----------
-    config
-        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     path
         Instead of mail that agrees with something: all that would go by this path, source->site@smtp_client.
     source
@@ -105,8 +107,6 @@ def unsuspend(
 
     Parameters
     ----------
-    config
-        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     path
         The suspension of this path.
     source
@@ -152,18 +152,12 @@ def bounce(
 
     Parameters
     ----------
-    config
-        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     reason
         Why; it is in the events.
     duration
         For how long mail that comes is bounced too; 5 minutes if nothing is said.
     expires
         Until when instead: 2026-11-30T08:00:00Z.
-    suppress_logging
-        Make no events of it.
-    wait
-        Return when all mail that was there is removed.
     dry_run
         Only count what it would be about.
     json
@@ -200,8 +194,6 @@ def rebind(
 
     Parameters
     ----------
-    config
-        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     set_tenant
         The tenant from now on; "" is none.
     set_campaign
@@ -210,10 +202,6 @@ def rebind(
         The routing domain from now on; "" is none.
     reason
         Why; it is in the events.
-    suppress_logging
-        Make no events of it.
-    wait
-        Return when it is done.
     dry_run
         Only count what it would be about.
     json
@@ -245,14 +233,8 @@ def flush(
 
     Parameters
     ----------
-    config
-        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     reason
         Why; it is in the events.
-    suppress_logging
-        Make no events of it.
-    wait
-        Return when it is done.
     dry_run
         Only count what it would be about.
     json
@@ -296,9 +278,10 @@ def _time(duration: str | None, expires: str | None) -> tuple[Seconds | None, Wa
 def _give(
     server: Server, request: DirectiveRequest, *, dry_run: bool, json: bool, verb: str, wait: bool = False
 ) -> int:
-    what = request.subject or str(request.directive("", "", WallTime(time.time())).criteria)
+    asked = request.directive("", "", WallTime(time.time()))
+    what = asked.subject or str(asked.criteria)
     if dry_run:
-        return _count(server, request.criteria, what, verb, json=json, subject=request.subject)
+        return _count(server, request.criteria, what, verb, json=json, subject=asked.subject)
     given = server.ask(Given, "POST", "/control/directives/v1", request)
     if json:
         put_json(given)
@@ -310,7 +293,7 @@ def _give(
 
 
 def _sweep(server: Server, request: SweepRequest, *, dry_run: bool, json: bool, wait: bool) -> int:
-    what = str(Which(*_narrowed(request.criteria)).criteria())
+    what = str(criteria_of(request.criteria))
     verb = {SweepAction.REBIND: "rebound", SweepAction.FLUSH: "flushed"}[request.action]
     if dry_run:
         return _count(server, request.criteria, what, verb, json=json)
@@ -320,12 +303,6 @@ def _sweep(server: Server, request: SweepRequest, *, dry_run: bool, json: bool, 
     else:
         print(f"{given.id}: {what} is being {verb}; penstock directives shows how far that is.")
     return told(given) if not wait else max(wait_for(server, given.id, json=json), told(given))
-
-
-def _narrowed(
-    criteria: WrittenCriteria,
-) -> tuple[str | None, str | None, str | None, str | None, tuple[str, ...]]:
-    return criteria.tenant, criteria.campaign, criteria.domain, criteria.routing_domain, criteria.queue_names
 
 
 def _count(
@@ -340,7 +317,7 @@ def _count(
     total = surveyed.survey.total
     messages, queues = total.messages, total.queues
     if "->" in subject:
-        site = subject.partition("->")[2].rpartition("@")[0]
+        site = site_of_path(subject)
         groups = [group for group in surveyed.survey.groups if group.name == site]
         messages, queues = sum(group.messages for group in groups), sum(group.queues for group in groups)
     print(f"{what}: {messages} messages in {queues} queues would be {verb}.")

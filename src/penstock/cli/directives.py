@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated, Final
+from typing import Final
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from penstock.cli.queues_view import orders, render
-from penstock.cli.server import DONE, FAILED, PARTLY, AsJson, Config, Server, complain, put_json, run
+from penstock.cli.server import DONE, FAILED, PARTLY, AsJson, Config, DryRun, Server, complain, put_json, run
 from penstock.mail.control import Given, Listing
 from penstock.mail.directive import Directive
-
-DryRun = Annotated[bool, Parameter(name="--dry-run", negative="")]
 
 #: Seconds between two looks at a sweep.
 _LOOK: Final = 0.5
@@ -29,8 +27,6 @@ def show(*, config: Config = None, json: AsJson = False) -> int:
 
     Parameters
     ----------
-    config
-        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     json
         Show everything as JSON.
     """
@@ -57,8 +53,6 @@ def cancel(identity: str, /, *, config: Config = None, dry_run: DryRun = False, 
     ----------
     identity
         Its id, as penstock directives shows it.
-    config
-        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     dry_run
         Only say what it would be.
     json

@@ -13,13 +13,11 @@ from cyclopts import App, Parameter
 from penstock.api.control import ControlError
 from penstock.cli.queues_view import message as message_view
 from penstock.cli.queues_view import render
-from penstock.cli.server import DONE, FAILED, AsJson, Config, Server, complain, put_json, run
+from penstock.cli.server import DONE, FAILED, AsJson, Config, DryRun, Server, complain, put_json, run
 from penstock.mail.control import MessageRequest, ShownMessage, rebinding_of
 from penstock.mail.directive import Rebinding, SweepAction
 
 app = App(name="message", help="Look at one queued message, by its id, or do something to it.")
-
-DryRun = Annotated[bool, Parameter(name="--dry-run", negative="")]
 
 
 @app.command
@@ -32,8 +30,6 @@ def show(identity: str, /, *, config: Config = None, json: AsJson = False) -> in
     ----------
     identity
         The message's id, as the client was told and the events have it.
-    config
-        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     json
         Show everything as JSON.
     """
@@ -63,8 +59,6 @@ def retry(
     ----------
     identity
         The message's id.
-    config
-        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     reason
         Why; it is in the event.
     dry_run
@@ -95,8 +89,6 @@ def delete(
     ----------
     identity
         The message's id.
-    config
-        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     reason
         Why; it is in the event.
     bounce
@@ -132,8 +124,6 @@ def rebind(
     ----------
     identity
         The message's id.
-    config
-        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     set_tenant
         The tenant from now on; "" is none.
     set_campaign
@@ -165,8 +155,6 @@ def export(identity: str, file: Path | None = None, /, *, config: Config = None)
         The message's id.
     file
         A file that is not there yet; it is for its owner's eyes alone.
-    config
-        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     """
 
     def work(server: Server) -> int:

@@ -38,8 +38,6 @@ def queues(
 
     Parameters
     ----------
-    config
-        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     by
         Count mail together by tenant, campaign, domain, routing-domain, site (of the mail hosts), or queue.
     limit
@@ -71,8 +69,6 @@ def explain(what: str, /, *, config: Config = None, json: AsJson = False) -> int
     ----------
     what
         A queue, campaign:tenant@domain!routing_domain, or the id of a message.
-    config
-        The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.
     json
         Show everything as JSON.
     """

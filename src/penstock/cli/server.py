@@ -21,9 +21,16 @@ from penstock.mail.duration import QuantityError
 from penstock.mail.problem import ConfigError
 
 #: ``--config``, of every command that talks to the server.
-Config = Annotated[str | None, Parameter(name=["--config", "-c"])]
-#: ``--json``.
+Config = Annotated[
+    str | None,
+    Parameter(
+        name=["--config", "-c"],
+        help="The configuration that the server runs with; else $PENSTOCK_CONFIG, else /etc/penstock/penstock.toml.",
+    ),
+]
+#: ``--json``, and ``--dry-run`` of every one that changes something.
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
+DryRun = Annotated[bool, Parameter(name="--dry-run", negative="")]
 Answer = TypeVar("Answer")
 
 DONE: Final = 0

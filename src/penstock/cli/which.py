@@ -25,7 +25,7 @@ class Which:
     """Mail to this domain."""
     routing_domain: str | None = None
     """Mail with this routing domain; "" is mail without one."""
-    queue: tuple[str, ...] = ()
+    queue: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     """Mail of this queue, campaign:tenant@domain!routing_domain; may be given more than once, and not with the others."""
     everything: Annotated[bool, Parameter(negative="")] = False
     """All mail there is: has to be said where nothing else is."""
