@@ -14,9 +14,9 @@ from typing import Final
 
 import msgspec
 
-from penstock.events.envelope import Envelope, in_queue
+from penstock.events.envelope import Envelope, in_queue, unconnected
 from penstock.events.event import Event, EventType, Response, UnloggedEvent
-from penstock.events.field import CONTENT_LIMIT, NAME_LIMIT, NOTHING, SITE_LIMIT, UNCATEGORIZED, moment_of
+from penstock.events.field import CONTENT_LIMIT, NAME_LIMIT, SITE_LIMIT
 from penstock.events.text import clean
 from penstock.mail.directive import Order, SweepAction
 from penstock.mail.queue_name import QueueName
@@ -41,22 +41,20 @@ def removal_events(
     """One event for each recipient that was taken out of the queue. IndexError for a recipient that is none."""
     kind = _REMOVALS.get(order.action, "AdminBounce")
     first = (2 * attempts + 1) * len(envelope.recipients) + 1
-    events = []
-    for place in places:
-        event = _event(kind, envelope, time, attempts, response, order, node, epoch)
-        events.append(
-            _as_wanted(
-                msgspec.structs.replace(
-                    event,
-                    recipient=envelope.recipients[place],
-                    site=clean(site, SITE_LIMIT),
-                    event_id=f"{envelope.id}-{place}-{attempts}-{kind}",
-                    sequence=first + place,
-                ),
-                order,
-            )
+    event = _event(kind, envelope, time, attempts, response, order, node, epoch)
+    return [
+        _as_wanted(
+            msgspec.structs.replace(
+                event,
+                recipient=envelope.recipients[place],
+                site=clean(site, SITE_LIMIT),
+                event_id=f"{envelope.id}-{place}-{attempts}-{kind}",
+                sequence=first + place,
+            ),
+            order,
         )
-    return events
+        for place in places
+    ]
 
 
 def rebind_event(
@@ -120,38 +118,8 @@ def _event(
     node: str,
     epoch: int,
 ) -> Event:
-    second, moment = moment_of(time)
-    recipients = envelope.recipients
-    return Event(
-        type=kind,
-        id=envelope.id,
-        sender=envelope.sender,
-        recipient=recipients[0] if len(recipients) == 1 else recipients,
-        queue=envelope.queue,
-        site="",
-        size=envelope.size,
-        response=response,
-        peer_address=None,
-        timestamp=second,
-        event_time=moment,
-        created=envelope.created,
-        created_time=envelope.created_time,
-        num_attempts=attempts,
-        bounce_classification=UNCATEGORIZED,
-        egress_pool=None,
-        egress_source=None,
-        source_address=None,
-        feedback_report=None,
-        meta=envelope.meta,
-        headers=NOTHING,
-        delivery_protocol=None,
-        reception_protocol=envelope.protocol,
-        nodeid=node,
-        tenant=envelope.tenant,
-        campaign=envelope.campaign,
-        event_id="",
-        config_epoch=epoch,
-        sequence=0,
+    return msgspec.structs.replace(
+        unconnected(kind, envelope, time, attempts, response, node, epoch),
         order_id=clean(order.id, NAME_LIMIT),
         author=clean(order.author, NAME_LIMIT),
     )

@@ -27,7 +27,7 @@ from typing import Final
 import msgspec
 
 from penstock.events import note, order
-from penstock.events.envelope import Envelope, envelope_of
+from penstock.events.envelope import Envelope, envelope_of, unconnected
 from penstock.events.event import Event, EventType, PeerAddress, Response, SourceAddress
 from penstock.events.field import (
     NAME_LIMIT,
@@ -284,38 +284,14 @@ def expiration_events(
     epoch: int,
 ) -> list[Event]:
     """One event for each recipient that was given up."""
-    second, moment = moment_of(time)
+    event = unconnected("Expiration", envelope, time, attempts, response, node, epoch)
     first = (2 * attempts + 1) * len(envelope.recipients) + 1
     return [
-        Event(
-            type="Expiration",
-            id=envelope.id,
-            sender=envelope.sender,
+        msgspec.structs.replace(
+            event,
             recipient=envelope.recipients[place],
-            queue=envelope.queue,
             site=clean(site, SITE_LIMIT),
-            size=envelope.size,
-            response=response,
-            peer_address=None,
-            timestamp=second,
-            event_time=moment,
-            created=envelope.created,
-            created_time=envelope.created_time,
-            num_attempts=attempts,
-            bounce_classification=UNCATEGORIZED,
-            egress_pool=None,
-            egress_source=None,
-            source_address=None,
-            feedback_report=None,
-            meta=envelope.meta,
-            headers=NOTHING,
-            delivery_protocol=None,
-            reception_protocol=envelope.protocol,
-            nodeid=node,
-            tenant=envelope.tenant,
-            campaign=envelope.campaign,
             event_id=f"{envelope.id}-{place}-{attempts}-Expiration",
-            config_epoch=epoch,
             sequence=first + place,
         )
         for place in places
