@@ -109,6 +109,7 @@ class GatedWorld(World):
         return any(
             directive.action in actions and directive.criteria.matches(name)
             for directive in self.directives.values()
+            if instant(directive.expires) > self.now
         )
 
     def path_held_by(self, site: str) -> bool:
@@ -117,7 +118,11 @@ class GatedWorld(World):
             (Action.SUSPEND_PATH, f"unspecified->{site}@smtp_client"),
             (Action.SUSPEND_SOURCE, "unspecified"),
         }
-        return any((item.action, item.subject) in subjects for item in self.directives.values())
+        return any(
+            (item.action, item.subject) in subjects
+            for item in self.directives.values()
+            if instant(item.expires) > self.now
+        )
 
     def direct(self, directive: Directive) -> None:
         """One is given."""

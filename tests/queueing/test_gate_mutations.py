@@ -20,6 +20,7 @@ from penstock.queueing.queues import EVERYTHING, Path, ScheduledQueue
 from penstock.queueing.rows import Rows
 from penstock.queueing.scheduler import Scheduler
 from penstock.queueing.supply import Supply
+from penstock.queueing.turnstile import Turnstile
 from penstock.shaping import gcra
 from penstock.shaping.own import OwnRates, _Bucket
 from tests.queueing.gated_machine import GatedMachine
@@ -113,20 +114,22 @@ def a_limit_that_opens_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def what_is_left_over_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    def let_go(places: Places, parking: Any, now: int) -> None:
-        if parking.limit is not None and places.gates.has_room(parking.limit, now):
-            places._let_go(parking, 1, now)
+    def let_go(turnstile: Turnstile, parking: Any, now: int) -> None:
+        if parking.limit is not None and turnstile._places.gates.has_room(parking.limit, now):
+            turnstile._let_go(parking, 1, now)
 
-    monkeypatch.setattr(Places, "let_go", let_go)
+    monkeypatch.setattr(Turnstile, "let_go", let_go)
     monkeypatch.setattr(Gates, "has_room", lambda gates, limit, now: 1)
 
 
 @mutation
 def who_waits_for_a_token_that_another_took_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def used(original: Any, places: Places, queue: ScheduledQueue, path: Path, row: int, now: int) -> None:
-        places.rows.wake[row] = now
+    def used(
+        original: Any, turnstile: Turnstile, queue: ScheduledQueue, path: Path, row: int, now: int
+    ) -> None:
+        turnstile._places.rows.wake[row] = now
 
-    _wrap(monkeypatch, Places, "_used", used)
+    _wrap(monkeypatch, Turnstile, "_used", used)
 
 
 @mutation
@@ -146,11 +149,11 @@ def _without_limits(configure: Any, places: Places, path: Path, config: Any, now
 
 @mutation
 def a_limit_that_has_changed_holds_what_is_parked(monkeypatch: pytest.MonkeyPatch) -> None:
-    def review(original: Any, places: Places, queue: ScheduledQueue, now: int) -> None:
+    def review(original: Any, turnstile: Turnstile, queue: ScheduledQueue, now: int) -> None:
         if queue.parking is None:
-            original(places, queue, now)
+            original(turnstile, queue, now)
 
-    _wrap(monkeypatch, Places, "review", review)
+    _wrap(monkeypatch, Turnstile, "review", review)
 
 
 @mutation
@@ -212,13 +215,14 @@ def one_queue_stays_behind_when_a_directive_is_over(monkeypatch: pytest.MonkeyPa
 
 @mutation
 def what_a_directive_let_go_is_held_by_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    def release(original: Any, places: Places, queue: ScheduledQueue, now: int) -> None:
+    def release(original: Any, turnstile: Turnstile, queue: ScheduledQueue, now: int) -> None:
+        places = turnstile._places
         places.gates.unpark(queue)
         queue.hop.enlist(queue)
         queue.generation = places.gates.generation
         places.admit(queue, now)
 
-    _wrap(monkeypatch, Places, "release", release)
+    _wrap(monkeypatch, Turnstile, "release", release)
 
 
 @mutation
@@ -233,8 +237,8 @@ def a_directive_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def a_bounce_forgets_what_there_was_no_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    def drop_first(original: Any, backlog: Backlog, size: int) -> int:
-        done: int = original(backlog, size)
+    def drop_first(original: Any, backlog: Backlog, now: int, size: int) -> int:
+        done: int = original(backlog, now, size)
         dropping = backlog._places.gates.dropping
         if dropping and not backlog._places.ends_room:
             dropping.popleft()

@@ -17,7 +17,10 @@ from penstock.mail.directive import Criteria
 from penstock.queueing.places import Places
 from penstock.queueing.postings import Walk
 from penstock.queueing.queues import Hop, Path
+from penstock.queueing.turnstile import Turnstile
 
+#: Rows or queues that are done in one turn: for one of the backlog's, and for time.
+TURN: Final = 64
 #: Looks at some queues that wait for one another; for more, one at all queues is made.
 _LOOKS: Final = 16
 
@@ -40,10 +43,11 @@ class Backlog:
     True while any of it can be done.
     """
 
-    __slots__ = ("_doomed", "_looks", "_moving", "_places", "_unseen")
+    __slots__ = ("_doomed", "_looks", "_moving", "_places", "_turnstile", "_unseen")
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, turnstile: Turnstile) -> None:
         self._places = places
+        self._turnstile = turnstile
         self._moving: deque[Hop] = deque()
         self._doomed: deque[Hop | Path] = deque()
         self._unseen: list[Path] = []
@@ -93,13 +97,13 @@ class Backlog:
             done += 1 + self._fail_first(now, min(size, room))
         room = self._places.ends_room
         if gates.dropping and room:
-            done += 1 + self._drop_first(min(size, room))
+            done += 1 + self._drop_first(now, min(size, room))
         return done
 
     def _review_first(self, now: int, size: int) -> int:
         look = self._looks[0]
         for queue in look.take(size):
-            self._places.review(queue, now)
+            self._turnstile.review(queue, now)
         if look.is_over:
             self._looks.popleft()
         return size
@@ -111,10 +115,10 @@ class Backlog:
             if queue is None:
                 releasing.popleft()
                 return done
-            self._places.release(queue, now)
+            self._turnstile.release(queue, now)
         return size
 
-    def _drop_first(self, size: int) -> int:
+    def _drop_first(self, now: int, size: int) -> int:
         dropping = self._places.gates.dropping
         parking = dropping[0]
         for done in range(size):
@@ -123,7 +127,7 @@ class Backlog:
                 parking.is_behind = False
                 dropping.popleft()
                 return done
-            self._places.drop(queue, parking.directive)
+            self._places.drop(queue, parking.directive, now)
         return size
 
     def _move_first(self, now: int, size: int) -> int:

@@ -13,15 +13,17 @@ from penstock.queueing.places import Places
 from penstock.queueing.queues import Path
 from penstock.queueing.rows import NONE
 from penstock.queueing.sweeping import Sweeping
+from penstock.queueing.turnstile import Turnstile
 
 
 class Leaving:
     """See the module. Rows are those of the scheduler."""
 
-    __slots__ = ("_places", "_sweeping")
+    __slots__ = ("_places", "_sweeping", "_turnstile")
 
-    def __init__(self, places: Places, sweeping: Sweeping) -> None:
+    def __init__(self, places: Places, turnstile: Turnstile, sweeping: Sweeping) -> None:
         self._places = places
+        self._turnstile = turnstile
         self._sweeping = sweeping
 
     def next(self, path: Path, lane: str, now: WallTime) -> int:
@@ -30,7 +32,7 @@ class Leaving:
         if path.lane != lane:
             return -1
         if path.hold is None and path.gate is None and places.supply.hold is None:
-            row = places.take_next(path, instant_of(now), is_leaving=True)
+            row = self._turnstile.take_next(path, instant_of(now), is_leaving=True)
             if row != NONE:
                 return row
         path.is_moving = False

@@ -20,11 +20,11 @@ from penstock.mail.configuration import PathConfig, QueueConfig, ShareBy
 from penstock.mail.directive import Directive, Order, SweepAction
 from penstock.mail.queue_name import QueueName
 from penstock.mail.reply import Reply
-from penstock.mail.schedule import Schedule, ZoneOf, may_go_at
+from penstock.mail.schedule import Schedule, ZoneOf
 from penstock.queueing.calendar import Calendar
 from penstock.queueing.effects import Drop, End, Expire, Fail, Flush, Rebind, Resolve, removal_reply
 from penstock.queueing.gates import Gates, limits_of, limits_of_path
-from penstock.queueing.instants import instant_of, time_of
+from penstock.queueing.instants import instant_of
 from penstock.queueing.parking import Parking
 from penstock.queueing.postings import Postings
 from penstock.queueing.queues import Hop, Path, ScheduledQueue
@@ -34,14 +34,8 @@ from penstock.queueing.supply import Supply
 from penstock.queueing.timers import Timers
 from penstock.shaping.ports import Rates
 
-#: Rows that one pull looks at which then cannot go; those behind them are left to the next.
-_STEPPED_OVER: Final = 16
 #: What a tenant gets of a path's turns at a time, for each unit of its weight: a message of common size.
 _QUANTA: Final = {ShareBy.MESSAGES: 1.0, ShareBy.RECIPIENTS: 1.0, ShareBy.BYTES: 16_384.0}
-#: Queues that are let go at once when what they wait for has come. As many as there are tokens, and if tokens are left over, twice as many each
-#: time: mail of a dead site, say, has no use for them. After a tenth of a second one that is connected has taken its own.
-_LET_GO: Final = 256
-_LEFT_OVER_AFTER: Final = 100_000
 #: What the column has room for.
 ATTEMPTS_LIMIT: Final = 65_535
 
@@ -264,68 +258,6 @@ class Places:
             self.drop_if_unused(path)
         return True
 
-    def review(self, queue: ScheduledQueue, now: int) -> None:
-        """See whether what is in force now holds a queue, or still does."""
-        gates = self.gates
-        if not queue.ready or queue.generation == gates.generation:
-            return
-        if queue.parking is not None:
-            self.release(queue, now)
-        elif not self.is_held(queue, now):
-            self._has_more(queue, now)
-
-    def release(self, queue: ScheduledQueue, now: int) -> None:
-        """Take a queue out of its parking, and have it go on, or park for what holds it now."""
-        self.gates.unpark(queue)
-        queue.hop.enlist(queue)
-        self.admit(queue, now)
-
-    def opened(self, key: str, now: int) -> None:
-        """A limit that has refused somebody may have a token."""
-        path = self.gates.limited_path(key)
-        if path is not None:
-            self.gates.test(path, now)
-            self.supply.serve(path, now)
-        parking = self.gates.parkings.get(key)
-        if parking is not None:
-            self.let_go(parking, now)
-
-    def let_go(self, parking: Parking[ScheduledQueue], now: int) -> None:
-        """Let queues that are parked for a limit go on, if it has tokens; and see later whether any are left over."""
-        limit = parking.limit
-        room = self.gates.has_room(limit, now) if limit is not None else 0
-        if not room:
-            return
-        count = max(room, parking.step)
-        parking.step *= 2
-        self._let_go(parking, min(count, _LET_GO), now)
-        if parking.first is not None:
-            self.timers.set(parking, now + _LEFT_OVER_AFTER)
-
-    def _let_go(self, parking: Parking[ScheduledQueue], count: int, now: int) -> None:
-        for _ in range(count):
-            queue = parking.first
-            if queue is None:
-                return
-            self.release(queue, now)
-            if queue.parking is not None and queue.parking.key == parking.key:
-                return
-
-    def _used(self, queue: ScheduledQueue, path: Path, row: int, now: int) -> None:
-        """Tokens were used for a row: see what the limits let through now, and have others go on if there are more."""
-        gates = self.gates
-        self.rows.wake[row] = now
-        if queue.path is not None and queue.limits:
-            gates.measure(queue, now)
-        for limit in queue.limits:
-            parking = gates.parkings.get(limit.key)
-            if parking is not None:
-                parking.step = 1
-                if gates.has_room(limit, now):
-                    self._let_go(parking, 1, now)
-        if path.limits:
-            gates.measure_path(path, now)
-
     # -- rows
 
     def wait(self, queue: ScheduledQueue, row: int, due: int) -> None:
@@ -351,11 +283,11 @@ class Places:
         if now >= hop.until:
             self.ask_route(hop, now)
         if queue.limits:
-            self._has_more(queue, now)
+            self.has_more(queue, now)
         elif queue.path is not None:
             self.supply.serve(queue.path, now)
 
-    def _has_more(self, queue: ScheduledQueue, now: int) -> None:
+    def has_more(self, queue: ScheduledQueue, now: int) -> None:
         """A queue that stands on a path has another row, or other limits."""
         path = queue.path
         if path is not None and path.lane is None:
@@ -371,7 +303,7 @@ class Places:
         queue.add_ready(rows, row)
         self.calendar.insert(row, rows.expires[row])
         if queue.path is not None:
-            self._has_more(queue, now)
+            self.has_more(queue, now)
         elif queue.ready > 1 or queue.parking is not None or hop.doom is not None:
             return
         elif not self._is_held_by_now(queue, now):
@@ -392,52 +324,6 @@ class Places:
         self.calendar.remove(row)
         self.rows.state[row] = IN_FLIGHT
         return row
-
-    def take_next(self, path: Path, now: int, *, is_leaving: bool = False) -> int:  # hot: micro_queueing
-        """The next row of a path that no gate holds, IN_FLIGHT and counted so; NONE if there is none, or too many were stepped over.
-
-        ``is_leaving``: for another lane, where limits and the sender's hours are looked at.
-        """
-        gates = self.gates
-        for _ in range(_STEPPED_OVER):
-            queue = path.sharing.next()
-            if queue is None:
-                break
-            row = queue.ready_rows.head
-            if self.rows.expires[row] <= now:
-                self.expire(queue, self.take_off(path, queue), path.site)
-                continue
-            if queue.generation != gates.generation and self.is_held(queue, now):
-                path.sharing.yield_turn(queue.tenant)
-                continue
-            limits = not is_leaving and (queue.limits or path.limits)
-            if not is_leaving and self.schedules and self._is_out_of_hours(path, queue, row, now):
-                continue
-            if limits and not gates.charge(queue, path, now):
-                if path.gate is not None:
-                    break
-                path.sharing.yield_turn(queue.tenant)
-                continue
-            cost = 1.0 if path.config.share_by is not ShareBy.BYTES else float(self.rows.size[row])
-            self.take_off(path, queue, cost)
-            queue.in_flight += 1
-            path.in_flight += 1
-            if limits:
-                self._used(queue, path, row, now)
-            return row
-        return NONE
-
-    def _is_out_of_hours(self, path: Path, queue: ScheduledQueue, row: int, now: int) -> bool:
-        """Whether the sender's hours of a queue's first row are over: then it waits for the next."""
-        schedule = self.schedules.get(row)
-        if schedule is None:
-            return False
-        opens = instant_of(may_go_at(schedule, time_of(now), self.zone_of))
-        if opens <= now:
-            return False
-        self.returns += 1
-        self.wait(queue, self.take_off(path, queue), opens)
-        return True
 
     def take_out(self, queue: ScheduledQueue, row: int) -> str:
         """Take a READY row, which is in the calendar no more, out of its place; the site that it waited for, "" if none was known."""
@@ -490,11 +376,14 @@ class Places:
         queue.in_flight += 1
         self.ends.append(end)
 
-    def drop(self, queue: ScheduledQueue, directive: Directive) -> None:
-        """End the first row of a parked queue, because of a directive. There is room."""
+    def drop(self, queue: ScheduledQueue, directive: Directive, now: int) -> None:
+        """End the first row of a parked queue, because of a directive, or because its time is over. There is room."""
         rows, row = self.rows, queue.ready_rows.head
         self.calendar.remove(row)
         self.take_out(queue, row)
+        if rows.expires[row] <= now:
+            self.expire(queue, row, "")
+            return
         order = Order(
             directive.id,
             SweepAction.BOUNCE,

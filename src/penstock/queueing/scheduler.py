@@ -22,38 +22,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import msgspec
-
 from penstock.mail.configuration import PathConfig, QueueConfig, ShareBy
-from penstock.mail.directive import Action, Criteria, Directive, Order, Progress, Sweep
+from penstock.mail.directive import Criteria
 from penstock.mail.duration import WallTime
 from penstock.mail.queue_name import QueueName
-from penstock.mail.reason import Reason
 from penstock.mail.reply import Reply
 from penstock.mail.schedule import Schedule, ZoneOf, may_go_at
-from penstock.mail.survey import GROUPS_SHOWN, Grouping
-from penstock.queueing.backlog import Backlog
-from penstock.queueing.directives import Directives
+from penstock.queueing.backlog import TURN
 from penstock.queueing.effects import Effect, End, Flush, Rebind
-from penstock.queueing.explaining import Explaining
-from penstock.queueing.finding import Finding
 from penstock.queueing.holds import Hold
 from penstock.queueing.instants import instant_of, time_of
 from penstock.queueing.leaving import Leaving
+from penstock.queueing.orders import Orders
 from penstock.queueing.parking import Parking
 from penstock.queueing.places import ATTEMPTS_LIMIT, Places
 from penstock.queueing.queues import Hop, Path, ScheduledQueue
 from penstock.queueing.retry import retry_delay
 from penstock.queueing.routes import Routes
 from penstock.queueing.rows import NONE, READY
-from penstock.queueing.surveys import Surveying
-from penstock.queueing.sweeping import Sweeping
 from penstock.routing.plan import Route
 from penstock.shaping.own import OwnRates
 from penstock.shaping.ports import Rates
 
-#: Rows or queues that are done in one turn: for one of the backlog's, and for time.
-_TURN: Final = 64
 #: Messages that have ended and are not taken: what a lane records within some turns of the loop.
 ENDS_LIMIT: Final = 1000
 #: Queues of a dead path whose routes are asked for again at each attempt to connect.
@@ -73,7 +63,7 @@ def _equal(_tenant: str | None) -> float:
     return 1.0
 
 
-class Scheduler:
+class Scheduler(Orders):
     """The mail of one lane.
 
     ``queue_config`` gives the configuration of a queue by its name, ``path_config`` that of a path by its site; both are asked once for each
@@ -95,7 +85,7 @@ class Scheduler:
         rates: Rates | None = None,
         zone_of: ZoneOf = _unknown,
     ) -> None:
-        places = self._places = Places(
+        places = Places(
             queue_config,
             path_config,
             source,
@@ -105,13 +95,11 @@ class Scheduler:
             OwnRates() if rates is None else rates,
             zone_of,
         )
+        super().__init__(places)
         self._supply = places.supply
-        self._backlog = Backlog(places)
         self._routes = Routes(places, self._backlog)
-        self._explaining = Explaining(places)
-        self._sweeping = Sweeping(places)
         #: mail that goes to other lanes
-        self.leaving = Leaving(places, self._sweeping)
+        self.leaving = Leaving(places, self._turnstile, self._sweeping)
         self.source = source
         self.rows = places.rows
         #: what exists, by site, next-hop domain and name; not to be changed
@@ -126,44 +114,6 @@ class Scheduler:
     def octets(self) -> Mapping[str | None, int]:
         """How many octets of messages each tenant has here; not to be changed."""
         return self._places.octets
-
-    def survey(self, criteria: Criteria, by: Grouping | None = None, limit: int = GROUPS_SHOWN) -> Surveying:
-        """Begin to count the mail of all queues that match, with the ``limit`` largest groups; None: the total alone."""
-        places = self._places
-        return Surveying(places.postings.walk(criteria), self.rows, self._supply, by, limit)
-
-    def find(self, position: int) -> Finding:
-        """Begin to look for the message that is stored at ``position``."""
-        return Finding(self.rows, position)
-
-    @property
-    def sweeps(self) -> Mapping[str, Progress]:
-        """How far each sweep is, by its id, and each order about one message: those under way, and the last ones that are over."""
-        return self._sweeping.progress
-
-    def sweep(self, sweep: Sweep) -> None:
-        """Begin to do something to all mail that matches and was accepted up to ``sweep.given``: ``tick`` goes on with it.
-
-        What is in flight gets it when it comes back; mail that comes in, if it was accepted by then, while the sweep is under way. One that is under
-        way goes on as it is, whoever gives it again. ValueError if too many are.
-        """
-        self._sweeping.begin(sweep)
-
-    def order(self, row: int, order: Order) -> None:
-        """Begin to do something to one message; it is told of in ``sweeps``. ValueError if too much is under way."""
-        self._sweeping.begin_one(row, order)
-
-    def cancel_sweep(self, identity: str) -> bool:
-        """Have a sweep do nothing more; it is over when what it has taken is recorded. False if none of this id is under way."""
-        return self._sweeping.cancel(identity)
-
-    def filling_began(self) -> None:
-        """Mail from before the start is being added: what sweeps are about may still come, and none is over before ``filled``."""
-        self._sweeping.is_filling = True
-
-    def filled(self) -> None:
-        """All of it is here."""
-        self._sweeping.filled()
 
     def queue_of(self, row: int) -> ScheduledQueue:
         """The scheduled queue of a live row."""
@@ -199,7 +149,7 @@ class Scheduler:
     def resume(self, now: WallTime) -> None:
         """Go on where it was paused; many paths, as ``tick`` comes to them."""
         self._supply.hold = None
-        self._backlog.look_at(list(self.paths.values()), instant_of(now), _TURN)
+        self._backlog.look_at(list(self.paths.values()), instant_of(now), TURN)
 
     def reconfigure(
         self,
@@ -216,59 +166,15 @@ class Scheduler:
         places.path_config = path_config
         places.epoch += 1
         places.gates.generation += 1
-        self._backlog.look_at(list(self.paths.values()), instant_of(now), _TURN)
+        self._backlog.look_at(list(self.paths.values()), instant_of(now), TURN)
         self._backlog.review(Criteria())
 
     def rehome(self, home: Callable[[str, str], str | None], now: WallTime) -> None:
         """Sites have their homes as this says from now on; many paths, as ``tick`` comes to them."""
         self._places.home = home
-        self._backlog.look_at(list(self.paths.values()), instant_of(now), _TURN)
+        self._backlog.look_at(list(self.paths.values()), instant_of(now), TURN)
 
     # -- gates
-
-    @property
-    def directives(self) -> Directives:
-        """Those in force; changed by ``direct`` and ``cancel`` alone."""
-        return self._places.gates.directives
-
-    def direct(self, directive: Directive, now: WallTime) -> Directive | None:
-        """Put a directive in force, until it expires: from now on no message that it holds begins. The one whose place it takes, if there is one.
-
-        ValueError for an id that is in force.
-        """
-        gates = self._places.gates
-        # so that it ends neither before nor after the instant at which its end is looked at
-        directive = msgspec.structs.replace(directive, expires=time_of(instant_of(directive.expires)))
-        replaced = self.directives.add(directive)
-        gates.generation += 1
-        # what is pulled before ``tick`` comes to it is looked at then
-        if directive.action in (Action.SUSPEND, Action.BOUNCE):
-            self._backlog.review(directive.criteria)
-        else:
-            self._backlog.look_at(list(self.paths.values()), instant_of(now), _TURN)
-        if replaced is not None:
-            gates.lift(replaced)
-        return replaced
-
-    def cancel(self, identity: str, now: WallTime) -> Directive | None:
-        """A directive is over: what it held goes on, all of it at once, as ``tick`` comes to it. None if there is none with this id."""
-        directive = self.directives.remove(identity)
-        if directive is not None:
-            self._over(directive, instant_of(now))
-        return directive
-
-    def _over(self, directive: Directive, now: int) -> None:
-        self._places.gates.lift(directive)
-        if directive.action in (Action.SUSPEND_PATH, Action.SUSPEND_SOURCE):
-            self._backlog.look_at(list(self.paths.values()), now, _TURN)
-
-    def explain_queue(self, queue: ScheduledQueue, now: WallTime) -> tuple[Reason, ...]:
-        """What every gate says of a queue, in their order, whether it holds mail or not."""
-        return self._explaining.of_queue(queue, instant_of(now))
-
-    def explain_row(self, row: int, now: WallTime) -> tuple[Reason, ...]:
-        """What every gate says of a queued message, in their order."""
-        return self._explaining.of_row(row, instant_of(now))
 
     def may_begin(self, path: Path, row: int, now: WallTime) -> bool:
         """Whether a pulled message may still begin, which has been fetched meanwhile: its time is not over, and no directive holds it."""
@@ -282,14 +188,14 @@ class Scheduler:
 
     def opened(self, key: str, now: WallTime) -> None:
         """A limit that refused somebody may have a token: those who wait for it go on, as many as it has."""
-        self._places.opened(key, instant_of(now))
+        self._turnstile.opened(key, instant_of(now))
 
     def reread(self, name: QueueName, now: WallTime) -> None:
         """The configuration of one queue is another."""
         queue = self.queues.get(name)
         if queue is not None:
             queue.epoch = queue.generation = -1
-            self._places.review(queue, instant_of(now))
+            self._turnstile.review(queue, instant_of(now))
 
     # -- mail in
 
@@ -396,7 +302,7 @@ class Scheduler:
             self._places.gates.test(path, instant)
         if path.lane is not None or path.gate is not None:
             return -1
-        row = self._places.take_next(path, instant)
+        row = self._turnstile.take_next(path, instant)
         return row if row != NONE else -1
 
     def fetched(self, path: Path, row: int, recipients: int) -> None:  # hot: throughput
@@ -525,13 +431,13 @@ class Scheduler:
         """Do what time brings, for about ``budget`` rows; whether there is more to do at once."""
         instant = instant_of(now)
         for directive in self.directives.expire(time_of(instant)):
-            self._over(directive, instant)
+            self.over(directive, instant)
         is_held = self._supply.hold is not None
         while budget > 0:
             done = (
-                self._backlog.take_turn(instant, _TURN)
-                + self._sweeping.wake(instant, _TURN)
-                + self._sweeping.take_turn(instant, min(_TURN, budget))
+                self._backlog.take_turn(instant, TURN)
+                + self._sweeping.wake(instant, TURN)
+                + self._sweeping.take_turn(instant, min(TURN, budget))
                 + (0 if is_held else self._expire_aside() + self._wake_rows(instant))
                 + self._wake_owner(instant)
             )
@@ -544,15 +450,15 @@ class Scheduler:
     def _expire_aside(self) -> int:
         """A turn for rows that wait aside; how many it were."""
         done = 0
-        while done < _TURN and self._places.expire_aside():
+        while done < TURN and self._places.expire_aside():
             done += 1
         return done
 
     def _wake_rows(self, now: int) -> int:
         """A turn for rows whose instant has come, or is near; how many it were."""
         places, rows = self._places, self.rows
-        done = places.calendar.open(now, _TURN)
-        for _ in range(_TURN):
+        done = places.calendar.open(now, TURN)
+        for _ in range(TURN):
             row = places.calendar.pop(now)
             if row == NONE:
                 break
@@ -577,7 +483,7 @@ class Scheduler:
         if isinstance(owner, ScheduledQueue):
             places.forget_queue(owner)
         elif isinstance(owner, Parking):
-            places.let_go(owner, now)
+            self._turnstile.let_go(owner, now)
         elif isinstance(owner, Path):
             self._supply.released(owner, now)
             for hop in owner.review(_REVIEWED):
