@@ -5,8 +5,8 @@ messages, ``queues`` what they stand in (scheduled queue, hop, path), ``places``
 ``gates`` what holds mail back, by ``directives`` and limits; ``parking`` is where it waits for that, ``holds`` how it is remembered,
 ``explaining`` how it is told. ``sharing`` shares a path's turns among tenants, by ``rounds``. ``calendar`` has the instants of rows, ``timers`` those
 of everything else, ``retry`` the arithmetic of attempts, ``routes`` what is said of them, ``supply`` the connections, ``backlog`` what is done in
-slices, ``leaving`` the mail whose home is another lane, ``postings`` the queues by what criteria name, ``surveys`` what is queued, counted.
-``sweeping`` carries out orders about mail that is queued, each a run of ``runs``.
+slices, ``leaving`` the mail whose home is another lane, ``postings`` the queues by what criteria name, ``surveys`` what is queued, counted, and
+``finding`` looks for one row. ``sweeping`` carries out orders about queued mail, each a run of ``runs``.
 
 Between lanes: ``handover`` is the protocol by which a transaction goes to its home while it is taken in, ``moving`` the one for mail that is queued.
 """
