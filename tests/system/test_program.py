@@ -163,6 +163,16 @@ def test_status_metrics_and_liveness_tell_the_same(tmp_path: Path) -> None:
     assert "no server is running" in down.stderr + down.stdout
 
 
+def test_a_server_at_rest_stays_alive(tmp_path: Path) -> None:
+    """The supervisor's silence would be taken for its absence after 5 s: liveness is 200 at every look, for longer than that."""
+    with running(write(tmp_path)) as server:
+        server.until(r"recovered: .* are queued\n")
+        began = time.monotonic()
+        while time.monotonic() - began < 7.0:
+            assert get(server, "/api/check-liveness/v1") == (200, '{"status":"ok"}')
+            time.sleep(0.5)
+
+
 def test_events_tail_shows_what_happened(tmp_path: Path) -> None:
     """One JSON line for each event, chosen by type and tenant."""
     root = write(tmp_path)

@@ -69,8 +69,6 @@ class ScribeProcess:
         self._roster = Roster([SCRIBE], clock.monotonic())
         self._process: ChildProcess | None = None
         self._bus: Bus | None = None
-        #: the fault that the scribe was told last; "" for nothing
-        self._told: str | None = ""
         self._reason: str | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._begun: asyncio.Future[None] = self._loop.create_future()
@@ -136,11 +134,9 @@ class ScribeProcess:
         self._timer = self._loop.call_later(max(0.0, self._roster.next_wake() - now), self._look)
 
     def _tell_fault(self) -> None:
-        """Let the scribe know how the server is, if that is not what it was told last."""
-        fault = self._fault()
-        if self._bus is not None and self._bus.is_open and fault != self._told:
-            self._told = fault
-            self._bus.tell(ScribeServerFault(fault))
+        """Let the scribe know how the server is. It takes our silence for our absence, so it is told when nothing has changed too."""
+        if self._bus is not None and self._bus.is_open:
+            self._bus.tell(ScribeServerFault(self._fault()))
 
     def _carry_out(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
@@ -197,7 +193,6 @@ class ScribeProcess:
             bus.channel.abort()
             return
         self._roster.ready(SCRIBE, self._clock.monotonic())
-        self._told = ""
         self._tell_fault()
         if not self._begun.done():
             self._begun.set_result(None)
