@@ -7,6 +7,7 @@ an error comes once, and the server has to do with what becomes of it.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import itertools
@@ -23,6 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from benchmarks.children import launcher, with_repository
 from benchmarks.processes import (
     LOOPBACK,
@@ -36,6 +39,10 @@ from benchmarks.processes import (
 )
 from benchmarks.product import RELAY_IN_THE_CLEAR, penstock_command, write_configuration
 from benchmarks.roles import SUPERVISOR, SYNC_HELPER, WORKER, role_of
+from penstock.api.client import control_ask
+from penstock.api.control import ControlError
+from penstock.mail.control import SweepRequest
+from penstock.mail.directive import Rebinding, SweepAction
 
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 10.0
@@ -250,6 +257,19 @@ class Server:
             return ""
         segments[-1].unlink()
         return segments[-1].name
+
+    def order(self, action: SweepAction, rebinding: Rebinding = Rebinding()) -> bool:  # noqa: B008 -- it is frozen
+        """Have something done to all mail that is queued; whether the server says that it will be."""
+        request = SweepRequest(action, reason="a try", rebinding=rebinding)
+        try:
+            asyncio.run(
+                control_ask(
+                    self.data, "POST", "/control/sweeps/v1", msgspec.json.encode(request), deadline=5.0
+                )
+            )
+        except ControlError:
+            return False
+        return True
 
     def _ask(self, path: str) -> str | None:
         connection = http.client.HTTPConnection(LOOPBACK, self._http_port, timeout=2.0)

@@ -13,6 +13,7 @@ from benchmarks.kills.letters import PLAIN, Letter, letter
 from benchmarks.kills.server import STOP_SECONDS, Server
 from benchmarks.kills.sink import Sink
 from benchmarks.processes import ProgramFaultError, wait_until
+from penstock.mail.directive import Rebinding, SweepAction
 
 DRAIN_SECONDS: Final = 15.0
 #: After an error mail is taken again within this: the spool tries again after a second, then after twice as long each time, and errors that
@@ -40,10 +41,17 @@ class Story:
         self.server.wait_until_it_greets()
         self.give(mail)
         self.drain(with_later=False)
+        self.order()
         self.sink.take_all()
         self.drain()
         self.tidy()
         return self.stop()
+
+    def order(self) -> None:
+        """What waits is put into other queues, and flushed: whatever becomes of that, it is delivered once. ProgramFaultError."""
+        rebound = self.server.order(SweepAction.REBIND, Rebinding(campaign="moved"))
+        if not (rebound and self.server.order(SweepAction.FLUSH)) and self.server.has_ended():
+            raise ProgramFaultError("the server ended while it was given orders")
 
     def give(self, mail: Iterable[Letter]) -> None:
         """Give letters; ProgramFaultError if the server is gone."""
