@@ -2,8 +2,8 @@
 
 Nobody keeps a map of ids. An id begins with the time at which it was made, which is when its message was accepted: so the columns of what is
 queued are gone through for messages of that time, some thousand at a time, and the ids of those few are read from their frames, beside the
-loop. First those of the same few milliseconds, which is nearly always enough; then those of the same minute, for a clock may be set by
-seconds. Where the clock had jumped between two runs, messages are as much older or younger than their ids say: these times are looked at too.
+loop. First those of the same few milliseconds, which is enough; then those of the same second. Where the clock had jumped between two runs,
+messages are as much older or younger than their ids say, as each lane measured it: these times are looked at too, and some minutes about them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from penstock.spool.shelf import Shelf
 
 #: 48 bits of milliseconds, then the version (``penstock.mail.ids``).
 _ID: Final = re.compile(r"([0-9a-f]{12})7[0-9a-f]{19}")
-#: Seconds between the time in an id and that of its message: most, and all.
-_NEAR: Final = (0.005, 60.0)
+#: Seconds between the time in an id and that of its message: first, then; and for those that come with a jump of the clock, which lanes do not
+#: measure alike, for they note the time once a minute.
+_NEAR: Final = (0.005, 0.5)
+_NEAR_A_JUMP: Final = 150.0
 #: Messages that one step looks at: half a millisecond.
 _AT_ONCE: Final = 5_000
 #: Frames of which one job reads the ids.
@@ -66,19 +68,18 @@ class Finding:
         if match is None:
             self._loop.call_soon(done, None)
             return
-        made = int(match[1], 16) / 1000
-        moments = [made + offset for offset in self._offsets()]
-        self._loop.call_soon(self._look, _Search(message_id, moments, done))
+        search = _Search(message_id, int(match[1], 16) / 1000, self._offsets(), done)
+        self._loop.call_soon(self._look, search)
 
     def _look(self, search: _Search) -> None:
         """Look at some rows more; at the end of them read what was found."""
-        queued, recent = self._queued, self._recent
-        near, first = search.near, search.row
+        queued, recent, first = self._queued, self._recent, search.row
         created = queued.created[first : first + _AT_ONCE]
         rows = [
             row
+            for low, high in search.spans()
             for row, moment in enumerate(created, first)
-            if queued.waiting[row] and any(-near <= moment - each <= near for each in search.moments)
+            if low <= moment <= high and queued.waiting[row]
         ]
         for row in rows:
             if row in queued.held:
@@ -130,40 +131,58 @@ class Finding:
 class _Search:
     """One search: rows that it has come to, those that may be it with their places, and how near in time."""
 
-    __slots__ = ("_level", "_read", "_rounds", "done", "id", "is_partial", "moments", "row", "rows")
+    __slots__ = (
+        "_levels",
+        "_offsets",
+        "_read",
+        "_rounds",
+        "done",
+        "id",
+        "is_partial",
+        "made",
+        "row",
+        "rows",
+    )
 
-    def __init__(self, message_id: str, moments: Sequence[float], done: Found) -> None:
+    def __init__(self, message_id: str, made: float, offsets: Sequence[float], done: Found) -> None:
         self.id = message_id
-        self.moments = moments
+        self.made = made
         self.done = done
         self.row = 0
         self.rows: list[tuple[int, Place]] = []
         #: something that was to be read was not there any more
         self.is_partial = False
-        self._level = 0
+        self._offsets = offsets
+        #: how near is still to be looked
+        self._levels = list(_NEAR)
         self._rounds = 0
         self._read: set[tuple[int, Place]] = set()
 
-    @property
-    def near(self) -> float:
-        """How far from its moment a message may be, in seconds."""
-        return _NEAR[self._level]
+    def spans(self) -> list[tuple[float, float]]:
+        """From when to when its message may have been accepted, as times are counted now."""
+        near = self._levels[0] if self._levels else _NEAR_A_JUMP
+        jumps = self._offsets if self._levels else self._offsets[1:]
+        return [(self.made + offset - near, self.made + offset + near) for offset in jumps]
 
     def take(self) -> list[tuple[int, Place]]:
-        """Some that are to be read, those of one frame together."""
-        new = [item for item in self.rows if item not in self._read]
-        new.sort(key=lambda item: item[1])
-        self.rows = new[_READ_AT_ONCE:]
-        self._read.update(new[:_READ_AT_ONCE])
-        return new[:_READ_AT_ONCE]
+        """Some that are to be read."""
+        some: list[tuple[int, Place]] = []
+        while self.rows and len(some) < _READ_AT_ONCE:
+            item = self.rows.pop()
+            if item not in self._read:
+                some.append(item)
+        self._read.update(some)
+        return some
 
     def widen(self) -> bool:
         """Begin again, farther away in time; or for what was copied meanwhile. False if all was done that can be."""
         if self.is_partial and self._rounds < _ROUNDS:
             self._rounds += 1
             self._read.clear()
-        elif self._level + 1 < len(_NEAR):
-            self._level += 1
+        elif self._levels:
+            del self._levels[0]
+            if not self._levels and len(self._offsets) == 1:
+                return False  # no clock has jumped
         else:
             return False
         self.row, self.rows, self.is_partial = 0, [], False
