@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from penstock.mail.directive import Directive
 from penstock.mail.duration import WallTime
@@ -24,39 +21,17 @@ from penstock.queueing.turnstile import Turnstile
 from penstock.shaping import gcra
 from penstock.shaping.own import OwnRates, _Bucket
 from tests.queueing.gated_machine import GatedMachine
+from tests.queueing.mistakes import Mistake, Mistakes, assert_found, search, wrap
 
-Mutation = Callable[[pytest.MonkeyPatch], None]
-MUTATIONS: dict[str, Mutation] = {}
-
-_enough = settings(
-    max_examples=1000,
-    stateful_step_count=60,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],
-    report_multiple_bugs=False,
-)
-
-
-def mutation(mutate: Mutation) -> Mutation:
-    """A mistake that the model must find, named by its function."""
-    MUTATIONS[mutate.__name__] = mutate
-    return mutate
-
-
-def _wrap(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, wrapper: Callable[..., Any]) -> None:
-    """Replace a method by ``wrapper``, which gets the original first."""
-    original = getattr(owner, name)
-    monkeypatch.setattr(owner, name, lambda *args, **options: wrapper(original, *args, **options))
+mistake = Mistakes()
 
 
 # -- limits
 
 
-@mutation
+@mistake
 def a_burst_is_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    _wrap(
+    wrap(
         monkeypatch, OwnRates, "look", lambda look, rates, key, rate, now: look(rates, key, _more(rate), now)
     )
 
@@ -65,22 +40,22 @@ def _more(rate: Any) -> Any:
     return type(rate)(rate.count, rate.period, rate.burst + 1, rate.local)
 
 
-@mutation
+@mistake
 def tokens_come_a_little_early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gcra, "is_open", lambda arrival, now, rate: gcra.room(arrival, now + 0.001, rate) > 0)
 
 
-@mutation
+@mistake
 def a_limit_is_looked_at_and_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OwnRates, "take_all", OwnRates.check)
 
 
-@mutation
+@mistake
 def only_the_first_limit_is_charged(monkeypatch: pytest.MonkeyPatch) -> None:
-    _wrap(monkeypatch, OwnRates, "take_all", lambda take, rates, limits, now: take(rates, limits[:1], now))
+    wrap(monkeypatch, OwnRates, "take_all", lambda take, rates, limits, now: take(rates, limits[:1], now))
 
 
-@mutation
+@mistake
 def what_is_refused_is_charged_where_it_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
     def take_all(rates: OwnRates, limits: Any, now: float) -> Any:
         for place, limit in enumerate(limits):
@@ -92,27 +67,27 @@ def what_is_refused_is_charged_where_it_was_not(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(OwnRates, "take_all", take_all)
 
 
-@mutation
+@mistake
 def what_is_put_back_has_used_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gates, "give_back", lambda gates, queue, path, taken, now: None)
 
 
-@mutation
+@mistake
 def what_is_put_back_gives_back_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     def give_back(original: Any, bucket: _Bucket, taken: float) -> None:
         bucket.arrival -= bucket.rate.period / bucket.rate.count
         bucket.base = bucket.arrival
         del bucket.times[:]
 
-    _wrap(monkeypatch, _Bucket, "give_back", give_back)
+    wrap(monkeypatch, _Bucket, "give_back", give_back)
 
 
-@mutation
+@mistake
 def a_limit_that_opens_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Scheduler, "opened", lambda scheduler, key, now: None)
 
 
-@mutation
+@mistake
 def what_is_left_over_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
     def let_go(turnstile: Turnstile, parking: Any, now: int) -> None:
         if parking.limit is not None and turnstile._places.gates.has_room(parking.limit, now):
@@ -122,24 +97,24 @@ def what_is_left_over_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gates, "has_room", lambda gates, limit, now: 1)
 
 
-@mutation
+@mistake
 def who_waits_for_a_token_that_another_took_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def used(
         original: Any, turnstile: Turnstile, queue: ScheduledQueue, path: Path, row: int, now: int
     ) -> None:
         turnstile._places.rows.wake[row] = now
 
-    _wrap(monkeypatch, Turnstile, "_used", used)
+    wrap(monkeypatch, Turnstile, "_used", used)
 
 
-@mutation
+@mistake
 def a_held_path_opens_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gates, "limited_path", lambda gates, key: None)
 
 
-@mutation
+@mistake
 def a_path_is_not_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    _wrap(monkeypatch, Places, "configure", _without_limits)
+    wrap(monkeypatch, Places, "configure", _without_limits)
 
 
 def _without_limits(configure: Any, places: Places, path: Path, config: Any, now: int) -> None:
@@ -147,26 +122,26 @@ def _without_limits(configure: Any, places: Places, path: Path, config: Any, now
     path.limits = ()
 
 
-@mutation
+@mistake
 def a_limit_that_has_changed_holds_what_is_parked(monkeypatch: pytest.MonkeyPatch) -> None:
     def review(original: Any, turnstile: Turnstile, queue: ScheduledQueue, now: int) -> None:
         if queue.parking is None:
             original(turnstile, queue, now)
 
-    _wrap(monkeypatch, Turnstile, "review", review)
+    wrap(monkeypatch, Turnstile, "review", review)
 
 
-@mutation
+@mistake
 def what_the_limits_leave_is_not_counted_down(monkeypatch: pytest.MonkeyPatch) -> None:
     def leave(original: Any, path: Path, queue: ScheduledQueue) -> None:
         excess = path.excess
         original(path, queue)
         path.excess = excess
 
-    _wrap(monkeypatch, Path, "leave", leave)
+    wrap(monkeypatch, Path, "leave", leave)
 
 
-@mutation
+@mistake
 def an_allowance_is_never_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
     def measure(original: Any, gates: Gates, path: Path, now: int) -> None:
         allowance = path.allowance
@@ -174,13 +149,13 @@ def an_allowance_is_never_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
         if allowance != EVERYTHING:
             path.allowance = max(0, allowance - 1)
 
-    _wrap(monkeypatch, Gates, "measure_path", measure)
+    wrap(monkeypatch, Gates, "measure_path", measure)
 
 
 # -- directives
 
 
-@mutation
+@mistake
 def suspended_mail_is_pulled(monkeypatch: pytest.MonkeyPatch) -> None:
     def pull(original: Any, scheduler: Scheduler, path: Path, now: WallTime) -> int:
         for queue in scheduler.queues.values():
@@ -188,21 +163,21 @@ def suspended_mail_is_pulled(monkeypatch: pytest.MonkeyPatch) -> None:
         row: int = original(scheduler, path, now)
         return row
 
-    _wrap(monkeypatch, Scheduler, "pull", pull)
+    wrap(monkeypatch, Scheduler, "pull", pull)
     monkeypatch.setattr(Backlog, "review", lambda backlog, criteria: None)
 
 
-@mutation
+@mistake
 def suspended_mail_is_parked_at_its_pull_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Backlog, "review", lambda backlog, criteria: None)
 
 
-@mutation
+@mistake
 def a_directive_that_is_over_holds_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gates, "lift", lambda gates, directive: None)
 
 
-@mutation
+@mistake
 def one_queue_stays_behind_when_a_directive_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     def lift(original: Any, gates: Gates, directive: Directive) -> None:
         parking = gates.parkings.get(f"directive:{directive.id}")
@@ -210,10 +185,10 @@ def one_queue_stays_behind_when_a_directive_is_over(monkeypatch: pytest.MonkeyPa
         if parking is not None and parking.queues > 1 and parking.first is not None:
             parking.leave(parking.first)
 
-    _wrap(monkeypatch, Gates, "lift", lift)
+    wrap(monkeypatch, Gates, "lift", lift)
 
 
-@mutation
+@mistake
 def what_a_directive_let_go_is_held_by_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     def release(original: Any, turnstile: Turnstile, queue: ScheduledQueue, now: int) -> None:
         places = turnstile._places
@@ -222,20 +197,20 @@ def what_a_directive_let_go_is_held_by_no_other(monkeypatch: pytest.MonkeyPatch)
         queue.generation = places.gates.generation
         places.admit(queue, now)
 
-    _wrap(monkeypatch, Turnstile, "release", release)
+    wrap(monkeypatch, Turnstile, "release", release)
 
 
-@mutation
+@mistake
 def a_directive_ends_a_microsecond_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    _wrap(monkeypatch, Directives, "expire", lambda expire, self, now: expire(self, WallTime(now - 1e-6)))
+    wrap(monkeypatch, Directives, "expire", lambda expire, self, now: expire(self, WallTime(now - 1e-6)))
 
 
-@mutation
+@mistake
 def a_directive_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Directives, "next_expiry", lambda directives: None)
 
 
-@mutation
+@mistake
 def a_bounce_forgets_what_there_was_no_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     def drop_first(original: Any, backlog: Backlog, now: int, size: int) -> int:
         done: int = original(backlog, now, size)
@@ -244,10 +219,10 @@ def a_bounce_forgets_what_there_was_no_room_for(monkeypatch: pytest.MonkeyPatch)
             dropping.popleft()
         return done
 
-    _wrap(monkeypatch, Backlog, "_drop_first", drop_first)
+    wrap(monkeypatch, Backlog, "_drop_first", drop_first)
 
 
-@mutation
+@mistake
 def a_bounce_ends_mail_after_it_was_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     def lift(gates: Gates, directive: Directive) -> None:
         gates.generation += 1
@@ -258,22 +233,22 @@ def a_bounce_ends_mail_after_it_was_cancelled(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Gates, "lift", lift)
 
 
-@mutation
+@mistake
 def a_suspended_path_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
     def serve(original: Any, supply: Supply, path: Path, now: int) -> None:
         gate, path.gate = path.gate, None
         original(supply, path, now)
         path.gate = gate
 
-    _wrap(monkeypatch, Supply, "serve", serve)
+    wrap(monkeypatch, Supply, "serve", serve)
 
 
-@mutation
+@mistake
 def a_suspended_path_is_pulled_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gates, "find_for", lambda gates, path, now: None)
 
 
-@mutation
+@mistake
 def mail_that_comes_in_while_it_is_suspended_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     def is_held(original: Any, places: Places, queue: ScheduledQueue, now: int) -> bool:
         if queue.ready == 1:
@@ -282,20 +257,20 @@ def mail_that_comes_in_while_it_is_suspended_goes(monkeypatch: pytest.MonkeyPatc
         held: bool = original(places, queue, now)
         return held
 
-    _wrap(monkeypatch, Places, "is_held", is_held)
+    wrap(monkeypatch, Places, "is_held", is_held)
 
 
-@mutation
+@mistake
 def a_queue_that_was_emptied_is_held_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     def unpark(original: Any, gates: Gates, queue: ScheduledQueue) -> None:
         generation = queue.generation
         original(gates, queue)
         queue.generation = generation
 
-    _wrap(monkeypatch, Gates, "unpark", unpark)
+    wrap(monkeypatch, Gates, "unpark", unpark)
 
 
-@mutation
+@mistake
 def a_parked_queue_keeps_its_parking_when_it_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     def take_out(places: Places, queue: ScheduledQueue, row: int) -> str:
         path = queue.remove_ready(places.rows, row)
@@ -307,16 +282,16 @@ def a_parked_queue_keeps_its_parking_when_it_is_empty(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Places, "take_out", take_out)
 
 
-@mutation
+@mistake
 def a_parked_queue_stays_in_its_round(monkeypatch: pytest.MonkeyPatch) -> None:
     def leave(original: Any, path: Path, queue: ScheduledQueue) -> None:
         original(path, queue)
         path.ready += queue.ready
 
-    _wrap(monkeypatch, Path, "leave", leave)
+    wrap(monkeypatch, Path, "leave", leave)
 
 
-@mutation
+@mistake
 def being_held_spends_an_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     def park(original: Any, gates: Gates, queue: ScheduledQueue, parking: Parking[Any], now: int) -> None:
         original(gates, queue, parking, now)
@@ -326,8 +301,8 @@ def being_held_spends_an_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
         return rows[-1]
 
     rows: list[Rows] = []
-    _wrap(monkeypatch, Rows, "__init__", lambda init, self: (init(self), rows.append(self))[0])
-    _wrap(monkeypatch, Gates, "_park", park)
+    wrap(monkeypatch, Rows, "__init__", lambda init, self: (init(self), rows.append(self))[0])
+    wrap(monkeypatch, Gates, "_park", park)
 
 
 #: Found within seconds: the part of the campaign that every run of the suite has.
@@ -342,26 +317,22 @@ _QUICK = {
 
 
 @pytest.mark.parametrize(
-    "mutate",
-    [
-        pytest.param(mutate, id=name, marks=[] if name in _QUICK else [pytest.mark.campaign])
-        for name, mutate in MUTATIONS.items()
-    ],
+    "make",
+    mistake.cases(rare=set(mistake) - _QUICK),
 )
-def test_the_gated_model_finds_the_mistake(mutate: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gated_model_finds_the_mistake(make: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
     """A scheduler with a known mistake does not pass for a right one."""
-    mutate(monkeypatch)
-    with pytest.raises(Exception):  # noqa: B017 -- whatever it trips over
-        run_state_machine_as_test(GatedMachine, settings=_enough)
+    make(monkeypatch)
+    assert_found(GatedMachine)
 
 
 @pytest.mark.campaign
 def test_the_scheduler_without_a_mistake_passes_the_same_examples() -> None:
     """What the mistakes are found by is not found without them."""
-    run_state_machine_as_test(GatedMachine, settings=_enough)
+    search(GatedMachine)
 
 
 def test_mistakes_are_counted() -> None:
     """The list does not shrink unnoticed."""
-    assert len(MUTATIONS) >= 25
-    assert set(MUTATIONS) >= _QUICK
+    assert len(mistake) >= 25
+    assert set(mistake) >= _QUICK

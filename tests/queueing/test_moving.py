@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from penstock.mail.ids import MessageId
@@ -30,6 +30,7 @@ from penstock.queueing.moving import (
     Taking,
     Violation,
 )
+from tests.queueing.mistakes import assert_found
 from tests.queueing.moving_machine import MovingMachine
 
 ONE = MessageId("1")
@@ -319,12 +320,7 @@ def finds(mistake: type[Any]) -> None:
         give = mistake if issubclass(mistake, Giving) else Giving
         take = mistake if issubclass(mistake, Taking) else Taking
 
-    many = settings(
-        max_examples=1000, stateful_step_count=60, deadline=None, derandomize=True, database=None,
-        phases=[Phase.generate], report_multiple_bugs=False,
-    )  # fmt: skip
-    with pytest.raises(Exception):  # noqa: B017 -- whatever the mistake leads to
-        run_state_machine_as_test(Mistaken, settings=many)
+    assert_found(Mistaken)
 
 
 @pytest.mark.parametrize("mistake", QUICK, ids=lambda item: item.__name__)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import settings
 
 from penstock.mail.directive import Criteria, SweepAction
 from penstock.queueing import sweeping as sweeping_module
@@ -16,55 +14,34 @@ from penstock.queueing.places import Places
 from penstock.queueing.rows import READY, WAITING
 from penstock.queueing.runs import Run
 from penstock.queueing.sweeping import Sweeping
+from tests.queueing.mistakes import Mistake, Mistakes, assert_found, search, wrap
 from tests.queueing.sweep_machine import SweepMachine
 
 TestSweeps = SweepMachine.TestCase
 TestSweeps.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
-Mutation = Callable[[pytest.MonkeyPatch], None]
-MUTATIONS: dict[str, Mutation] = {}
-_enough = settings(
-    max_examples=1000,
-    stateful_step_count=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],
-    report_multiple_bugs=False,
-)
+mistake = Mistakes()
 
 
-def mutation(mutate: Mutation) -> Mutation:
-    """A mistake that the model must find, named by its function."""
-    MUTATIONS[mutate.__name__] = mutate
-    return mutate
-
-
-def _wrap(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, wrapper: Callable[..., Any]) -> None:
-    """Replace a method by ``wrapper``, which gets the original first."""
-    original = getattr(owner, name)
-    monkeypatch.setattr(owner, name, lambda *args, **options: wrapper(original, *args, **options))
-
-
-@mutation
+@mistake
 def mail_accepted_later_is_swept(monkeypatch: pytest.MonkeyPatch) -> None:
     def begun(original: Any, run: Run, order: Any, criteria: Any, given: int, began: int) -> None:
         original(run, order, criteria, given + 10**12, began)
 
-    _wrap(monkeypatch, Run, "__init__", begun)
+    wrap(monkeypatch, Run, "__init__", begun)
 
 
-@mutation
+@mistake
 def mail_accepted_at_that_instant_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     def begun(original: Any, run: Run, order: Any, criteria: Any, given: int, began: int) -> None:
         original(run, order, criteria, given - 1, began)
 
-    _wrap(monkeypatch, Run, "__init__", begun)
+    wrap(monkeypatch, Run, "__init__", begun)
 
 
-@mutation
+@mistake
 def all_queues_match(monkeypatch: pytest.MonkeyPatch) -> None:
-    _wrap(
+    wrap(
         monkeypatch,
         Sweeping,
         "_fetch_queues",
@@ -74,27 +51,27 @@ def all_queues_match(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@mutation
+@mistake
 def mail_that_comes_back_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sweeping, "came_back", lambda self, row: None)
 
 
-@mutation
+@mistake
 def mail_that_comes_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sweeping, "came", lambda self, row: None)
 
 
-@mutation
+@mistake
 def mail_in_flight_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sweeping, "_await", lambda self, run, row: None)
 
 
-@mutation
+@mistake
 def mail_that_is_gone_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sweeping, "gone", lambda self, row: None)
 
 
-@mutation
+@mistake
 def what_is_put_off_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     def put_off(original: Any, self: Sweeping, end: End, until: int) -> None:
         run = self._taken.pop(end.row, None)
@@ -102,45 +79,45 @@ def what_is_put_off_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
             run.pending -= 1
             self._review(run)
 
-    _wrap(monkeypatch, Sweeping, "put_off", put_off)
+    wrap(monkeypatch, Sweeping, "put_off", put_off)
 
 
-@mutation
+@mistake
 def ready_mail_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     def take(original: Any, self: Sweeping, run: Run, queue: Any, row: int, now: int) -> bool:
         return self._places.rows.state[row] != READY and bool(original(self, run, queue, row, now))
 
-    _wrap(monkeypatch, Sweeping, "_take", take)
+    wrap(monkeypatch, Sweeping, "_take", take)
 
 
-@mutation
+@mistake
 def waiting_mail_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     def take(original: Any, self: Sweeping, run: Run, queue: Any, row: int, now: int) -> bool:
         return self._places.rows.state[row] != WAITING and bool(original(self, run, queue, row, now))
 
-    _wrap(monkeypatch, Sweeping, "_take", take)
+    wrap(monkeypatch, Sweeping, "_take", take)
 
 
-@mutation
+@mistake
 def a_list_that_has_moved_is_not_gone_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def resume(original: Any, self: Sweeping, run: Run, queue: Any) -> tuple[int, int]:
         state, row = original(self, run, queue)
         return state, row if not run.mark or row == run.mark[1] else sweeping_module.NONE
 
-    _wrap(monkeypatch, Sweeping, "_resume", resume)
+    wrap(monkeypatch, Sweeping, "_resume", resume)
 
 
-@mutation
+@mistake
 def there_is_always_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Places, "ends_room", 1)
 
 
-@mutation
+@mistake
 def a_flush_meets_what_has_been_tried_since(monkeypatch: pytest.MonkeyPatch) -> None:
     def begun(original: Any, run: Run, order: Any, criteria: Any, given: int, began: int) -> None:
         original(run, order, criteria, given, 10**12)
 
-    _wrap(monkeypatch, Run, "__init__", begun)
+    wrap(monkeypatch, Run, "__init__", begun)
     monkeypatch.setattr(Sweeping, "_find_again", _again_by_queue)
 
 
@@ -149,70 +126,70 @@ def _again_by_queue(self: Sweeping, run: Run, queue: Any, row: int) -> None:
     self._review(run)
 
 
-@mutation
+@mistake
 def a_rebind_takes_what_is_where_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Run, "changes", lambda run, name: True)
 
 
-@mutation
+@mistake
 def a_rebind_leaves_the_octets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Places, "_move_octets", lambda self, size, left, queue: None)
 
 
-@mutation
+@mistake
 def a_rebind_counts_an_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     def rebind(original: Any, places: Places, end: Any, now: int) -> None:
         places.rows.attempts[end.row] += 1
         original(places, end, now)
 
-    _wrap(monkeypatch, Places, "rebind", rebind)
+    wrap(monkeypatch, Places, "rebind", rebind)
 
 
-@mutation
+@mistake
 def a_rebind_lets_mail_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     def go_on(original: Any, places: Places, queue: Any, row: int, due: int, now: int) -> None:
         original(places, queue, row, due + 60_000_000, now)
 
-    _wrap(monkeypatch, Places, "_go_on", go_on)
+    wrap(monkeypatch, Places, "_go_on", go_on)
 
 
-@mutation
+@mistake
 def rebinds_undo_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sweeping, "_mark", lambda self, run, row: None)
 
 
-@mutation
+@mistake
 def what_is_put_off_is_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def put_off(original: Any, self: Sweeping, end: End, until: int) -> None:
         original(self, end, until)
         self._not_yet.clear()
 
-    _wrap(monkeypatch, Sweeping, "put_off", put_off)
+    wrap(monkeypatch, Sweeping, "put_off", put_off)
 
 
-@mutation
+@mistake
 def a_sweep_is_over_when_all_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def review(original: Any, self: Sweeping, run: Run) -> None:
         pending, run.pending = run.pending, 0
         original(self, run)
         run.pending = pending
 
-    _wrap(monkeypatch, Sweeping, "_review", review)
+    wrap(monkeypatch, Sweeping, "_review", review)
 
 
-@mutation
+@mistake
 def a_sweep_that_is_cancelled_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Run, "stop", lambda run: None)
 
 
-@mutation
+@mistake
 def a_sweep_is_forgotten_while_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     def take_turn(original: Any, self: Sweeping, now: int, size: int) -> int:
         if self._turns and not self._places.ends_room:
             self._turns.clear()
         return int(original(self, now, size))
 
-    _wrap(monkeypatch, Sweeping, "take_turn", take_turn)
+    wrap(monkeypatch, Sweeping, "take_turn", take_turn)
 
 
 #: those that take long to be found
@@ -229,27 +206,23 @@ _RARE = {
 
 
 @pytest.mark.parametrize(
-    "mutate",
-    [
-        pytest.param(mutate, id=name, marks=[pytest.mark.campaign] if name in _RARE else [])
-        for name, mutate in MUTATIONS.items()
-    ],
+    "make",
+    mistake.cases(rare=_RARE),
 )
-def test_the_model_finds_the_mistake(mutate: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_finds_the_mistake(make: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps with a known mistake do not pass for right ones."""
-    mutate(monkeypatch)
-    with pytest.raises(Exception):  # noqa: B017 -- whatever it trips over
-        run_state_machine_as_test(SweepMachine, settings=_enough)
+    make(monkeypatch)
+    assert_found(SweepMachine, 40)
 
 
 @pytest.mark.campaign
 def test_sweeps_without_a_mistake_pass_the_same_examples() -> None:
     """What the mistakes are found by is not found without them."""
-    run_state_machine_as_test(SweepMachine, settings=_enough)
+    search(SweepMachine, 40)
 
 
 def test_mistakes_are_counted() -> None:
     """The list does not shrink unnoticed."""
-    assert len(MUTATIONS) >= 22
-    assert set(MUTATIONS) > _RARE
+    assert len(mistake) >= 22
+    assert set(mistake) > _RARE
     assert len(SweepAction) == 4, "another action is a reason for another mistake"
