@@ -3,7 +3,8 @@
 frame, names         how records lie in segments, and what files are called
 forms                the shapes of records in frames, which do not change when ours do
 codec, decoding      records to frames and back
-meaning, index       what frames mean to the scheduler, and all of a segment's in columns
+meaning, index       what frames mean to the scheduler, and all of a segment's in columns (``columns``)
+orders, parts        what orders did, in frames; and what many records have
 segment              segments written, sealed, and read
 scan                 a segment without an index, read frame by frame
 arrivals, departures messages that come from other lanes, and go there

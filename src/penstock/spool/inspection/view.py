@@ -24,6 +24,7 @@ import msgspec
 
 from penstock.mail.duration import WallTime
 from penstock.mail.ports import SpoolError
+from penstock.spool.columns import ChangeColumns
 from penstock.spool.decoding import Abandon, decode
 from penstock.spool.files import File, FileError
 from penstock.spool.frame import (
@@ -37,7 +38,7 @@ from penstock.spool.frame import (
     Place,
     parse_segment_header,
 )
-from penstock.spool.index import COPIES, ChangeColumns, Index
+from penstock.spool.index import COPIES, Index
 from penstock.spool.inspection.read_only import Tree
 from penstock.spool.meaning import NOWHERE, Change
 from penstock.spool.names import SEGMENTS, segment_identity, segment_path
