@@ -370,6 +370,33 @@ def test_a_bounce_is_counted_before_it_has_taken_anything(server: Server) -> Non
     run(scene())
 
 
+def test_a_count_that_fails_is_logged_and_costs_no_event(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What became of the directive is written down without it; the next is counted again."""
+
+    async def scene() -> None:
+        orders = await server.start()
+        bus = server.come("0")
+        kept = orders._count
+
+        async def count(directive: Directive) -> int:
+            if directive.id == "a":
+                raise RuntimeError("nobody can count")
+            return await kept(directive)
+
+        orders._count = count
+        for identity, tenant in (("a", "acme"), ("bb", "other")):
+            await orders.give(server.directive(identity, tenant=tenant), None)
+            await quiet()
+        notes = [word.record for word in bus.of(LaneOrdersNote) if isinstance(word, LaneOrdersNote)]
+        assert [(note.directive, note.messages) for note in notes] == [("a", 0), ("bb", 2)]
+        await orders.close()
+
+    run(scene())
+    assert "nobody can count" in caplog.text
+
+
 def test_lanes_of_an_earlier_program_are_named_until_they_are_gone(server: Server) -> None:
     """They go on without a bus, and start mail."""
 

@@ -9,10 +9,11 @@ from typing import Final, TypeVar
 import msgspec
 
 from penstock.ipc.bus import BusEnded, BusFault
+from penstock.mail.duration import Seconds
 from penstock.supervisor.members import Member
 
 #: A lane that has not answered within so many seconds is silent.
-PATIENCE: Final = 2.0
+PATIENCE: Final = Seconds(2.0)
 Answer = TypeVar("Answer", bound=msgspec.Struct)
 
 

@@ -27,10 +27,10 @@ from penstock.ipc.order_words import (
 )
 from penstock.mail.control import ControlMissing, Given, Listing, SweepState
 from penstock.mail.directive import Action, Directive, Sweep
-from penstock.mail.duration import Seconds
 from penstock.mail.ids import IdSource
 from penstock.mail.ports import Clock
 from penstock.mail.records import DirectiveChange, DirectiveRecord
+from penstock.supervisor.asking import PATIENCE
 from penstock.supervisor.broker import Timer
 from penstock.supervisor.order_book import OrderBook, kept
 from penstock.supervisor.order_state import OrderState
@@ -38,8 +38,6 @@ from penstock.supervisor.state import State, StateError
 
 LOG = logging.getLogger(__name__)
 
-#: A lane that has not answered within so many seconds is silent.
-PATIENCE: Final = Seconds(2.0)
 #: Seconds within which what lanes tell of sweeps is written together.
 _WRITING_DELAY: Final = 1.0
 #: Notes that wait for a lane; of more, the oldest go.
@@ -293,16 +291,18 @@ class Orders:
         )
 
     async def _count_messages(self) -> None:
-        while self._changes:
-            directive, record = self._changes[0]
-            try:
-                if directive is not None:
-                    record = msgspec.structs.replace(record, messages=await self._count(directive))
-            finally:
-                self._changes.popleft()
-                self._notes.append(record)
-            self._tell_notes()
-        self._counting = None
+        try:
+            while self._changes:
+                directive, record = self._changes[0]
+                try:
+                    if directive is not None:
+                        record = msgspec.structs.replace(record, messages=await self._count(directive))
+                finally:
+                    self._changes.popleft()
+                    self._notes.append(record)
+                    self._tell_notes()
+        finally:
+            self._counting = None
 
     def _tell_notes(self) -> None:
         for lane in self._begun:
@@ -383,8 +383,13 @@ class Orders:
     def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work, name="orders")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            LOG.error("what was to be done about orders failed", exc_info=fault)
 
 
 def _settle(settled: asyncio.Future[None]) -> None:
