@@ -33,10 +33,11 @@ class Bench:
         site_of: Callable[[str], str] = lambda domain: "mx.example",
         weights: dict[str | None, float] | None = None,
         home: Callable[[str, str], str | None] = lambda domain, site: None,
+        rates: OwnRates | None = None,
     ) -> None:
         self.configs = configs or {}
         self.path_config = path or PathConfig()
-        self.rates = OwnRates()
+        self.rates = OwnRates() if rates is None else rates
         weights = weights or {}
         self.scheduler = Scheduler(
             self._config,

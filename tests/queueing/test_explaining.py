@@ -15,7 +15,17 @@ from penstock.mail.rate import parse_rate
 from penstock.mail.reason import Reason
 from penstock.mail.schedule import Schedule, Window
 from penstock.queueing.effects import Resolve
+from penstock.shaping.own import OwnRates
 from tests.queueing.bench import BEGIN, Bench, of_tenant, own
+
+
+class Lent(OwnRates):
+    """Rates that say of themselves that others have them too."""
+
+    def is_lent(self, limit: Limit) -> bool:
+        """All are."""
+        return True
+
 
 GATES = (
     "bounce", "suspension", "retry", "queue-rate", "campaign-rate", "tenant-rate",
@@ -80,6 +90,18 @@ def test_a_limit_that_others_have_used_up_holds_mail_that_is_not_there_yet() -> 
     bench.add("acme@a.example", 1)
     bench.settle()
     assert reasons(bench)["tenant-rate"].awaits == "a token"
+
+
+def test_a_lent_rate_of_which_no_token_is_here_does_not_hold_what_does_not_wait_for_it() -> None:
+    """More come when mail needs them: nobody knows here whether they are used up. What waits for them is held."""
+    bench = Bench({"acme": of_tenant("acme", "1/minute")}, rates=Lent())
+    bench.add("acme@a.example", 1)
+    bench.settle()
+    reason = reasons(bench)["tenant-rate"]
+    assert (reason.is_holding, reason.value, reason.limit) == (False, "", "1/minute")
+    bench.add("acme@a.example", 1)
+    bench.settle()
+    assert reasons(bench)["tenant-rate"].is_holding
 
 
 @pytest.mark.parametrize(("action", "gate"), [(Action.SUSPEND, "suspension"), (Action.BOUNCE, "bounce")])
@@ -154,7 +176,7 @@ def test_the_senders_hours_and_end_are_reasons() -> None:
     found = row_reasons(bench, row)
     assert [reason.gate for reason in found.values() if reason.is_holding] == ["schedule", "retry"]
     assert found["schedule"].until == BEGIN + 3600.0 == found["retry"].until
-    assert (found["expiry"].limit, found["expiry"].origin) == ("25h", "the sender's schedule")
+    assert (found["expiry"].limit, found["expiry"].origin) == ("1d 1h", "the sender's schedule")
     bench.scheduler.pause("spool", "full", bench.wall)
     bench.now += 3600.0
     assert not row_reasons(bench, row)["schedule"].is_holding
@@ -186,9 +208,9 @@ def test_what_is_configured_is_told_where_it_is() -> None:
     ] == Reason(
         "expiry",
         False,
-        "its time of 90s is not over",
+        "its time of 1m 30s is not over",
         "0s",
-        "90s",
+        "1m 30s",
         since=WallTime(BEGIN),
         origin="queues.toml: queue.default",
     )

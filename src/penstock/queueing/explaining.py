@@ -38,10 +38,14 @@ _NONE: Final = {
 
 
 def _span(seconds: float) -> str:
-    """A duration as the operator writes it."""
-    whole = round(seconds)
-    unit, name = next((unit for unit in _UNITS if whole and whole % unit[0] == 0), _UNITS[-1])
-    return f"{whole // unit}{name}"
+    """A duration as the operator writes it, in its two largest units: ``17m``, ``1m 30s``."""
+    rest = round(seconds)
+    words: list[str] = []
+    for unit, name in _UNITS:
+        count, rest = divmod(rest, unit)
+        if count:
+            words.append(f"{count}{name}")
+    return " ".join(words[:2]) or "0s"
 
 
 def _when(instant: int) -> WallTime | None:
@@ -113,7 +117,9 @@ class Explaining:
     def _waits(self, queue: ScheduledQueue) -> Reason:
         config = self._places.config_of(queue)
         origin, limit = config.origins.get("retry_interval", ""), _span(config.retry_interval)
-        text = f"{queue.ready} messages are due, {queue.waiting} wait for their time"
+        text = (
+            f"{queue.ready} due, {queue.waiting} waiting for {'its' if queue.waiting == 1 else 'their'} time"
+        )
         is_waiting = bool(queue.waiting) and not queue.ready
         wake = queue.next_wake(self._places.rows) if is_waiting else 0
         return Reason("retry", is_waiting, text, str(queue.waiting), limit, until=_when(wake), origin=origin)
@@ -147,6 +153,9 @@ class Explaining:
         parking = self._places.gates.parkings.get(limit.key)
         is_parked = queue is not None and parking is not None and queue.parking is parking
         tokens = f"{room} of {limit.rate.burst}"
+        if room <= 0 and parking is None and self._places.gates.rates.is_lent(limit):
+            text = f"nothing waits for {_RATES[gate]}'s {limit.rate}"
+            return Reason(gate, is_holding=False, text=text, limit=str(limit.rate), origin=limit.origin)
         if room > 0 and not is_parked:
             return Reason(
                 gate,
@@ -198,7 +207,7 @@ class Explaining:
         yield _of_directive("source", f"of source {name} is suspended", source)
         if path is None:
             for gate in ("path", "path-rate", "connection", "lane"):
-                yield Reason(gate, is_holding=False, text="no mail has come so far")
+                yield Reason(gate, is_holding=False, text="no mail is on the path now")
             return
         directive = directives.of_subject(Action.SUSPEND_PATH, path.name, time)
         yield _of_directive("path", "of this path is suspended", directive)
@@ -261,7 +270,9 @@ def _connection(path: Path) -> Reason:
             origin=origin,
         )
     is_full = path.connections - path.idle >= limit
-    text = f"all {limit} connections are at work" if is_full else f"{value} of {limit} connections are there"
+    text = (
+        f"all {limit} connections are at work" if is_full else f"the path has {value} of {limit} connections"
+    )
     return Reason(
         "connection",
         is_full,

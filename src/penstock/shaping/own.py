@@ -126,6 +126,10 @@ class OwnRates:
         bucket = self._buckets.get(limit.key)
         return limit.rate.burst if bucket is None else gcra.room(bucket.arrival, now, limit.rate)
 
+    def is_lent(self, limit: Limit) -> bool:
+        """See ``ports.Rates``. Nothing is lent: what is used here is all there is."""
+        return False
+
     def give_back(self, limit: Limit, taken: float, now: float) -> None:
         """See ``ports.Rates``. Of a rate, the latest events are remembered."""
         key, rate = limit.key, limit.rate

@@ -45,5 +45,8 @@ class Rates(Protocol):
     def room(self, limit: Limit, now: float) -> int:
         """How many events may happen now, as far as that is known here; nothing is counted, and nobody is told of anything."""
 
+    def is_lent(self, limit: Limit) -> bool:
+        """Whether others use its tokens too, and lend them when they are asked for: to have no ``room`` here then says nothing."""
+
     def give_back(self, limit: Limit, taken: float, now: float) -> None:
         """An event that was let happen at ``taken`` has not: it counts no more, as far as that can still be known."""

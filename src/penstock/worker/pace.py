@@ -45,6 +45,10 @@ class Pace:
         """As above."""
         return self._rates.room(limit, self._theirs(now))
 
+    def is_lent(self, limit: Limit) -> bool:
+        """As above."""
+        return self._rates.is_lent(limit)
+
     def give_back(self, limit: Limit, taken: float, now: float) -> None:
         """As above."""
         self._rates.give_back(limit, self._theirs(taken), self._theirs(now))

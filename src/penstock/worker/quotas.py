@@ -118,6 +118,10 @@ class Quotas:
             return self._own.room(limit, now)
         return self._borrowing.room(limit.key, now)
 
+    def is_lent(self, limit: Limit) -> bool:
+        """See ``shaping.ports.Rates``."""
+        return not self._is_own(limit)
+
     def give_back(self, limit: Limit, taken: float, now: float) -> None:
         """See ``shaping.ports.Rates``. Who waits for it is told later, never from inside this call."""
         if self._is_own(limit):
