@@ -268,7 +268,7 @@ def test_one_message_is_shown_and_ordered(command: Command, desk: FakeDesk, caps
     """By its id; a dry run shows it only."""
     assert command("message", "show", MESSAGE) == 0
     out = capsys.readouterr().out
-    for words in ("acme@a.test", "s@from.test", "r@a.test", "1 of 2 are waiting", "meta shape", "round"):
+    for words in ("acme@a.test", "s@from.test", "r@a.test", "1 of 2 waiting", "meta shape", "round"):
         assert words in out
     assert command("message", "delete", MESSAGE, "--dry-run") == 0
     assert all(what == "message" for what, _, _ in desk.asked)

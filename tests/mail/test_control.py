@@ -69,9 +69,9 @@ def test_a_directive_holds_for_five_minutes_if_nobody_says() -> None:
         (DirectiveRequest(Action.SUSPEND_SOURCE, subject="x" * 1001), "at most 1000"),
         (DirectiveRequest(Action.BOUNCE, reason="x" * 1001), "at most 1000"),
         (DirectiveRequest(Action.BOUNCE, duration=Seconds(1.0), expires=WallTime(NOW + 1)), "not both"),
-        (DirectiveRequest(Action.BOUNCE, duration=Seconds(0.0)), "some time from now"),
-        (DirectiveRequest(Action.BOUNCE, expires=WallTime(NOW)), "some time from now"),
-        (DirectiveRequest(Action.BOUNCE, expires=WallTime(float("nan"))), "some time from now"),
+        (DirectiveRequest(Action.BOUNCE, duration=Seconds(0.0)), "end later than now"),
+        (DirectiveRequest(Action.BOUNCE, expires=WallTime(NOW)), "end later than now"),
+        (DirectiveRequest(Action.BOUNCE, expires=WallTime(float("nan"))), "end later than now"),
         (DirectiveRequest(Action.BOUNCE, expires=WallTime(1e30)), "a hundred years"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from penstock.cli.directives import told, undo, wait_for
+from penstock.cli.quantities import counted
 from penstock.cli.server import (
     DONE,
     FAILED,
@@ -320,7 +321,7 @@ def _count(
         site = site_of_path(subject)
         groups = [group for group in surveyed.survey.groups if group.name == site]
         messages, queues = sum(group.messages for group in groups), sum(group.queues for group in groups)
-    print(f"{what}: {messages} messages in {queues} queues would be {verb}.")
+    print(f"{what}: {counted(messages, 'message')} in {counted(queues, 'queue')} would be {verb}.")
     if surveyed.silent:
         return complain("dry run", f"no answer of lane {', '.join(surveyed.silent)}", PARTLY)
     return DONE

@@ -16,6 +16,7 @@ from cyclopts import Parameter
 from penstock.api.client import control_get
 from penstock.api.control import ControlError
 from penstock.cli.checking import data_dir_of
+from penstock.cli.quantities import counted
 from penstock.config import find_config
 from penstock.events.event import Counts, TenantCounts
 from penstock.events.ledger import Finding, Ledger, Report
@@ -156,7 +157,7 @@ def _sum(tenants: Iterable[TenantCounts]) -> Counts:
 
 def _lines(result: Result) -> Iterable[str]:
     report = result.report
-    yield f"{report.events} events since {displayed(report.since) or 'ever'}, in {report.files} files"
+    yield f"{counted(report.events, 'event')} since {displayed(report.since) or 'ever'}, in {counted(report.files, 'file')}"
     if report.unreadable:
         yield f"{report.unreadable} lines are no events: a crash can leave such, and their events are made again"
     yield ""

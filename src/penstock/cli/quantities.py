@@ -20,6 +20,11 @@ def shown_span(seconds: float) -> str:
     return " ".join(words[:2]) or "0s"
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something: ``1 queue``, ``2 queues``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def shown_size(octets: float) -> str:
     """Octets in the largest unit that leaves a number of at least 1."""
     amount = float(octets)

@@ -155,7 +155,7 @@ def message(shown: ShownMessage, now: float) -> Iterable[RenderableType]:
         ("lane", shown.lane),
         ("from", shown.sender or "<>"),
         ("to", ", ".join(shown.waiting)),
-        ("recipients", f"{len(shown.waiting)} of {shown.recipients} are waiting"),
+        ("recipients", f"{len(shown.waiting)} of {shown.recipients} waiting"),
         ("size", shown_size(shown.size)),
         ("accepted", f"{shown_span(now - shown.created)} ago"),
         ("attempts", str(shown.attempts)),

@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from penstock.cli.quantities import shown_size, shown_span
+from penstock.cli.quantities import counted, shown_size, shown_span
 from penstock.events.text import displayed
 from penstock.mail.status import MailCounts, SpoolCounts, Status
 
@@ -121,7 +121,7 @@ def _facts(status: Status) -> Table:
     if status.directives or status.sweeps:
         table.add_row(
             "orders",
-            f"{status.directives} directives in force, {status.sweeps} sweeps under way (penstock directives)",
+            f"{counted(status.directives, 'directive')} in force, {counted(status.sweeps, 'sweep')} under way (penstock directives)",
         )
     rates = status.rates
     table.add_row(

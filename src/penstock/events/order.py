@@ -68,7 +68,7 @@ def rebind_event(
     epoch: int,
 ) -> Event:
     """A message has gone into ``queue``, with so many recipients; ``envelope`` has the queue before."""
-    text = f"Rebound from {envelope.queue} to {queue}: {order.reason}"
+    text = _with_reason(f"Rebound from {envelope.queue} to {queue}", order)
     after = in_queue(envelope, queue)
     event = _of_all("AdminRebind", after, time, attempts, recipients, text, order, node, epoch)
     return _as_wanted(
@@ -80,10 +80,14 @@ def flush_event(
     envelope: Envelope, time: float, attempts: int, recipients: int, order: Order, node: str, epoch: int
 ) -> Event:
     """A message is due now."""
-    text = f"Due now: {order.reason}"
+    text = _with_reason("Due now", order)
     return _as_wanted(
         _of_all("AdminFlush", envelope, time, attempts, recipients, text, order, node, epoch), order
     )
+
+
+def _with_reason(text: str, order: Order) -> str:
+    return f"{text}: {order.reason}" if order.reason else text
 
 
 def _of_all(

@@ -77,7 +77,9 @@ def queue_of(text: str) -> QueueName:
 def rebinding_of(written: Rebinding) -> Rebinding:
     """The change that is written, checked; ControlRefused."""
     if written == Rebinding():
-        raise ControlRefused("a rebind says what becomes otherwise: tenant, campaign or routing_domain")
+        raise ControlRefused(
+            "a rebind says what becomes otherwise; set a tenant, a campaign or a routing domain"
+        )
     return Rebinding(
         _label("tenant", written.tenant),
         _label("campaign", written.campaign),
@@ -145,7 +147,7 @@ class DirectiveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if end is None:
             end = WallTime(now + (DEFAULT_DURATION if self.duration is None else self.duration))
         if not now < end < now + _LONGEST:
-            raise ControlRefused("a directive is over some time from now, within a hundred years")
+            raise ControlRefused("a directive has to end later than now, and within a hundred years")
         return end
 
 

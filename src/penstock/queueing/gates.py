@@ -216,7 +216,8 @@ class Gates:
         if directive is not None:
             gate = "path" if directive.action is Action.SUSPEND_PATH else "source"
             given, expires = instant_of(directive.given), instant_of(directive.expires)
-            path.gate = Hold(gate, f"suspended: {directive.reason}", given, expires)
+            why = f"suspended: {directive.reason}" if directive.reason else "suspended"
+            path.gate = Hold(gate, why, given, expires)
             return
         path.gate = None
         self.measure_path(path, now)

@@ -75,7 +75,7 @@ class Parking(Generic[Q]):
         """What its queues wait for, in words."""
         if self.directive is not None:
             verb = "bounced" if self.directive.action is Action.BOUNCE else "suspended"
-            return f"{verb}: {self.directive.reason}"
+            return f"{verb}: {self.directive.reason}" if self.directive.reason else verb
         rate = self.limit.rate if self.limit is not None else ""
         if self.limit is not None and not self.limit.rate.count:
             return self.limit.origin

@@ -205,7 +205,8 @@ def _state(worker: Worker, row: int) -> str:
 
 def _standing(queue: ScheduledQueue) -> str:
     """How many messages of a queue stand how, in words."""
-    counts = ((queue.ready, "due"), (queue.waiting, "waiting for their time"), (queue.in_flight, "in flight"))
+    waiting = f"waiting for {'its' if queue.waiting == 1 else 'their'} time"
+    counts = ((queue.ready, "due"), (queue.waiting, waiting), (queue.in_flight, "in flight"))
     return ", ".join(f"{count} {what}" for count, what in counts if count)
 
 
