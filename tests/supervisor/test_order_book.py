@@ -25,9 +25,9 @@ def directive(
     return Directive(identity, action, "", NOW, WallTime(NOW + seconds), Criteria(tenant=tenant))
 
 
-def sweep(identity: str) -> Sweep:
+def sweep(identity: str, action: SweepAction = SweepAction.BOUNCE) -> Sweep:
     """A sweep over a tenant."""
-    return Sweep(Order(identity, SweepAction.BOUNCE, ""), Criteria(tenant="acme"), NOW)
+    return Sweep(Order(identity, action, ""), Criteria(tenant="acme"), NOW)
 
 
 def begun(*lanes: str) -> OrderBook:
@@ -112,6 +112,30 @@ def test_a_sweep_is_finished_when_each_lane_of_the_server_has_done_it() -> None:
     assert book.next_wake() == NOW + SHOWN
     assert book.expire(WallTime(NOW + SHOWN)) == ([], [], [], ["a"])
     assert book.next_wake() is None
+
+
+@pytest.mark.parametrize("action", SweepAction)
+def test_a_flush_is_not_given_once_more(action: SweepAction) -> None:
+    """What it had due, and has failed meanwhile, would be tried twice; nor is it given to lanes that come when it is finished."""
+    book = begun("0", "1")
+    book.give(None, sweep("a", action))
+    book.progressed("0", {"a": Progress(5, 5, True)}, NOW)
+    assert book.given() == ((), (sweep("a", action),))
+    assert book.progressed("1", {"a": Progress(2, 2, True)}, NOW) == ["a"]
+    if action is not SweepAction.FLUSH:
+        assert book.expire(NOW) == ([], [], [], [])
+        assert book.expire(WallTime(NOW + AGAIN)) == ([], [sweep("a", action)], [], [])
+        return
+    assert book.next_wake() == NOW
+    assert book.expire(NOW) == ([], [], ["a"], [])
+    assert book.given() == ((), ())
+    book.left("0")
+    book.joined("0")
+    book.progressed("0", {"a": Progress(5, 5, True)}, NOW)
+    assert book.expire(WallTime(NOW + AGAIN)) == ([], [], [], [])
+    state = book.sweep("a")
+    assert state is not None and (state.matched, state.done, state.finished) == (7, 7, NOW)
+    assert book.next_wake() == NOW + SHOWN
 
 
 def test_a_lane_that_comes_again_does_what_is_left_of_a_sweep() -> None:

@@ -11,6 +11,8 @@ A lane of an earlier program, which goes on without a bus, may start mail and is
 A sweep is given to each lane that comes, as long as it is live. It is finished when each lane of the server has said that it has done it. Mail that
 was between lanes meanwhile may have come to one that had done it already: so it is given to all lanes AGAIN a little later, and is live for LINGER;
 it is shown for SHOWN. A lane that begins it anew does what is left: what it had done before is kept in mind.
+
+A flush is given no more once it is finished: nothing of a message says that it has been flushed, so what has failed meanwhile would be tried again.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from penstock.mail.control import ControlRefused, Listing, SweepState
-from penstock.mail.directive import Directive, Progress, Sweep
+from penstock.mail.directive import Directive, Progress, Sweep, SweepAction
 from penstock.mail.duration import Seconds, WallTime
 from penstock.queueing.directives import Directives
 
@@ -60,6 +62,11 @@ class _Swept:
         self.is_live = state.finished is None
         #: given once more
         self.is_again = False
+
+    @property
+    def linger(self) -> Seconds:
+        """How long it is live after it is finished."""
+        return Seconds(0.0) if self.sweep.order.action is SweepAction.FLUSH else LINGER
 
     def progress(self, lane: str) -> Progress:
         before, now = self.before.get(lane, Progress()), self.lanes.get(lane)
@@ -234,7 +241,7 @@ class OrderBook:
     def _next_step(self, swept: _Swept) -> Seconds:
         if not swept.is_live:
             return SHOWN
-        return AGAIN if len(self._lanes) > 1 and not swept.is_again else LINGER
+        return min(AGAIN, swept.linger) if len(self._lanes) > 1 and not swept.is_again else swept.linger
 
     def expire(self, now: WallTime) -> Due:
         """Do what time brings."""
@@ -244,7 +251,7 @@ class OrderBook:
         for identity, swept in self._sweeps.items():
             if swept.finished is None or not swept.is_live:
                 continue
-            if swept.finished + LINGER <= now:
+            if swept.finished + swept.linger <= now:
                 swept.is_live = False
                 ended.append(identity)
             elif swept.finished + self._next_step(swept) <= now:

@@ -319,7 +319,8 @@ class Orders:
             state = self.book.sweep(identity)
             assert state is not None  # noqa: S101  # it has just been finished
             LOG.info("sweep %s: finished, %d messages", identity, state.done)
-            self._look()
+            # at once: a lane that comes next is not given what is over
+            self._wake()
         self._stale |= word.progress.keys()
         if self._writing is None:
             self._writing = self._call_later(_WRITING_DELAY, self._write_soon)
