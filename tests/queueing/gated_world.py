@@ -104,6 +104,12 @@ class GatedWorld(World):
         """Whether one more may happen now."""
         return self.opens(key, rate) <= self.now + 1e6 * ROUNDED
 
+    def room(self, key: str, rate: Rate) -> int:
+        """How many more may happen now."""
+        interval = rate.period / rate.count * 1e6
+        ahead = max(0.0, self.opens(key, rate) + (rate.burst - 1) * interval - self.now)
+        return max(0, math.floor(rate.burst - ahead / interval + 1e-3))
+
     def held_by(self, name: QueueName, *actions: Action) -> bool:
         """Whether a directive holds a queue."""
         return any(
@@ -386,6 +392,7 @@ class GatedWorld(World):
             assert not is_directed, "a queue that is not held"
             hop = self.hops[name.next_hop]
             assert queue.path is not None or hop.is_resolving or self.now < hop.release, "held without a gate"
+            self._check_wanted(queue)
             return
         assert queue.path is None and queue.hold is not None
         assert (parking.directive is not None) == is_directed, "held by another gate than the first"
@@ -393,6 +400,13 @@ class GatedWorld(World):
             assert parking.directive.id in self.directives, "held by a directive that is over"
             return
         self._check_limit(name, parking.key, parking.timer)
+
+    def _check_wanted(self, queue: ScheduledQueue) -> None:
+        """What a queue's own rate does not let through asks for no connection."""
+        own = self.limits.queues.get(str(queue.name))
+        if queue.path is not None and own:
+            room = self.room(f"queue:{queue.name}", parse_rate(own))
+            assert queue.ready - queue.excess <= max(1, room), "mail that may not go is counted in"
 
     def _check_limit(self, name: QueueName, key: str, timer: int) -> None:
         limits = self.limits_of(name, "")
