@@ -80,6 +80,17 @@ class SchedulerMachine(RuleBasedStateMachine):
         if is_answered:
             self._answer(site, seconds)
 
+    @precondition(lambda self: len(self.world.messages) < 8)
+    @rule(name=names, count=st.integers(14, 20), site=sites)
+    def one_queue_has_mail_for_several_connections(self, name: QueueName, count: int, site: str) -> None:
+        """All of them made, and at work."""
+        for _ in range(count):
+            self.world.add(name)
+        self._answer(site, 86_400.0)
+        for other in self._sites("opening"):
+            for _ in range(self.world.paths[other].opening):
+                self.world.connect(other)
+
     @precondition(lambda self: len(self.world.messages) < MOST)
     @rule(
         name=names,
@@ -197,12 +208,23 @@ class SchedulerMachine(RuleBasedStateMachine):
                 self.world.finish(site, row, what, then_closed=then_closed)
 
     @precondition(lambda self: self._sites("rows"))
-    @rule(site=sites)
-    def mail_in_flight_is_overtaken_by_another_route(self, site: str) -> None:
+    @rule(data=st.data())
+    def every_attempt_comes_back(self, data: st.DataObject) -> None:
+        """Whichever comes first."""
+        for site in self._sites("rows"):
+            for row in data.draw(st.permutations(self.world.paths[site].rows)):
+                self.world.finish(site, row, "put back", then_closed=True)
+
+    @precondition(lambda self: self._sites("rows"))
+    @rule(site=sites, comes_back=st.booleans())
+    def mail_in_flight_is_overtaken_by_another_route(self, site: str, comes_back: bool) -> None:
         """Later mail of its queue goes to another site and is done, so that the route is all that is left there."""
         world = self.world
         row = world.paths[self._sites("rows")[0]].rows[0]
-        world.add(next(message.queue for message in world.messages.values() if message.row == row))
+        name = next(message.queue for message in world.messages.values() if message.row == row)
+        if 0 < world.hops[name.next_hop].until - world.now < 400 * SECOND:
+            world.advance(world.hops[name.next_hop].until)
+        world.add(name)
         self._answer(site, 0.0)
         for _ in range(world.paths[site].opening if site in world.paths else 0):
             world.connect(site)
@@ -210,6 +232,10 @@ class SchedulerMachine(RuleBasedStateMachine):
             [found for found in world.paths[site].rows if found != row] if site in world.paths else []
         ):
             world.finish(site, later, "settled", then_closed=True)
+        for other in self._sites("rows") if comes_back else ():
+            if row in world.paths[other].rows:
+                world.finish(other, row, "put back", then_closed=True)
+                return
 
     # -- time and configuration
 
