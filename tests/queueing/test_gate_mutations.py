@@ -105,7 +105,7 @@ def mail_that_may_not_go_asks_for_connections(monkeypatch: pytest.MonkeyPatch) -
             queue.path.excess -= queue.excess
             queue.excess = 0
 
-    _wrap(monkeypatch, Gates, "measure", measure)
+    wrap(monkeypatch, Gates, "measure", measure)
 
 
 @mistake
