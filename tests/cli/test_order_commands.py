@@ -214,7 +214,8 @@ def test_a_dry_run_counts(command: Command, desk: FakeDesk, capsys: Out, argumen
     assert command(*arguments, "--queue", "acme@a.test", "--dry-run") == 0
     assert "queue acme@a.test: 75 messages in 4 queues would be" in capsys.readouterr().out
     criteria = WrittenCriteria(queue_names=("acme@a.test",))
-    assert desk.asked == [("survey", SurveyRequest(criteria, None, 1), "")]
+    rebinding = Rebinding("x") if arguments[0] == "rebind" else Rebinding()
+    assert desk.asked == [("survey", SurveyRequest(criteria, None, 1, rebinding), "")]
 
 
 def test_directives_and_sweeps_are_listed(command: Command, desk: FakeDesk, capsys: Out) -> None:
@@ -271,7 +272,9 @@ def test_one_message_is_shown_and_ordered(command: Command, desk: FakeDesk, caps
     for words in ("acme@a.test", "s@from.test", "r@a.test", "1 of 2 waiting", "meta shape", "round"):
         assert words in out
     assert command("message", "delete", MESSAGE, "--dry-run") == 0
-    assert all(what == "message" for what, _, _ in desk.asked)
+    delete = MessageRequest(MESSAGE, SweepAction.DELETE, dry_run=True)
+    assert desk.asked[-1] == ("order", delete, WHO)
+    assert all(what == "message" for what, _, _ in desk.asked[:-1])
     desk.asked.clear()
     assert command("message", "retry", MESSAGE, "--reason", "now") == 0
     assert command("message", "delete", MESSAGE) == 0

@@ -99,7 +99,7 @@ class World:
             self.orders.join(lane, bus)
             self.orders.begins(lane)
             self.orders.begun(lane)
-        return Desk(self.members, self.orders, clock, ids)
+        return Desk(self.members, self.orders, clock, ids, lambda: frozenset({"x", "acme"}))
 
 
 @pytest.fixture
@@ -160,6 +160,40 @@ def test_a_sweep_is_given_to_all_and_checked_before(world: World) -> None:
             with pytest.raises(ControlRefused, match=told):
                 await desk.sweep(request, "ann")
         assert len(desk.orders().sweeps) == 1
+
+    scene(world, play)
+
+
+def test_mail_is_not_put_into_queues_of_a_tenant_that_there_is_not(world: World) -> None:
+    """Nor tried out; what there is instead is named. No tenant is always there."""
+
+    async def play(desk: Desk) -> None:
+        told = r"unknown tenant typo: queues.toml has no table \[tenant.'typo'\]; it has acme, x; \"\" is no tenant"
+        wrong = Rebinding("typo")
+        with pytest.raises(ControlRefused, match=told):
+            await desk.sweep(SweepRequest(SweepAction.REBIND, ACME, rebinding=wrong), "ann")
+        with pytest.raises(ControlRefused, match=told):
+            await desk.survey(SurveyRequest(ACME, rebinding=wrong))
+        for dry_run in (False, True):
+            with pytest.raises(ControlRefused, match=told):
+                await desk.order(
+                    MessageRequest(ID, SweepAction.REBIND, rebinding=wrong, dry_run=dry_run), "ann"
+                )
+        assert world.lanes[0].of(LaneMessageOrder) == world.lanes[0].of(LaneSweepGive) == []
+        await desk.sweep(SweepRequest(SweepAction.REBIND, ACME, rebinding=Rebinding("")), "ann")
+
+    scene(world, play)
+
+
+def test_an_order_that_is_tried_out_shows_the_message(world: World) -> None:
+    """And no lane is given it."""
+
+    async def play(desk: Desk) -> None:
+        shown = LaneMessageShown("acme@a.test", "", ("r@a.test",), 1, 9, 5.0, 0, "ready")
+        world.lanes[0].answers["LaneMessageShow"] = shown
+        found = await desk.order(MessageRequest(ID, SweepAction.DELETE, dry_run=True), "ann")
+        assert (found.lane, found.queue) == ("0", "acme@a.test")
+        assert world.lanes[0].of(LaneMessageOrder) == []
 
     scene(world, play)
 

@@ -46,6 +46,8 @@ Wait = Annotated[
 Quiet = Annotated[bool, Parameter(name="--suppress-logging", negative="", help="Make no events of it.")]
 
 _SUSPENSIONS: Final = (Action.SUSPEND, Action.SUSPEND_PATH, Action.SUSPEND_SOURCE)
+#: Nothing of a queue's name becomes otherwise.
+_UNCHANGED: Final = Rebinding()
 
 
 def suspend(
@@ -297,7 +299,7 @@ def _sweep(server: Server, request: SweepRequest, *, dry_run: bool, json: bool, 
     what = str(criteria_of(request.criteria))
     verb = {SweepAction.REBIND: "rebound", SweepAction.FLUSH: "flushed"}[request.action]
     if dry_run:
-        return _count(server, request.criteria, what, verb, json=json)
+        return _count(server, request.criteria, what, verb, json=json, rebinding=request.rebinding)
     given = server.ask(Given, "POST", "/control/sweeps/v1", request)
     if json:
         put_json(given)
@@ -307,11 +309,19 @@ def _sweep(server: Server, request: SweepRequest, *, dry_run: bool, json: bool, 
 
 
 def _count(
-    server: Server, criteria: WrittenCriteria, what: str, verb: str, *, json: bool, subject: str = ""
+    server: Server,
+    criteria: WrittenCriteria,
+    what: str,
+    verb: str,
+    *,
+    json: bool,
+    subject: str = "",
+    rebinding: Rebinding = _UNCHANGED,
 ) -> int:
     """Say how much it would be about."""
     by, limit = (Grouping.SITE, 1000) if subject else (None, 1)
-    surveyed = server.ask(Surveyed, "POST", "/control/survey/v1", SurveyRequest(criteria, by, limit))
+    request = SurveyRequest(criteria, by, limit, rebinding)
+    surveyed = server.ask(Surveyed, "POST", "/control/survey/v1", request)
     if json:
         put_json(surveyed)
         return PARTLY if surveyed.silent else DONE

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
+import msgspec
 from cyclopts import App, Parameter
 
 from penstock.api.control import ControlError
@@ -193,7 +194,8 @@ def _order(config: str | None, request: MessageRequest, done: str, *, dry_run: b
         if request.action is SweepAction.REBIND:
             rebinding_of(request.rebinding)
         if dry_run:
-            _show(server.ask(ShownMessage, "GET", _path(request.id)), json=json)
+            asked = msgspec.structs.replace(request, dry_run=True)
+            _show(server.ask(ShownMessage, "POST", "/control/messages/v1", asked), json=json)
             return DONE
         shown = server.ask(ShownMessage, "POST", "/control/messages/v1", request)
         if json:

@@ -26,6 +26,8 @@ NAMES_LIMIT: Final = 10_000
 REASON_LIMIT: Final = 1000
 #: Characters of the name of a path or a source.
 _SUBJECT_LIMIT: Final = 1000
+#: Tenants that a refusal names.
+_TENANTS_NAMED: Final = 10
 
 
 class ControlRefused(ValueError):
@@ -85,6 +87,19 @@ def rebinding_of(written: Rebinding) -> Rebinding:
         _label("campaign", written.campaign),
         _domain(written.routing_domain, or_none=True),
     )
+
+
+def checked_tenant(rebinding: Rebinding, tenants: frozenset[str]) -> Rebinding:
+    """The change, of which the tenant is one of ``tenants``, or none; ControlRefused: at SMTP its mail would be refused, too."""
+    tenant = rebinding.tenant
+    if tenant and tenant not in tenants:
+        names = sorted(tenants)
+        more = f" and {len(names) - _TENANTS_NAMED} more" if len(names) > _TENANTS_NAMED else ""
+        known = f"it has {', '.join(names[:_TENANTS_NAMED])}{more}" if names else "it has none"
+        raise ControlRefused(
+            f"unknown tenant {tenant}: queues.toml has no table [tenant.'{tenant}']; {known}; \"\" is no tenant"
+        )
+    return rebinding
 
 
 def _path(text: str) -> str:
@@ -172,22 +187,24 @@ class SweepRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     suppress_logging: bool = False
 
 
-class MessageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Do something to one message: FLUSH is to try it now."""
+class MessageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Do something to one message: FLUSH is to try it now. ``dry_run``: check the order, and only show the message."""
 
     id: str
     action: SweepAction
     reason: str = ""
     rebinding: Rebinding = Rebinding()
     suppress_logging: bool = False
+    dry_run: bool = False
 
 
-class SurveyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Count queued mail; ``by`` None: the total alone."""
+class SurveyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Count queued mail; ``by`` None: the total alone. What cannot be its ``rebinding`` is refused, as a sweep with it would be."""
 
     criteria: WrittenCriteria = WrittenCriteria()
     by: Grouping | None = None
     limit: int = GROUPS_SHOWN
+    rebinding: Rebinding = Rebinding()
 
 
 class Given(msgspec.Struct, frozen=True):

@@ -29,6 +29,7 @@ from penstock.mail.control import (
     SurveyRequest,
     SweepRequest,
     checked_reason,
+    checked_tenant,
     criteria_of,
     queue_of,
     rebinding_of,
@@ -49,13 +50,21 @@ _ID_DIGITS: Final = 32
 
 
 class Desk:
-    """See the module. ``members`` are the server's lanes."""
+    """See the module. ``members`` are the server's lanes; ``tenants`` says which there are."""
 
-    def __init__(self, members: Mapping[str, Member], orders: Orders, clock: Clock, ids: IdSource) -> None:
+    def __init__(
+        self,
+        members: Mapping[str, Member],
+        orders: Orders,
+        clock: Clock,
+        ids: IdSource,
+        tenants: Callable[[], frozenset[str]],
+    ) -> None:
         self._members = members
         self._orders = orders
         self._clock = clock
         self._ids = ids
+        self._tenants = tenants
 
     # -- orders
 
@@ -95,9 +104,12 @@ class Desk:
             request.action,
             checked_reason(request.reason),
             author,
-            rebinding_of(request.rebinding) if is_rebind else Rebinding(),
+            self._rebinding(request.rebinding) if is_rebind else Rebinding(),
             request.suppress_logging,
         )
+
+    def _rebinding(self, written: Rebinding) -> Rebinding:
+        return checked_tenant(rebinding_of(written), self._tenants())
 
     def _new_id(self) -> MessageId:
         return self._ids.next(self._clock.wall())
@@ -108,6 +120,8 @@ class Desk:
         """See ControlDesk."""
         if not 1 <= request.limit <= GROUPS_LIMIT:
             raise ControlRefused(f"limit is from 1 to {GROUPS_LIMIT}")
+        if request.rebinding != Rebinding():
+            self._rebinding(request.rebinding)
         criteria = criteria_of(request.criteria)
         survey, silent = await survey_lanes(self._members, criteria, request.by, request.limit)
         return Surveyed(self._clock.wall(), survey, silent)
@@ -160,6 +174,8 @@ class Desk:
     async def order(self, request: MessageRequest, author: str) -> ShownMessage:
         """See ControlDesk."""
         order = self._order(request, author)
+        if request.dry_run:
+            return await self.message(request.id)
         question = LaneMessageOrder(_message_id(request.id), order)
         lane, shown = await self._ask(request.id, question)
         return _shown(request.id, lane, shown)

@@ -97,7 +97,7 @@ class Supervisor:
             state, self._disk, clock, self.members, ids, partial(count_messages, self.members)
         )
         #: where people ask about queued mail
-        self.desk = Desk(self.members, self._orders, clock, ids)
+        self.desk = Desk(self.members, self._orders, clock, ids, lambda: self.configuration.queues.tenants)
         self._doors = [[list(group) for group in listener] for listener in doors]
         self._read = read
         self._files = {epoch.number: epoch.files}
