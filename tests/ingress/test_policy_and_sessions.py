@@ -355,7 +355,7 @@ def test_a_tenant_that_says_who_sends_for_it_is_had_by_login_alone(tmp_path: Pat
             tenant_options={"acme": TenantConfig(require_authz=frozenset({"user"}))},
         )
         mail = ENVELOPE + b"DATA\r\n"
-        content = b'X-Tenant: acme\r\nX-Schedule: {"first_attempt": "2026-12-01T08:00:00Z"}\r\n\r\nx\r\n.\r\n'
+        content = b'X-Tenant: acme\r\nX-Schedule: {"expires": "2026-12-01T08:00:00Z"}\r\n\r\nx\r\n.\r\n'
         client = await room.greeted()
         await client.say(mail)
         assert (await client.say(content)).startswith(b"550 5.7.1 this client may not send for acme")
@@ -365,10 +365,40 @@ def test_a_tenant_that_says_who_sends_for_it_is_had_by_login_alone(tmp_path: Pat
         (record,) = room.submitted
         assert record.queue.tenant == "acme"
         assert record.content == b"\r\nx\r\n"
-        assert record.schedule == Schedule(WallTime(1_796_112_000.0))
+        assert record.schedule == Schedule(expires=WallTime(1_796_112_000.0))
 
     source = "async def on_auth(session, credentials):\n    return True\n"
     in_room(test, policy(tmp_path, source), relay_hosts=EVERYBODY, allow_auth_without_tls=True)
+
+
+@pytest.mark.parametrize("by", ["header", "policy", "queue_config"])
+def test_mail_that_could_never_be_tried_is_refused(tmp_path: Path, by: str) -> None:
+    """Whoever says when it may go; where the policy says how long mail is kept, only what cannot be whatever it says."""
+
+    async def test(room: Room) -> None:
+        room.desk.queues = QueuesConfig(scheduling_header="x-schedule")
+        written = {
+            '{"first_attempt": "2099-12-01T08:00:00Z"}': b"the max_age of its queue ends at ",
+            '{"expires": "2001-12-01T08:00:00Z"}': b"expires is past",
+            '{"first_attempt": "2099-12-01T08:00:00Z", "expires": "2099-12-02T08:00:00Z"}': b"",
+        }
+        for schedule, told in written.items():
+            client = await room.greeted()
+            await client.say(ENVELOPE + b"DATA\r\n")
+            field = "Policy" if by == "policy" else "X-Schedule"
+            said = await client.say(f"{field}: {schedule}\r\n\r\nx\r\n.\r\n".encode())
+            if told and not (by == "queue_config" and b"max_age" in told):
+                assert said.startswith(b"550 5.6.0 the message's schedule is wrong: ") and told in said
+            else:
+                assert said.startswith(b"250 ")
+        assert len(room.submitted) == (2 if by == "queue_config" else 1)
+
+    source = {
+        "header": "",
+        "policy": "async def on_message(message):\n    message.schedule = message.headers.first('policy')\n",
+        "queue_config": "async def queue_config(name):\n    return None\n",
+    }[by]
+    in_room(test, policy(tmp_path, source), relay_hosts=EVERYBODY)
 
 
 def test_a_message_does_not_begin_in_the_middle_of_a_field() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.mail.duration import WallTime
-from penstock.mail.schedule import Schedule, ScheduleError, Window, may_go_at, parse_schedule
+from penstock.mail.duration import Seconds, WallTime
+from penstock.mail.schedule import Schedule, ScheduleError, Window, may_go_at, never_tried, parse_schedule
 
 ZONES = {name: ZoneInfo(name) for name in ("UTC", "Europe/Vienna", "America/Phoenix", "Asia/Kathmandu")}
 OFFICE = b'{"dow": "Mon,Tue", "tz": "Europe/Vienna", "start": "09:00:00", "end": "17:00:00"}'
@@ -117,6 +117,31 @@ def test_mail_never_goes_early_nor_waits_longer_than_a_week(
     found = may_go_at(schedule, moment, ZONES.get)
     assert moment <= found <= moment + 7 * 86400 + 7200
     assert may_go_at(schedule, found, ZONES.get) == found
+
+
+@pytest.mark.parametrize(
+    ("schedule", "days", "why"),
+    [
+        (b'{"first_attempt": "2026-11-28T00:00:00Z"}', 7, "2026-11-28T00:00:00Z on, and the max_age of its queue ends at 2026-11-28T00:00:00Z"),
+        (b'{"first_attempt": "2026-11-27T23:59:59Z"}', 7, None),
+        (b'{"first_attempt": "2027-11-28T00:00:00Z"}', None, None),
+        (b'{"first_attempt": "2027-11-28T00:00:00Z", "expires": "2027-11-29T00:00:00Z"}', 7, None),
+        (b'{"expires": "2026-11-21T00:00:00Z"}', None, "expires is past"),
+        (b'{"expires": "2026-11-21T00:00:01Z"}', None, None),
+        # a Saturday; the hours begin on Monday at 08:00 UTC
+        (OFFICE, 2, "it may be tried from 2026-11-23T08:00:00Z on"),
+        (OFFICE, 3, None),
+        (OFFICE.replace(b"}", b', "expires": "2026-11-23T08:00:00Z"}'), 3, "expires comes before"),
+        (OFFICE.replace(b"}", b', "expires": "2026-11-23T08:00:01Z"}'), 1, None),
+    ],
+)  # fmt: skip
+def test_mail_that_would_expire_before_it_may_go(schedule: bytes, days: int | None, why: str | None) -> None:
+    """Its own end counts instead of the queue's; at that moment it is over."""
+    max_age = Seconds(days * 86400.0) if days is not None else None
+    parsed = parse_schedule(schedule, ZONES.get)
+    found = never_tried(parsed, max_age, at("2026-11-21T00:00:00"), ZONES.get)
+    assert (found is None) == (why is None)
+    assert (why or "") in (found or "")
 
 
 def test_a_zone_that_is_gone_restricts_nothing() -> None:

@@ -12,13 +12,14 @@ import msgspec
 
 from penstock.cli.queue_config import Resolved, asked, resolve
 from penstock.ingress.acceptance import queue_of, relaying_denied
-from penstock.ingress.assignment import Authority, assign, unknown_tenant
+from penstock.ingress.assignment import Authority, assign, unknown_tenant, untimely
 from penstock.ingress.authentication import judged
 from penstock.ingress.terms import Terms, overridden, terms
 from penstock.mail.address import parse_address
 from penstock.mail.configuration import Endpoint, QueuesConfig, SmtpListenerConfig
-from penstock.mail.duration import Seconds
+from penstock.mail.duration import Seconds, WallTime
 from penstock.mail.message import header_end
+from penstock.mail.queue_name import QueueName
 from penstock.mail.records import MetaValue
 from penstock.mail.reply import Reply, reply
 from penstock.net.zones import zone_of
@@ -125,11 +126,17 @@ async def _queues(runner: PolicyRunner, queues: QueuesConfig | None, decision: D
     """The queues of a message's parts."""
     known = queues or QueuesConfig()
     resolved = []
-    for domain in dict.fromkeys(address.domain for address, _ in decision.recipients):
-        name = queue_of(domain, decision.tenant, decision.campaign, decision.routing_domain, known.layers)
+    for name in _names(decision, known):
         answer, fault = await asked(runner, name)
         resolved.append(resolve(known, name, answer, fault))
     return resolved
+
+
+def _names(decision: Decision, queues: QueuesConfig) -> list[QueueName]:
+    return [
+        queue_of(domain, decision.tenant, decision.campaign, decision.routing_domain, queues.layers)
+        for domain in dict.fromkeys(address.domain for address, _ in decision.recipients)
+    ]
 
 
 class _Trying:
@@ -271,7 +278,13 @@ class _Trying:
         decision = message.decision()
         if queues is not None and (unknown := unknown_tenant(decision.tenant, queues)) is not None:
             return await self._refuse(unknown)
-        return decision
+        refusal = self._untimely(decision, queues or QueuesConfig())
+        return decision if refusal is None else await self._refuse(refusal)
+
+    def _untimely(self, decision: Decision, queues: QueuesConfig) -> Reply | None:
+        names = _names(decision, queues)
+        now, has_hook = WallTime(time.time()), self._runner.has("queue_config")
+        return untimely(decision.schedule, names, queues, now, is_max_age_known=not has_hook)
 
 
 def _terms(runner: PolicyRunner, peer: str) -> Terms:

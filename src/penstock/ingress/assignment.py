@@ -6,15 +6,17 @@ of it. Who may name which tenant is decided by the client's address, or by its a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from penstock.mail.configuration import QueuesConfig
+from penstock.mail.duration import WallTime
 from penstock.mail.message import Field, field_value, find_fields, without_fields
-from penstock.mail.queue_name import is_label
+from penstock.mail.queue_name import QueueName, is_label
 from penstock.mail.reply import Reply, reply
-from penstock.mail.schedule import Schedule, ScheduleError, parse_schedule
+from penstock.mail.schedule import Schedule, ScheduleError, never_tried, parse_schedule
 from penstock.net.zones import zone_of
 
 _NO_HEADER: Final = reply(
@@ -123,6 +125,28 @@ def unknown_tenant(tenant: str | None, queues: QueuesConfig) -> Reply | None:
     if tenant is None or tenant in queues.tenants:
         return None
     return reply(550, "5.7.1", f"unknown tenant {tenant}")
+
+
+def untimely(
+    schedule: Schedule | None,
+    names: Iterable[QueueName],
+    queues: QueuesConfig,
+    now: WallTime,
+    *,
+    is_max_age_known: bool,
+) -> Reply | None:
+    """The reply that refuses a message of which a part, in the queues ``names``, would expire before its schedule lets it be tried.
+
+    Not ``is_max_age_known``: a policy may say another ``max_age`` than ``queues``, which is asked when the message is queued.
+    """
+    if schedule is None:
+        return None
+    for name in names:
+        max_age = queues.resolve(name).max_age if is_max_age_known else None
+        why = never_tried(schedule, max_age, now, zone_of)
+        if why is not None:
+            return reply(550, "5.6.0", f"the message's schedule is wrong: {why}")
+    return None
 
 
 def _label(content: bytes, occurrences: list[Field], what: str) -> str | Reply | None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from penstock.ingress import admission
 from penstock.ingress.acceptance import Envelope, accepted, messages
-from penstock.ingress.assignment import unknown_tenant
+from penstock.ingress.assignment import unknown_tenant, untimely
 from penstock.ingress.client import Client
 from penstock.ingress.desk import Desk
 from penstock.ingress.doors import Visit
@@ -51,7 +51,15 @@ class Storing:
         if refusal is not None:
             self._session.refuse(refusal)
             return
-        records = messages(whole, self._client.reception(), desk.ids, desk.clock.wall(), desk.queues.layers)
+        now = desk.clock.wall()
+        records = messages(whole, self._client.reception(), desk.ids, now, desk.queues.layers)
+        if whole.schedule is not None:
+            names = [record.queue for record in records]
+            has_hook = desk.policy is not None and desk.policy.has("queue_config")
+            refusal = untimely(whole.schedule, names, desk.queues, now, is_max_age_known=not has_hook)
+            if refusal is not None:
+                self._session.refuse(refusal)
+                return
         self._visit.bring(tenant)
         desk.committer.commit(records, partial(self._stored, records))
 

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from penstock.mail.duration import WallTime
+from penstock.mail.duration import Seconds, WallTime
 
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_NAMES: Final = {
@@ -145,6 +145,29 @@ def may_go_at(schedule: Schedule, wanted: WallTime, zone_of: ZoneOf) -> WallTime
         if closes > wanted:
             return max(wanted, opens)
     return wanted  # hours that a change of the clocks has swallowed, on the only day of the week
+
+
+def never_tried(schedule: Schedule, max_age: Seconds | None, now: WallTime, zone_of: ZoneOf) -> str | None:
+    """Why a message accepted ``now`` would expire before it may be tried, and what would be right; None: it would not.
+
+    ``max_age`` is its queue's, which counts where the schedule has no ``expires``; None is not known, and does not count.
+    """
+    earliest = may_go_at(schedule, now, zone_of)
+    if schedule.expires is not None:
+        if schedule.expires <= now:
+            return "expires is past; mail that expires first is never tried"
+        if schedule.expires <= earliest:
+            return f"it may be tried from {_utc(earliest)} on, and expires comes before; write a later one"
+    elif max_age is not None and now + max_age <= earliest:
+        return (
+            f"it may be tried from {_utc(earliest)} on, and the max_age of its queue ends at {_utc(now + max_age)}; "
+            "write an expires after both"
+        )
+    return None
+
+
+def _utc(moment: float) -> str:
+    return dt.datetime.fromtimestamp(moment, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _hours(window: Window, day: dt.date, zone: dt.tzinfo) -> tuple[WallTime, WallTime]:
