@@ -135,6 +135,18 @@ def test_an_id_is_given_once() -> None:
         directives.add(one)
 
 
+def test_what_is_renewed_again_and_again_leaves_nothing_behind() -> None:
+    """A suspension that automation makes longer every minute is one directive, and one end."""
+    directives = Directives()
+    for number in range(1000):
+        expires = WallTime(1e6 + number)
+        directives.add(Directive(f"d{number}", Action.SUSPEND, "because", WallTime(1.0), expires))
+    assert len(directives) == 1
+    assert len(directives._expiries) < 100
+    assert directives.next_expiry() == 1e6 + 999
+    assert [directive.id for directive in directives.expire(WallTime(2e6))] == ["d999"]
+
+
 @pytest.mark.parametrize(
     ("criteria", "text"),
     [

@@ -175,6 +175,29 @@ def test_the_later_of_two_rebinds_has_the_last_word() -> None:
     assert not scheduler._sweeping._rebound
 
 
+def test_a_rebind_that_is_given_once_more_is_as_old_as_it_was() -> None:
+    """A later one that has mail in hand keeps it, if that is put off and the earlier one comes again meanwhile."""
+    scheduler = made()
+    first = Sweep(
+        Order("first", SweepAction.REBIND, "", rebinding=Rebinding(campaign="one")), Criteria(), NOW
+    )
+    scheduler.sweep(first)
+    add(scheduler, A, 2)
+    ends(scheduler)
+    identity = sweep(scheduler, SweepAction.REBIND, rebinding=Rebinding(campaign="two"))
+    while not scheduler.has_ends:
+        scheduler.tick(NOW)
+    end, waiting = scheduler.take_end(), scheduler.take_end()
+    assert end is not None and waiting is not None
+    scheduler.sweep(first)
+    scheduler.end_recorded(end, NOW)
+    ends(scheduler)
+    scheduler.end_recorded(waiting, NOW)
+    ends(scheduler)
+    assert len(scheduler.queues[QueueName("a.example", "t1", "two")]) == 2
+    assert scheduler.sweeps[identity].is_over and scheduler.sweeps["first"].is_over
+
+
 def test_what_is_left_of_a_rebound_messages_time_is_by_its_new_queue() -> None:
     """One that is too old there expires at once; the sender's own end counts anywhere."""
     scheduler = made(max_age={"t9": 100.0})

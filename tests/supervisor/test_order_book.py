@@ -168,6 +168,37 @@ def test_what_was_done_before_a_lane_died_is_not_over_when_it_comes_again() -> N
     assert book.progressed("0", {"a": Progress(0, 0, True)}, NOW) == ["a"]
 
 
+def rebind(identity: str, criteria: Criteria) -> Sweep:
+    """A sweep that puts mail into another queue."""
+    return Sweep(Order(identity, SweepAction.REBIND, ""), criteria, NOW)
+
+
+@pytest.mark.parametrize("later", [Criteria(tenant="acme"), Criteria()], ids=str)
+def test_a_rebind_that_was_corrected_is_not_given_once_more(later: Criteria) -> None:
+    """It would take out what the later one has put in: neither lanes that are there nor those that come get it; the later one they do."""
+    book = begun("0", "1")
+    first, second = rebind("a", Criteria(tenant="acme")), rebind("b", later)
+    book.give(None, first)
+    book.give(None, second)
+    assert book.given() == ((), (first, second)), "what is not finished has to be done"
+    for lane in ("0", "1"):
+        book.progressed(lane, {"a": Progress(1, 1, True), "b": Progress(1, 1, True)}, NOW)
+    assert book.given() == ((), (second,))
+    assert book.expire(WallTime(NOW + AGAIN)) == ([], [second], [], [])
+
+
+def test_rebinds_of_other_mail_are_given_once_more() -> None:
+    """A later one that is about less, or about other mail, and one that is no rebind, correct nothing."""
+    book = begun("0", "1")
+    sweeps = [rebind("a", Criteria(tenant="acme")), rebind("b", Criteria(tenant="acme", domain="a.test"))]
+    for each in (*sweeps, sweep("c")):
+        book.give(None, each)
+    done = Progress(1, 1, True)
+    for lane in ("0", "1"):
+        book.progressed(lane, {"a": done, "b": done, "c": done}, NOW)
+    assert book.expire(WallTime(NOW + AGAIN)).again == [*sweeps, sweep("c")]
+
+
 def test_cancelling_undoes_directive_and_sweep() -> None:
     """By their id; what is finished cannot be undone."""
     book = begun("0")

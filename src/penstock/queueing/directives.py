@@ -19,6 +19,8 @@ from penstock.mail.queue_name import QueueName
 _Shape = tuple[int, ...]
 _Key = tuple[str, ...]
 _OF_QUEUES: Final = frozenset({Action.SUSPEND, Action.BOUNCE})
+#: Dead entries that are not worth clearing.
+_GRACE: Final = 64
 
 
 class _Table:
@@ -87,7 +89,7 @@ class Directives:
         self._by_id: dict[str, Directive] = {}
         self._tables = {action: _Table() for action in _OF_QUEUES}
         self._subjects: dict[tuple[Action, str], Directive] = {}
-        #: a heap; one that was removed or replaced meanwhile is passed over
+        #: a heap; one that was removed or replaced meanwhile is passed over, and all of those go when they are more than the rest
         self._expiries: list[tuple[WallTime, str]] = []
 
     def __len__(self) -> int:
@@ -109,6 +111,9 @@ class Directives:
         if replaced is not None:
             self.remove(replaced.id)
         self._by_id[directive.id] = directive
+        if len(self._expiries) > 2 * len(self._by_id) + _GRACE:
+            self._expiries = [entry for entry in self._expiries if self._is_due(*entry)]
+            heapq.heapify(self._expiries)
         heapq.heappush(self._expiries, (directive.expires, directive.id))
         if directive.action in _OF_QUEUES:
             self._tables[directive.action].add(directive)

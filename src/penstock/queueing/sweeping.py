@@ -54,6 +54,7 @@ class Sweeping:
     __slots__ = (
         "_awaited",
         "_not_yet",
+        "_numbers",
         "_over",
         "_places",
         "_put_off",
@@ -70,6 +71,8 @@ class Sweeping:
         self.runs: dict[str, Run] = {}
         #: those that are over, the last ones
         self._over: dict[str, Progress] = {}
+        #: the numbers that those had
+        self._numbers: dict[str, int] = {}
         #: those that have something to do
         self._turns: deque[Run] = deque()
         #: rows that are ending by an order, and by which
@@ -108,8 +111,11 @@ class Sweeping:
             raise ValueError(f"{SWEEPS_LIMIT} sweeps are under way; cancel some, or wait until they are over")
         self._over.pop(order.id, None)
         run = self.runs[order.id] = Run(order, criteria, given, self._places.order)
-        self._serial += 1
-        run.number = self._serial
+        # one that is given once more is as old as it was, and takes nothing from those that came after it
+        number = self._numbers.pop(order.id, 0)
+        if not number:
+            number = self._serial = self._serial + 1
+        run.number = number
         return run
 
     def cancel(self, identity: str) -> bool:
@@ -143,8 +149,10 @@ class Sweeping:
         if not self.runs:
             self._rebound = array("I")
         self._over[run.order.id] = Progress(run.done, run.done, is_over=True)
+        self._numbers[run.order.id] = run.number
         if len(self._over) > _REMEMBERED:
-            del self._over[next(iter(self._over))]
+            first = next(iter(self._over))
+            del self._over[first], self._numbers[first]
 
     def _review(self, run: Run) -> None:
         """Something has become of a run's mail: it has more to do, or is over."""

@@ -13,6 +13,7 @@ was between lanes meanwhile may have come to one that had done it already: so it
 it is shown for SHOWN. A lane that begins it anew does what is left: what it had done before is kept in mind.
 
 A flush is given no more once it is finished: nothing of a message says that it has been flushed, so what has failed meanwhile would be tried again.
+Nor is a rebind that a later one, about the same mail or all, has corrected: it would put mail back to where it was taken from.
 """
 
 from __future__ import annotations
@@ -130,7 +131,11 @@ class OrderBook:
 
     def given(self) -> tuple[tuple[Directive, ...], tuple[Sweep, ...]]:
         """What a lane that comes is told."""
-        sweeps = tuple(swept.sweep for swept in self._sweeps.values() if swept.is_live)
+        sweeps = tuple(
+            swept.sweep
+            for swept in self._sweeps.values()
+            if swept.is_live and not (swept.finished is not None and self._has_successor(swept.sweep))
+        )
         return tuple(self.directives), sweeps
 
     # -- changes: check first, keep it, then make it, and tell the lanes that are there
@@ -256,12 +261,25 @@ class OrderBook:
                 ended.append(identity)
             elif swept.finished + self._next_step(swept) <= now:
                 swept.is_again = True
+                if self._has_successor(swept.sweep):
+                    continue
                 again.append(swept.sweep)
                 for lane in self._there:
                     swept.begins_anew(lane)
         if over or ended or again:
             self._change()
         return Due(over, again, ended, self._forget(now))
+
+    def _has_successor(self, sweep: Sweep) -> bool:
+        """Whether a later rebind is about all mail that this one, a rebind, is about. Given once more, this one would undo what that one has done."""
+        if sweep.order.action is not SweepAction.REBIND:
+            return False
+        sweeps = [swept.sweep for swept in self._sweeps.values()]
+        return any(
+            later.order.action is SweepAction.REBIND
+            and (later.criteria.is_everything or later.criteria == sweep.criteria)
+            for later in sweeps[sweeps.index(sweep) + 1 :]
+        )
 
     def _forget(self, now: WallTime) -> list[str]:
         finished = [
