@@ -101,6 +101,7 @@ NO_RATES: list[str] = [
     "", "5", "/m", "5/", "5//m", "0/s", "-1/s", "+1/s", "1.5/s", "5/0s", "5/m,max_burst=0", "5/m,max_burst", "5/m,burst=1",
     "5/ms", "5/ss", "5/ds", "5/w", "5/fortnight", "local5/m", "remote:5/m", "5/m,max_burst=1,max_burst=2", "٥/m", "５/m",
     "5/\u017f", "1,,0/s", "1_/s", "_1/s", "1e3/s", "5 per minute", "9" * 30 + "/s", "5/" + "9" * 30 + "s", "1000000001/s", "5/m;",
+    "1/36501 days", "1/999999999 days",
 ]  # fmt: skip
 
 

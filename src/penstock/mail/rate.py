@@ -27,6 +27,8 @@ _RATE = re.compile(
 )
 #: Above this a rate is no limit, and its emission interval is lost in the clock's resolution.
 _COUNT_LIMIT: Final = 10**9
+#: A century, as for durations: instants beyond are no dates.
+_PERIOD_LIMIT: Final = 100 * 365 * 86400
 _EXPECTED: Final = 'write N/period, such as "5/minute", "100/s" or "1,000/h,max_burst=10"'
 
 
@@ -72,5 +74,7 @@ def parse_rate(text: str) -> Rate:
         raise QuantityError(f"{match['period'][:60]!r} is no period of a rate; {_EXPECTED}")
     count = _number(match["count"])
     times = _number(match["times"]) if match["times"] else 1
+    if unit * times > _PERIOD_LIMIT:
+        raise QuantityError(f"{text[:60]!r} has a period that is out of range; use up to 100 years")
     burst = _number(match["burst"]) if match["burst"] else count
     return Rate(count, Seconds(float(unit * times)), burst, match["local"] is not None)
