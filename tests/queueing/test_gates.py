@@ -338,3 +338,38 @@ def test_parked_mail_expires_and_its_queue_is_forgotten() -> None:
     assert scheduler.queues
     bench.pass_time(1.5)
     assert not scheduler.queues and not scheduler.hops
+
+
+def test_after_a_reload_no_limit_is_asked_by_what_it_was() -> None:
+    """Also for queues that are parked and have not been looked at: a broker would take it for the new configuration's."""
+    bench = Bench({"acme": of_tenant("acme", "1/minute,max_burst=1")})
+    for number in range(300):
+        bench.add(f"acme@d{number}.example", 2)
+    bench.settle()
+    bench.configs = {"acme": of_tenant("acme", "2/minute,max_burst=1")}
+    asked: set[str] = set()
+    check = bench.rates.check
+    bench.rates.check = lambda limits, now: (
+        asked.update(str(each.rate) for each in limits),
+        check(limits, now),
+    )[1]  # type: ignore[method-assign]
+    bench.scheduler.reconfigure(
+        bench.scheduler._places.queue_config, bench.scheduler._places.path_config, bench.wall
+    )
+    bench.scheduler.opened("tenant:acme", bench.wall)
+    assert asked == {"2/minute,max_burst=1"}
+
+
+def test_a_limit_lets_go_as_many_as_it_has_tokens_whatever_is_ordered() -> None:
+    """A directive about other mail changes nothing of that: queues that it is not about are not let go on its account."""
+    bench = Bench({"acme": of_tenant("acme", "60/minute,max_burst=1")})
+    for number in range(300):
+        bench.add(f"acme@d{number}.example", 2)
+    bench.settle()
+    bench.suspend(tenant="other")
+    bench.settle()
+    looks: list[object] = []
+    charge = bench.rates.take_all
+    bench.rates.take_all = lambda limits, now: (looks.append(limits), charge(limits, now))[1]  # type: ignore[method-assign]
+    bench.pass_time(10.0)
+    assert len(bench.delivered) == 11 and len(looks) <= 20

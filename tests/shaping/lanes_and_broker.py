@@ -87,6 +87,7 @@ class World:
 
     def use(self, lane: Lane) -> bool:
         """Let an event of a lane happen if it may."""
+        lane.borrowing.epoch = self.epoch
         held = lane.borrowing.take(KEY, self.rate, self.now)
         if held is None:
             self.uses.append(self.now)
@@ -124,7 +125,7 @@ class World:
             return
         said = lane.sent.popleft()
         if isinstance(said, Ask):
-            self.broker.ask(lane.name, said.key, said.rate, self.epoch, said.wanted, self.now)
+            self.broker.ask(lane.name, said.key, said.rate, said.epoch, said.wanted, self.now)
         else:
             self.broker.settle(lane.name, said.lease, said.used, said.last_use, said.unused, self.now)
         self.deal()

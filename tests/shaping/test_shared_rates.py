@@ -390,6 +390,49 @@ def test_a_newer_epoch_changes_a_rate() -> None:
     assert shared.arrival == pytest.approx(1045.0)
 
 
+def test_who_waits_for_a_slow_rate_does_not_wait_for_it_when_it_is_faster() -> None:
+    """A rate of one a day that becomes one a minute is one a minute at once, also for lanes that have asked already."""
+    world = World(parse_rate("1/day"), 2)
+    first, second = world.lanes
+    assert not world.use(first)
+    world.settle_down()
+    assert world.use(first)
+    for lane in (first, second):
+        lane.waiting = 3
+        assert not world.use(lane)
+    world.settle_down()
+    world.advance(60.0)
+    assert len(world.uses) == 1
+    world.rate, world.epoch = parse_rate("1/minute"), 2
+    for lane in (first, second):
+        assert not world.use(lane)
+    for _ in range(800):
+        world.settle_down()
+        world.advance(0.5)
+    assert len(world.uses) >= 6
+
+
+def test_a_lane_that_wants_nothing_more_says_nothing_of_the_rate() -> None:
+    """Tokens of the old configuration run out under the new one, whose rate the lane has not seen: the broker takes the new one when it comes."""
+    world = World(parse_rate("100/s"), 1)
+    (lane,) = world.lanes
+    for _ in range(20):
+        world.use(lane)
+        world.settle_down()
+    while not lane.sent:  # it asks for more before it has used what it has
+        assert world.use(lane)
+    lane.borrowing.epoch = world.epoch = 2
+    world.advance(5.0)
+    world.settle_down()
+    world.rate = parse_rate("1/h")
+    before = len(world.uses)
+    for _ in range(100):
+        world.use(lane)
+        world.settle_down()
+        world.advance(0.1)
+    assert len(world.uses) - before <= 1
+
+
 def test_what_is_not_a_lanes_own_is_not_believed() -> None:
     """Leases of others, more than was lent, uses in the future."""
     rate = parse_rate("100/s")

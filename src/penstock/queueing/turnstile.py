@@ -63,6 +63,8 @@ class Turnstile:
 
     def let_go(self, parking: Parking[ScheduledQueue], now: int) -> None:
         """Let queues that are parked for a limit go on, if it has tokens; and see later whether any are left over."""
+        if not self._is_by_now(parking, now):
+            return
         limit = parking.limit
         room = self._places.gates.has_room(limit, now) if limit is not None else 0
         if not room:
@@ -72,6 +74,15 @@ class Turnstile:
         self._let_go(parking, min(count, _LET_GO), now)
         if parking.first is not None:
             self._places.timers.set(parking, now + _LEFT_OVER_AFTER)
+
+    def _is_by_now(self, parking: Parking[ScheduledQueue], now: int) -> bool:
+        """Whether somebody is parked there, the first by the limit as it is: it is not to be asked by what it was before a reload."""
+        for _ in range(_LET_GO):
+            queue = parking.first
+            if queue is None or (queue.epoch == self._places.epoch and parking.limit in queue.limits):
+                return queue is not None
+            self.release(queue, now)
+        return False  # the limit is gone, and whoever looks at all queues comes to the others
 
     def _let_go(self, parking: Parking[ScheduledQueue], count: int, now: int) -> None:
         for _ in range(count):

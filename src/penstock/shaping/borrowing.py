@@ -27,6 +27,7 @@ class Ask(NamedTuple):
     key: str
     rate: Rate
     wanted: int
+    epoch: int = 0
 
 
 class Settle(NamedTuple):
@@ -53,10 +54,12 @@ class _Batch:
 class _Borrowed:
     """One rate. ``asked`` is what the broker still owes us; ``size`` is what we ask for, up to ``most``; ``opens`` is what it said."""
 
-    __slots__ = ("asked", "batches", "is_awaited", "most", "opens", "rate", "size")
+    __slots__ = ("asked", "batches", "epoch", "is_awaited", "most", "opens", "rate", "size")
 
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
+        #: of the configuration that the rate is from
+        self.epoch = 0
         self.batches: deque[_Batch] = deque()
         self.asked = 0
         self.size = 1
@@ -75,6 +78,8 @@ class Borrowing:
         self._rates: dict[str, _Borrowed] = {}
         self._ends: list[tuple[float, str]] = []
         self._is_connected = False
+        #: of the configuration that rates are looked at by
+        self.epoch = 0
         self.asks: list[Ask | Settle] = []
         self.opened: list[str] = []
 
@@ -90,7 +95,13 @@ class Borrowing:
         borrowed = self._rates.get(key)
         if borrowed is None:
             borrowed = self._rates[key] = _Borrowed(rate)
-        borrowed.rate = rate
+        borrowed.epoch = self.epoch
+        if borrowed.rate != rate:
+            borrowed.rate = rate
+            borrowed.opens = math.inf
+            if borrowed.asked:
+                # the broker has us wait for a token of the old rate, which may be days away
+                self._ask(key, borrowed, borrowed.asked)
         while borrowed.batches:
             if now < borrowed.batches[0].until:
                 return None
@@ -209,7 +220,7 @@ class Borrowing:
 
     def _ask(self, key: str, borrowed: _Borrowed, wanted: int) -> None:
         borrowed.asked = wanted
-        self.asks.append(Ask(key, borrowed.rate, wanted))
+        self.asks.append(Ask(key, borrowed.rate, wanted, borrowed.epoch))
 
     def _ask_ahead(self, key: str, borrowed: _Borrowed) -> None:
         if not self._is_connected or borrowed.asked or borrowed.most == 1:

@@ -60,7 +60,6 @@ class Quotas:
         is_alone: bool = False,
         call_later: CallLater | None = None,
     ) -> None:
-        self.epoch = epoch
         self._is_alone = is_alone
         self._clock = clock
         self._on_opened = opened
@@ -71,9 +70,19 @@ class Quotas:
         self._own_numbers = OwnNumbers()
         self._borrowing = Borrowing()
         self._holding = Holding()
+        self.epoch = epoch
         self._tell: Callable[[msgspec.Struct], None] | None = None
         self._timer: Timer | None = None
         self._wakes = math.inf
+
+    @property
+    def epoch(self) -> int:
+        """See the class."""
+        return self._borrowing.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._borrowing.epoch = epoch
 
     def take(self, key: str, rate: Rate, now: float) -> Held | None:
         """See ``shaping.ports.Rates``. A ``local`` rate is this lane's own."""
@@ -227,7 +236,7 @@ class Quotas:
 
     def _token_word(self, said: Ask | Settle) -> msgspec.Struct:
         if isinstance(said, Ask):
-            return BrokerTokensAsk(said.key, said.rate, self.epoch, said.wanted)
+            return BrokerTokensAsk(said.key, said.rate, said.epoch, said.wanted)
         return BrokerTokensSettle(said.lease, said.used, said.last_use, said.unused)
 
     def _unit_word(self, said: UnitAsk | UnitClaim | UnitRenew | UnitRelease) -> msgspec.Struct:

@@ -351,15 +351,18 @@ class Worker:
             task.add_done_callback(self._retiring.discard)
         for listener, config in zip(self.listeners, new.smtp_listeners, strict=True):
             listener.configure(config)
+        retired: Router | None = None
         if old.dns != new.dns:
             retired, self._router = self._router, self._new_router(new.dns)
             self.lane.use_router(self._router)
             self.crossing.committer.routes = self._router
-            await retired.close()
         if old.node.tls_ca_file != new.node.tls_ca_file:
             self.lane.use_contexts(ClientContexts(new.node.tls_ca_file, self.clock))
         self.spool.use_reserve(new.spool.min_free_space)
         self.lane.reconfigure(_own_names(new), self.options, _path_config(new))
+        # nothing is waited for before: the broker would hear a rate of the old configuration as one of the new
+        if retired is not None:
+            await retired.close()
 
     # -- the end
 
