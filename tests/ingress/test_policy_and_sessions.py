@@ -395,7 +395,7 @@ def test_mail_that_could_never_be_tried_is_refused(tmp_path: Path, by: str) -> N
 
     source = {
         "header": "",
-        "policy": "async def on_message(message):\n    message.schedule = message.headers.first('policy')\n",
+        "policy": "async def on_message(message):\n    message.schedule = message.headers.get('policy')\n",
         "queue_config": "async def queue_config(name):\n    return None\n",
     }[by]
     in_room(test, policy(tmp_path, source), relay_hosts=EVERYBODY)
