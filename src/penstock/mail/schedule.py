@@ -73,6 +73,17 @@ class _Written(msgspec.Struct, forbid_unknown_fields=True):
     expires: dt.datetime | None = None
 
 
+_EXAMPLE: Final = '{"first_attempt": "2026-12-01T08:00:00Z"}'
+#: What may be written, by key.
+_RIGHT: Final = {
+    "first_attempt": '"2026-12-01T08:00:00Z" or "...-07:00"',
+    "dow": '"Mon,Tue"',
+    "tz": '"Europe/Vienna"',
+    "start": '"09:00:00"',
+    "end": '"17:00:00"',
+    "expires": '"2026-12-01T08:00:00Z" or "...-07:00"',
+}
+
 _decode = msgspec.json.Decoder(_Written).decode
 
 
@@ -82,15 +93,34 @@ def parse_schedule(text: bytes | str, zone_of: ZoneOf) -> Schedule:
         raise ScheduleError(f"a schedule has at most {_LIMIT} octets")
     try:
         written = _decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ScheduleError(
-            f'a schedule is JSON such as {{"first_attempt": "2026-12-01T08:00:00Z"}}: {error}'
-        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ScheduleError(_complaint(text)) from None
     first_attempt = _moment("first_attempt", written.first_attempt)
     expires = _moment("expires", written.expires)
     if first_attempt is not None and expires is not None and expires <= first_attempt:
         raise ScheduleError("expires comes before first_attempt; mail that expires first is never tried")
     return Schedule(first_attempt, _window(written, zone_of), expires)
+
+
+def _complaint(text: bytes | str) -> str:
+    """What is wrong with a text that cannot be read as a schedule; of the reader's own words those alone that say where JSON is none."""
+    example = f"a schedule is JSON such as {_EXAMPLE}"
+    try:
+        members = msgspec.json.decode(text, type=dict[str, object])
+    except msgspec.ValidationError:
+        return example
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return f"{example}: {error}"
+    for key, value in members.items():
+        if key not in _RIGHT:
+            return f"there is no {key[:40]!a}; a schedule has {', '.join(_RIGHT)}"
+        if value is None:
+            continue
+        try:
+            msgspec.convert({key: value}, _Written)
+        except msgspec.ValidationError:
+            return f"{key} is wrong; write {_RIGHT[key]}"
+    return example
 
 
 def _moment(name: str, given: dt.datetime | None) -> WallTime | None:
