@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from penstock.mail.control import (
     ControlMissing,
+    ControlRefused,
     DirectiveRequest,
     Explained,
     Given,
@@ -19,7 +20,7 @@ from penstock.mail.control import (
 from penstock.mail.directive import Action, Criteria, Directive, Order, Progress, Sweep, SweepAction
 from penstock.mail.duration import WallTime
 from penstock.mail.reason import Reason
-from penstock.mail.survey import Group, Survey
+from penstock.mail.survey import Group, Grouping, Survey
 
 NOW = WallTime(1_700_000_000.0)
 ID = "0" * 31 + "a"
@@ -36,16 +37,23 @@ SWEPT = SweepState(
     Sweep(Order(ID[:-1] + "c", SweepAction.FLUSH, "", "bob"), Criteria(), NOW),
     {"0": Progress(10, 4), "1": Progress(5, 5, True)},
 )
+TOTAL = Group("", 4, 75, 7500, 60, 14, 1, {"suspension": 60}, WallTime(NOW - 3600))
+NEAR = Survey(TOTAL, (Group("acme@a.test!b.test"), Group("c:acme@a.test")), Group("", 3))
 CONTENT = b"Subject: x\r\n\r\n" + bytes(range(256)) * 40
 
 
 class FakeDesk:
-    """See the module. ``refusal`` is raised from everything, if there is one; ``silent`` lanes did not answer."""
+    """See the module. ``refusal`` is raised from everything, if there is one; ``silent`` lanes did not answer.
+
+    ``total`` is what there is of all, None if that cannot be counted. ``missing``: no queue is there that is asked for, but others near it.
+    """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, object, str]] = []
         self.refusal: Exception | None = None
         self.silent: tuple[str, ...] = ()
+        self.total: Group | None = TOTAL
+        self.missing = False
         self.listed = Listing(NOW, (DIRECTIVE,), (SWEPT,))
 
     def _ask(self, what: str, asked: object, author: str = "") -> None:
@@ -76,12 +84,19 @@ class FakeDesk:
     async def survey(self, request: SurveyRequest) -> Surveyed:
         """See ControlDesk."""
         self._ask("survey", request)
-        total = Group("", 4, 75, 7500, 60, 14, 1, {"suspension": 60}, WallTime(NOW - 3600))
-        return Surveyed(NOW, Survey(total, GROUPS if request.by is not None else ()), self.silent)
+        if self.total is None:
+            raise ControlRefused("not now")
+        if not self.total.messages:
+            return Surveyed(NOW, Survey(self.total), self.silent)
+        if request.by is Grouping.QUEUE and self.missing:
+            return Surveyed(NOW, NEAR, self.silent)
+        return Surveyed(NOW, Survey(self.total, GROUPS if request.by is not None else ()), self.silent)
 
     async def explain_queue(self, name: str) -> Explained:
         """See ControlDesk."""
         self._ask("explain_queue", name)
+        if self.missing:
+            raise ControlMissing(f"there is no queue with mail {name}")
         reasons = (
             Reason("expiry", False, "the oldest message expires in 6 days", "1h", "7d", origin="queues.toml: x"),
             Reason("suspension", True, "suspended by ann", since=NOW, until=WallTime(NOW + 90), origin=ID),
@@ -110,6 +125,8 @@ class FakeDesk:
     async def order(self, request: MessageRequest, author: str) -> ShownMessage:
         """See ControlDesk."""
         self._ask("order", request, author)
+        if request.id != MESSAGE:
+            raise ControlMissing(f"there is no queued message {request.id}")
         return self._message()
 
     def _message(self) -> ShownMessage:

@@ -31,7 +31,7 @@ from penstock.mail.control import (
 from penstock.mail.directive import Action, Criteria, Progress, Rebinding, SweepAction
 from penstock.mail.duration import Seconds, WallTime
 from penstock.mail.queue_name import QueueName
-from penstock.mail.survey import Grouping
+from penstock.mail.survey import Group, Grouping
 from tests.api.fake_desk import CONTENT, DIRECTIVE, ID, MESSAGE, NOW, SWEPT, FakeDesk
 from tests.api.fake_server import FakeServer
 
@@ -136,8 +136,9 @@ def test_a_suspension_is_given_and_undone(command: Command, desk: FakeDesk, caps
     """By the user whom the kernel names; it is found again by what it is about."""
     assert command("suspend", "--tenant", "acme", "--duration", "3 hours", "--reason", "complaints") == 0
     asked = DirectiveRequest(Action.SUSPEND, ACME, reason="complaints", duration=Seconds(10800.0))
-    assert desk.asked == [("give", asked, WHO)]
-    assert capsys.readouterr().out == f"{ID}: tenant acme is suspended until 2023-11-15 01:13:20Z.\n"
+    assert desk.asked == [("give", asked, WHO), ("survey", SurveyRequest(ACME, None, 1), "")]
+    much = "75 messages in 4 queues"
+    assert capsys.readouterr().out == f"{ID}: tenant acme is suspended until 2023-11-15 01:13:20Z; {much}.\n"
     assert command("unsuspend", "--tenant", "acme") == 0
     assert desk.asked[-1] == ("cancel", ID, WHO)
     assert capsys.readouterr().out == f"{ID}: the suspend of tenant acme is cancelled.\n"
@@ -164,7 +165,10 @@ def test_a_rebind_is_guarded_too(command: Command, desk: FakeDesk, capsys: Out) 
     assert command("rebind", "--tenant", "acme") == 2
     assert "what becomes otherwise" in capsys.readouterr().err
     assert command("rebind", "--tenant", "acme", "--set-tenant", "x", "--set-campaign", "") == 0
-    assert desk.asked == [("sweep", SweepRequest(SweepAction.REBIND, ACME, "", Rebinding("x", "")), WHO)]
+    asked = SweepRequest(SweepAction.REBIND, ACME, "", Rebinding("x", ""))
+    assert desk.asked == [("survey", SurveyRequest(ACME, None, 1), ""), ("sweep", asked, WHO)]
+    much = "75 messages in 4 queues"
+    assert f"tenant acme is being rebound: {much}; penstock directives" in capsys.readouterr().out
 
 
 def test_paths_and_sources_are_suspended_by_their_names(
@@ -174,7 +178,7 @@ def test_paths_and_sources_are_suspended_by_their_names(
     path = "ip-1->mx.a.test@smtp_client"
     assert command("suspend", "--path", path) == 0
     assert command("suspend", "--source", "ip-1", "--expires", "2033-01-01T00:00:00Z") == 0
-    assert [asked for _, asked, _ in desk.asked] == [
+    assert [asked for what, asked, _ in desk.asked if what == "give"] == [
         DirectiveRequest(Action.SUSPEND_PATH, subject=path),
         DirectiveRequest(Action.SUSPEND_SOURCE, subject="ip-1", expires=WallTime(1_988_150_400.0)),
     ]
@@ -182,8 +186,56 @@ def test_paths_and_sources_are_suspended_by_their_names(
     assert command("suspend", "--path", path, "--source", "ip-1") == 2
     assert command("suspend", "--source", "ip-1", "--everything") == 2
     capsys.readouterr()
-    assert command("suspend", "--path", "x->acme@smtp_client", "--dry-run") == 0
+    assert command("suspend", "--path", "unspecified->acme@smtp_client", "--dry-run") == 0
     assert "70 messages in 3 queues would be suspended" in capsys.readouterr().out
+    assert command("suspend", "--path", "unspecified->mx.z.test@smtp_client") == 0
+    assert "Z; no such mail now.\n" in capsys.readouterr().out
+
+
+def test_a_source_that_is_none_is_told(command: Command, desk: FakeDesk, capsys: Out) -> None:
+    """It has no mail; the one that there is has all of it."""
+    for about in (("--source", "ip-1"), ("--path", "ip-1->acme")):
+        assert command("suspend", *about, "--dry-run") == 0
+        out = capsys.readouterr().out
+        assert "there is no such source; this version has the one source unspecified. No mail would be" in out
+        assert command("suspend", *about) == 0
+        assert (
+            "there is no such source; this version has the one source unspecified.\n"
+            in capsys.readouterr().out
+        )
+        assert command("suspend", *about, "--dry-run", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["survey"]["total"]["messages"] == 0
+    assert command("suspend", "--source", "unspecified", "--dry-run") == 0
+    assert capsys.readouterr().out == "unspecified: 75 messages in 4 queues would be suspended.\n"
+
+
+ORDERS = [
+    ("suspend", "--tenant", "acme"),
+    ("bounce", "--tenant", "acme"),
+    ("flush", "--tenant", "acme"),
+    ("rebind", "--tenant", "acme", "--set-tenant", "x"),
+]
+
+
+@pytest.mark.parametrize("arguments", ORDERS, ids=lambda words: words[0])
+def test_an_order_says_how_much_mail_there_is_of_it(
+    command: Command, desk: FakeDesk, capsys: Out, arguments: tuple[str, ...]
+) -> None:
+    """None, which is how a slip of the pen shows; and one that cannot be counted is given all the same."""
+    assert command(*arguments) == 0
+    assert "75 messages in 4 queues" in capsys.readouterr().out
+    assert command(*arguments, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["id"], answer["messages"], answer["queues"]) == (ID, 75, 4)
+    assert "matched" not in answer
+    desk.total = Group("")
+    assert command(*arguments) == 0
+    assert "no such mail now" in capsys.readouterr().out
+    desk.total = None
+    assert command(*arguments) == 0
+    assert "could not be counted" in capsys.readouterr().out
+    assert command(*arguments, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["messages"] is None
 
 
 @pytest.mark.parametrize(
@@ -203,6 +255,16 @@ def test_a_command_line_that_is_wrong_asks_nothing(
     """2, and what is wrong with it."""
     assert command("suspend", "--tenant", "acme", *arguments) == 2
     assert told in capsys.readouterr().err
+    assert desk.asked == []
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["", "dry run"])
+def test_a_path_that_is_none_is_a_wrong_command_line(
+    command: Command, desk: FakeDesk, capsys: Out, dry: tuple[str, ...]
+) -> None:
+    """As every other value."""
+    assert command("suspend", "--path", "foo", *dry) == 2
+    assert "'foo' is no path; write source->site@smtp_client" in capsys.readouterr().err
     assert desk.asked == []
 
 
@@ -230,6 +292,41 @@ def test_directives_and_sweeps_are_listed(command: Command, desk: FakeDesk, caps
     desk.listed = Listing(NOW)
     assert command("directives") == 0
     assert capsys.readouterr().out == "No directive is in force.\n"
+
+
+def test_the_list_may_be_asked_for_by_that_name(command: Command, desk: FakeDesk, capsys: Out) -> None:
+    """It is what is shown without a word."""
+    assert command("directives") == 0
+    first = capsys.readouterr().out
+    assert command("directives", "list") == 0
+    assert capsys.readouterr().out == first
+
+
+def test_a_name_without_an_option_is_told_what_would_be_right(
+    command: Command, desk: FakeDesk, capsys: Out
+) -> None:
+    """Each option that it may have meant."""
+    assert command("queues", "acme@a.test") == 2
+    err = capsys.readouterr().err
+    for words in ("penstock queues: 'acme@a.test'", "--queue NAME", "--tenant", "penstock explain NAME"):
+        assert words in err
+    assert desk.asked == []
+
+
+def test_queues_near_one_without_mail_are_named(command: Command, desk: FakeDesk, capsys: Out) -> None:
+    """Of the same tenant and domain: with a routing domain, or a campaign."""
+    desk.missing = True
+    assert command("explain", "acme@a.test") == 1
+    near = "; of the same tenant and domain there is acme@a.test!b.test, c:acme@a.test and 3 more"
+    assert capsys.readouterr().err == f"penstock explain: there is no queue with mail acme@a.test{near}\n"
+    criteria = WrittenCriteria(tenant="acme", domain="a.test")
+    assert desk.asked[-1] == ("survey", SurveyRequest(criteria, Grouping.QUEUE, 5), "")
+    assert command("explain", "a.test") == 1
+    assert desk.asked[-1][1] == SurveyRequest(WrittenCriteria(tenant="", domain="a.test"), Grouping.QUEUE, 5)
+    desk.total = Group("")
+    capsys.readouterr()
+    assert command("explain", "acme@a.test") == 1
+    assert capsys.readouterr().err == "penstock explain: there is no queue with mail acme@a.test\n"
 
 
 def test_what_is_cancelled_has_to_be_there(command: Command, desk: FakeDesk, capsys: Out) -> None:
@@ -260,9 +357,18 @@ def test_waiting_ends_when_the_sweep_is_finished(
     assert command("bounce", "--tenant", "acme", "--wait") == 0
     err = capsys.readouterr().err
     assert err == f"{ID}: 9 of 15 messages so far\n{ID}: 15 messages, finished\n"
+    assert command("flush", "--tenant", "acme", "--wait", "--json") == 0
+    out, err = capsys.readouterr()
+    answer = json.loads(out)
+    assert (answer["matched"], answer["done"], answer["messages"], err) == (15, 15, 75, "")
+    desk.listed = Listing(NOW, (), (msgspec.structs.replace(state, lanes={}),))
+    assert command("flush", "--tenant", "acme", "--wait") == 0
+    assert capsys.readouterr().err == f"{ID}: 15 messages, finished\n"
     desk.listed = Listing(NOW)
     assert command("flush", "--tenant", "acme", "--wait") == 1
     assert "was cancelled, or replaced" in capsys.readouterr().err
+    assert command("flush", "--tenant", "acme", "--wait", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["id"] == ID
 
 
 def test_one_message_is_shown_and_ordered(command: Command, desk: FakeDesk, capsys: Out) -> None:
@@ -286,9 +392,15 @@ def test_one_message_is_shown_and_ordered(command: Command, desk: FakeDesk, caps
         MessageRequest(MESSAGE, SweepAction.BOUNCE),
         MessageRequest(MESSAGE, SweepAction.REBIND, "", Rebinding(routing_domain="b.test")),
     ]
+    capsys.readouterr()
     assert command("message", "rebind", MESSAGE) == 2
-    assert command("message", "show", ID) == 1
-    assert f"there is no queued message {ID}" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith("penstock message rebind: a rebind says what")
+    for name in ("show", "export"):
+        assert command("message", name, ID) == 1
+        assert f"penstock message {name}: there is no queued message {ID}" in capsys.readouterr().err
+    for name in ("retry", "delete"):
+        assert command("message", name, ID, "--dry-run") == 1
+        assert capsys.readouterr().err.startswith(f"penstock message {name}: ")
 
 
 def test_a_message_is_exported_octet_for_octet(

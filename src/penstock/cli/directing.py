@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
+import msgspec
 from cyclopts import Parameter
 
+from penstock.cli import amount
+from penstock.cli.amount import About
 from penstock.cli.directives import told, undo, wait_for
-from penstock.cli.quantities import counted
 from penstock.cli.server import (
     DONE,
     FAILED,
-    PARTLY,
     AsJson,
     CommandError,
     Config,
@@ -29,7 +31,6 @@ from penstock.mail.control import (
     Given,
     Listing,
     Surveyed,
-    SurveyRequest,
     SweepRequest,
     WrittenCriteria,
     criteria_of,
@@ -37,8 +38,6 @@ from penstock.mail.control import (
 )
 from penstock.mail.directive import Action, Rebinding, SweepAction
 from penstock.mail.duration import QuantityError, Seconds, WallTime, parse_duration
-from penstock.mail.path_name import site_of_path
-from penstock.mail.survey import Grouping
 
 Wait = Annotated[
     bool, Parameter(name="--wait", negative="", help="Return when it is done to all mail that is there.")
@@ -46,8 +45,15 @@ Wait = Annotated[
 Quiet = Annotated[bool, Parameter(name="--suppress-logging", negative="", help="Make no events of it.")]
 
 _SUSPENSIONS: Final = (Action.SUSPEND, Action.SUSPEND_PATH, Action.SUSPEND_SOURCE)
-#: Nothing of a queue's name becomes otherwise.
-_UNCHANGED: Final = Rebinding()
+
+
+class Answer(Given, frozen=True):
+    """For programs: what was given, and how much mail there was of it, None if that could not be counted; after a wait, to how much it was done."""
+
+    messages: int | None = None
+    queues: int | None = None
+    matched: int | msgspec.UnsetType = msgspec.UNSET
+    done: int | msgspec.UnsetType = msgspec.UNSET
 
 
 def suspend(
@@ -283,55 +289,52 @@ def _give(
 ) -> int:
     asked = request.directive("", "", WallTime(time.time()))
     what = asked.subject or str(asked.criteria)
+    about = About(request.criteria, asked.subject)
     if dry_run:
-        return _count(server, request.criteria, what, verb, json=json, subject=asked.subject)
+        return amount.dry_run(server, about, what, verb, json=json)
+    # what is suspended stays, so the order comes first; what is bounced is soon gone
+    surveyed = amount.survey_if_it_can_be(server, about) if request.action is Action.BOUNCE else None
     given = server.ask(Given, "POST", "/control/directives/v1", request)
-    if json:
-        put_json(given)
-    else:
+    if request.action is not Action.BOUNCE:
+        surveyed = amount.survey_if_it_can_be(server, about)
+    if not json:
         until = datetime.fromtimestamp(given.expires or 0.0, UTC)
         instead = f" It takes the place of {given.replaced}." if given.replaced is not None else ""
-        print(f"{given.id}: {what} is {verb} until {until:%Y-%m-%d %H:%M:%S}Z.{instead}")
-    return told(given) if not wait else max(wait_for(server, given.id, json=json), told(given))
+        much = amount.in_words(surveyed, about)
+        print(f"{given.id}: {what} is {verb} until {until:%Y-%m-%d %H:%M:%S}Z; {much}.{instead}")
+    return _ended(server, given, surveyed, json=json, wait=wait)
 
 
 def _sweep(server: Server, request: SweepRequest, *, dry_run: bool, json: bool, wait: bool) -> int:
     what = str(criteria_of(request.criteria))
     verb = {SweepAction.REBIND: "rebound", SweepAction.FLUSH: "flushed"}[request.action]
+    about = About(request.criteria)
     if dry_run:
-        return _count(server, request.criteria, what, verb, json=json, rebinding=request.rebinding)
+        about = msgspec.structs.replace(about, rebinding=request.rebinding)
+        return amount.dry_run(server, about, what, verb, json=json)
+    surveyed = amount.survey_if_it_can_be(server, about)
     given = server.ask(Given, "POST", "/control/sweeps/v1", request)
-    if json:
-        put_json(given)
-    else:
-        print(f"{given.id}: {what} is being {verb}; penstock directives shows how far that is.")
-    return told(given) if not wait else max(wait_for(server, given.id, json=json), told(given))
+    if not json:
+        much = amount.in_words(surveyed, about)
+        print(f"{given.id}: {what} is being {verb}: {much}; penstock directives shows how far that is.")
+    return _ended(server, given, surveyed, json=json, wait=wait)
 
 
-def _count(
-    server: Server,
-    criteria: WrittenCriteria,
-    what: str,
-    verb: str,
-    *,
-    json: bool,
-    subject: str = "",
-    rebinding: Rebinding = _UNCHANGED,
-) -> int:
-    """Say how much it would be about."""
-    by, limit = (Grouping.SITE, 1000) if subject else (None, 1)
-    request = SurveyRequest(criteria, by, limit, rebinding)
-    surveyed = server.ask(Surveyed, "POST", "/control/survey/v1", request)
-    if json:
-        put_json(surveyed)
-        return PARTLY if surveyed.silent else DONE
-    total = surveyed.survey.total
-    messages, queues = total.messages, total.queues
-    if "->" in subject:
-        site = site_of_path(subject)
-        groups = [group for group in surveyed.survey.groups if group.name == site]
-        messages, queues = sum(group.messages for group in groups), sum(group.queues for group in groups)
-    print(f"{what}: {counted(messages, 'message')} in {counted(queues, 'queue')} would be {verb}.")
-    if surveyed.silent:
-        return complain("dry run", f"no answer of lane {', '.join(surveyed.silent)}", PARTLY)
-    return DONE
+def _ended(server: Server, given: Given, surveyed: Surveyed | None, *, json: bool, wait: bool) -> int:
+    """Wait for what was given, if that is wanted, and show it to a program; the exit status."""
+    answer = Answer(given.id, given.expires, given.replaced, given.silent)
+    if surveyed is not None:
+        total = surveyed.survey.total
+        answer = msgspec.structs.replace(answer, messages=total.messages, queues=total.queues)
+    status = DONE
+    try:
+        if wait:
+            # what is printed is to be seen before the wait, also through a pipe
+            sys.stdout.flush()
+            status, state = wait_for(server, given.id, json=json)
+            if state is not None:
+                answer = msgspec.structs.replace(answer, matched=state.matched, done=state.done)
+    finally:
+        if json:
+            put_json(answer)
+    return max(status, told(given))

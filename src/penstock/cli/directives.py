@@ -10,7 +10,7 @@ from cyclopts import App
 
 from penstock.cli.queues_view import orders, render
 from penstock.cli.server import DONE, FAILED, PARTLY, AsJson, Config, DryRun, Server, complain, put_json, run
-from penstock.mail.control import Given, Listing
+from penstock.mail.control import Given, Listing, SweepState
 from penstock.mail.directive import Directive
 
 #: Seconds between two looks at a sweep.
@@ -42,6 +42,9 @@ def show(*, config: Config = None, json: AsJson = False) -> int:
     return run("directives", config, work)
 
 
+app.command(show, name="list", show=False)
+
+
 @app.command
 def cancel(identity: str, /, *, config: Config = None, dry_run: DryRun = False, json: AsJson = False) -> int:
     """Undo a directive, or stop a sweep, by its id. What has been done to mail stays done.
@@ -68,11 +71,11 @@ def cancel(identity: str, /, *, config: Config = None, dry_run: DryRun = False, 
             return undo(server, directive, dry_run=dry_run, json=json)
         if sweep is None:
             what = f"no directive in force, and no sweep that is not finished, has the id {identity}"
-            return complain("directives", f"{what}; see penstock directives", FAILED)
+            return complain("directives cancel", f"{what}; see penstock directives", FAILED)
         what = f"the {sweep.sweep.order.action.value} of {sweep.sweep.criteria}"
         return undo_id(server, identity, what, dry_run=dry_run, json=json)
 
-    return run("directives", config, work)
+    return run("directives cancel", config, work)
 
 
 def undo(server: Server, directive: Directive, *, dry_run: bool, json: bool) -> int:
@@ -103,20 +106,25 @@ def told(given: Given) -> int:
     return complain("partly done", text, PARTLY)
 
 
-def wait_for(server: Server, identity: str, *, json: bool) -> int:
-    """Look at a sweep until it is finished; it says on stderr how far it is, where it is not for a program."""
+def wait_for(server: Server, identity: str, *, json: bool) -> tuple[int, SweepState | None]:
+    """Look at a sweep until it is finished; the exit status, and how it was at the end, None if it is gone.
+
+    It says on stderr how far it is, where it is not for a program.
+    """
     said = ""
     while True:
         listing = server.ask(Listing, "GET", "/control/directives/v1")
         state = next((item for item in listing.sweeps if item.sweep.order.id == identity), None)
         if state is None:
-            return complain("wait", f"{identity} is not done any more: it was cancelled, or replaced", FAILED)
+            text = f"{identity} is not done any more: it was cancelled, or replaced"
+            return complain("wait", text, FAILED), None
         text = f"{state.done} of {state.matched} messages so far"
         if state.finished is not None:
             text = f"{state.done} messages, finished"
-        if text != said and not json:
+        has_begun = state.matched > 0 or state.finished is not None
+        if text != said and has_begun and not json:
             sys.stderr.write(f"{identity}: {text}\n")
             said = text
         if state.finished is not None:
-            return DONE
+            return DONE, state
         time.sleep(_LOOK)

@@ -39,7 +39,7 @@ def show(identity: str, /, *, config: Config = None, json: AsJson = False) -> in
         _show(server.ask(ShownMessage, "GET", _path(identity)), json=json)
         return DONE
 
-    return run("message", config, work)
+    return run("message show", config, work)
 
 
 @app.command
@@ -68,7 +68,9 @@ def retry(
         Show the message as JSON.
     """
     request = MessageRequest(identity, SweepAction.FLUSH, reason)
-    return _order(config, request, "is tried as soon as its gates let it go", dry_run=dry_run, json=json)
+    return _order(
+        "retry", config, request, "is tried as soon as its gates let it go", dry_run=dry_run, json=json
+    )
 
 
 @app.command
@@ -101,7 +103,7 @@ def delete(
     """
     action = SweepAction.BOUNCE if bounce else SweepAction.DELETE
     request = MessageRequest(identity, action, reason)
-    return _order(config, request, "is taken out of the queue", dry_run=dry_run, json=json)
+    return _order("delete", config, request, "is taken out of the queue", dry_run=dry_run, json=json)
 
 
 @app.command
@@ -140,7 +142,7 @@ def rebind(
     """
     rebinding = Rebinding(set_tenant, set_campaign, set_routing_domain)
     request = MessageRequest(identity, SweepAction.REBIND, reason, rebinding)
-    return _order(config, request, "goes into its new queue", dry_run=dry_run, json=json)
+    return _order("rebind", config, request, "goes into its new queue", dry_run=dry_run, json=json)
 
 
 @app.command
@@ -167,11 +169,11 @@ def export(identity: str, file: Path | None = None, /, *, config: Config = None)
             file.touch(0o600, exist_ok=False)
             file.write_bytes(content)
         except OSError as error:
-            return complain("message", f"{file}: {error.strerror or error}", FAILED)
+            return complain("message export", f"{file}: {error.strerror or error}", FAILED)
         print(f"{identity}: {len(content)} octets in {file}")
         return DONE
 
-    return run("message", config, work)
+    return run("message export", config, work)
 
 
 def _path(identity: str) -> str:
@@ -189,7 +191,9 @@ def _content(server: Server, identity: str) -> bytes:
     return bytes(content)
 
 
-def _order(config: str | None, request: MessageRequest, done: str, *, dry_run: bool, json: bool) -> int:
+def _order(
+    command: str, config: str | None, request: MessageRequest, done: str, *, dry_run: bool, json: bool
+) -> int:
     def work(server: Server) -> int:
         if request.action is SweepAction.REBIND:
             rebinding_of(request.rebinding)
@@ -204,7 +208,7 @@ def _order(config: str | None, request: MessageRequest, done: str, *, dry_run: b
             print(f"{shown.id}: {done}. It was {shown.state}, in queue {shown.queue}.")
         return DONE
 
-    return run("message", config, work)
+    return run(f"message {command}", config, work)
 
 
 def _show(shown: ShownMessage, *, json: bool) -> None:
