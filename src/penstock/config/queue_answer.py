@@ -39,10 +39,10 @@ class QueueAnswer(msgspec.Struct, frozen=True):
 
 
 def queue_answer(options: Mapping[str, object]) -> QueueAnswer:
-    """What a hook means by these options; ConfigError with every one that is wrong."""
+    """What a hook means by these options, those that are None left out; ConfigError with every one that is wrong."""
     problems: list[Problem] = []
     tree = Reading(QUEUE_ANSWER, "queue_config", problems).read(
-        {str(name): value for name, value in options.items()}
+        {str(name): value for name, value in options.items() if value is not None}
     )
     if problems:
         raise ConfigError(problems)
