@@ -173,7 +173,7 @@ def test_orders_hold_over_deaths(tmp_path: Path) -> None:
             assert (world.messages("dora"), world.messages("emil", "news")) == (5, 1)
             assert server.stop() == 0
     attempts = {event["recipient"]: event["num_attempts"] for event in world.events("Delivery")}
-    assert len({attempts[recipient] for recipient in held}) == 1
+    assert {attempts[recipient] for recipient in held} in ({0}, {1})
     ended = Counter(event["recipient"] for event in world.events("AdminBounce"))
     assert {name: times for name, times in ended.items() if ".carol@" in name} == Counter(bounced)
     judge_events(world)
