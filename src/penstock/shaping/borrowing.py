@@ -16,9 +16,13 @@ from typing import Final, NamedTuple
 
 from penstock.mail.rate import Rate
 from penstock.shaping.ports import Held, HeldBy
+from penstock.shaping.tokens import batch_size
 
 #: Seconds that a token that comes alone waits to be taken, before it goes back.
 _PATIENCE: Final = 0.05
+#: What is asked for first, of a rate that is that fast for as many lanes. With one at a time the first messages would wait for each of theirs.
+_FIRST: Final = 32
+_LANES: Final = 4
 
 
 class Ask(NamedTuple):
@@ -62,8 +66,7 @@ class _Borrowed:
         self.epoch = 0
         self.batches: deque[_Batch] = deque()
         self.asked = 0
-        self.size = 1
-        self.most = 1
+        self.most = self.size = min(_FIRST, batch_size(rate, _LANES))
         self.opens = math.inf
         #: whether somebody was refused, and is to be told
         self.is_awaited = False
