@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from benchmarks import backlog
-from benchmarks.gauges import metrics
+from benchmarks.gauges import metrics, status
 from benchmarks.orders import Answer, Orders
 from benchmarks.processes import stop, wait_until
 from benchmarks.product import Penstock
@@ -150,8 +150,15 @@ def _bounce(report: Report, messages: int) -> None:
                 f"{half / took:,.0f} a second; the rest {messages - half:,} in {time.monotonic() - resumed:.0f} s after the restart"
             )
             left = orders.survey(tenant="acme").content["survey"]["total"]["messages"]
+            wait_until(lambda: _is_written(again), _LIMIT, "the event log", interval=0.5)
             stop(again.process, grace=60.0)
             _claim_events(report, again, messages, left)
+
+
+def _is_written(server: Penstock) -> bool:
+    """Whether the event log has all that the spool has."""
+    now = status(server.folder / "data")
+    return now is not None and not now.event_log.is_behind
 
 
 def _claim_events(report: Report, server: Penstock, messages: int, left: int) -> None:

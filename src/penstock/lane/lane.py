@@ -215,6 +215,9 @@ class Lane:
             if effects:
                 self._do(effects.popleft())
             elif self._undeliverable.has_work:
+                # a great many may end at once, and each is recorded
+                if not self.turns.has_time():
+                    break
                 self._undeliverable.take()
             elif not scheduler.is_behind:
                 return

@@ -28,7 +28,7 @@ class RecipientDsn(msgspec.Struct, frozen=True, gc=False):
     original: str = ""
 
 
-class EnvelopeDsn(msgspec.Struct, frozen=True):
+class EnvelopeDsn(msgspec.Struct, frozen=True, gc=False):
     """RET (``FULL``, ``HDRS`` or "") and ENVID of a message, and what was asked of each of its recipients, in their order."""
 
     ret: str = ""

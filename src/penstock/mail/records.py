@@ -27,7 +27,7 @@ from penstock.mail.tls import TlsFacts
 INTERNAL: Final = "Penstock internal: "
 
 
-class Reception(msgspec.Struct, frozen=True):
+class Reception(msgspec.Struct, frozen=True, gc=False):
     """How a message came in. One record serves all messages of a session.
 
     ``protocol`` is ``SMTP``, ``ESMTP``, ``ESMTPS``, ``ESMTPA`` or ``ESMTPSA`` (RFC 3848); ``listener`` is ours as ``address:port``.
@@ -55,7 +55,7 @@ NO_SESSION: Final = Reception("", "", 0, "", "", "", SessionId(""))
 MetaValue = str | int | float | bool | None
 
 
-class MessageRecord(msgspec.Struct, frozen=True):
+class MessageRecord(msgspec.Struct, frozen=True, gc=False):
     """One message of a transaction: the recipients of one domain (a part), with what it needs to be sent.
 
     ``recipients`` keep their places for good: outcomes name them by index. ``added_header`` goes before ``content``, which parts of one
@@ -94,7 +94,7 @@ class Verdict(Enum):
     FAILED = "Failed"
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The outcome of one recipient in one attempt.
 
     ``recipient`` is its index in the message; ``reply`` the peer's, or ours beginning with INTERNAL; ``command`` what it answered, None
@@ -109,7 +109,7 @@ class Outcome(msgspec.Struct, frozen=True):
     is_uncertain: bool = False
 
 
-class Peer(msgspec.Struct, frozen=True):
+class Peer(msgspec.Struct, frozen=True, gc=False):
     """The other side of a delivery: its host name as the MX plan has it, its address and port, our address, and the session's id.
 
     ``protocol`` is ``LMTP``, ``ESMTP``, or ``SMTP`` where EHLO was not known; the first two with S for TLS and A for AUTH (RFC 3848).
@@ -124,7 +124,7 @@ class Peer(msgspec.Struct, frozen=True):
     protocol: str = "ESMTP"
 
 
-class AttemptRecord(msgspec.Struct, frozen=True):
+class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     """What became of an attempt for each recipient that it was made for.
 
     ``attempts`` counts the attempts spent so far, this one included; a failure before any transaction (no such domain) spends none.
@@ -141,7 +141,7 @@ class AttemptRecord(msgspec.Struct, frozen=True):
     due: WallTime | None = None
 
 
-class ExpirationRecord(msgspec.Struct, frozen=True):
+class ExpirationRecord(msgspec.Struct, frozen=True, gc=False):
     """Recipients given up because the message's time is over; ``site`` is "" if none was known."""
 
     message: MessageRecord
@@ -152,7 +152,7 @@ class ExpirationRecord(msgspec.Struct, frozen=True):
     reply: Reply
 
 
-class RemovalRecord(msgspec.Struct, frozen=True):
+class RemovalRecord(msgspec.Struct, frozen=True, gc=False):
     """Recipients taken out of the queue by an order: bounced, or deleted, as ``order.action`` says; ``site`` is "" if none was known.
 
     ``reply`` is what the events tell. With ``order.suppress_logging`` no event is made, and the totals have it all the same.
@@ -167,7 +167,7 @@ class RemovalRecord(msgspec.Struct, frozen=True):
     order: Order
 
 
-class RebindRecord(msgspec.Struct, frozen=True):
+class RebindRecord(msgspec.Struct, frozen=True, gc=False):
     """A message goes from its queue, which ``message`` has, into ``queue``, by an order. ``recipients`` were waiting.
 
     ``due`` is when it may be tried from now on, None if that stays as it was; attempts and age do.
@@ -182,7 +182,7 @@ class RebindRecord(msgspec.Struct, frozen=True):
     order: Order
 
 
-class FlushRecord(msgspec.Struct, frozen=True):
+class FlushRecord(msgspec.Struct, frozen=True, gc=False):
     """A message that waited is due at ``due``, by an order. ``recipients`` were waiting."""
 
     message: MessageRecord
@@ -193,7 +193,7 @@ class FlushRecord(msgspec.Struct, frozen=True):
     order: Order
 
 
-class RejectionRecord(msgspec.Struct, frozen=True):
+class RejectionRecord(msgspec.Struct, frozen=True, gc=False):
     """A 4yz or 5yz that we gave to a client: a note, for there is no message. Addresses are as far as the transaction had come.
 
     ``tenant`` is whom the session or the transaction was for, None where nobody had said.
@@ -213,7 +213,7 @@ class RejectionRecord(msgspec.Struct, frozen=True):
 POLICY_ERROR_LIMIT: Final = 8192
 
 
-class PolicyErrorRecord(msgspec.Struct, frozen=True):
+class PolicyErrorRecord(msgspec.Struct, frozen=True, gc=False):
     """A hook of the policy that raised, was late, or returned nonsense: a note.
 
     ``error`` says what, with the traceback where there is one, in POLICY_ERROR_LIMIT characters. ``reply`` is what the client was told for it, None
@@ -228,7 +228,7 @@ class PolicyErrorRecord(msgspec.Struct, frozen=True):
     reply: Reply | None = None
 
 
-class SpoolHealthRecord(msgspec.Struct, frozen=True):
+class SpoolHealthRecord(msgspec.Struct, frozen=True, gc=False):
     """The spool fell ill or is well again: a note. ``text`` says what is wrong, or what was.
 
     ``is_refusing``: new mail is refused. ``is_paused``: nothing is delivered, for no outcome can be recorded.
@@ -249,7 +249,7 @@ class DirectiveChange(Enum):
     EXPIRED = "expired"
 
 
-class DirectiveRecord(msgspec.Struct, frozen=True):
+class DirectiveRecord(msgspec.Struct, frozen=True, gc=False):
     """A directive was given, or is over: a note, made once for a server.
 
     ``directive`` is its id, ``about`` what it is about, in words (``tenant acme``), and ``tenant`` whose mail alone, where that is given.
@@ -270,7 +270,7 @@ class DirectiveRecord(msgspec.Struct, frozen=True):
     tenant: str | None = None
 
 
-class QuarantineRecord(msgspec.Struct, frozen=True):
+class QuarantineRecord(msgspec.Struct, frozen=True, gc=False):
     """A stored message that cannot be read any more: ``recipients`` of it were waiting, and are settled by this.
 
     ``id`` is of this record, for the message's own cannot be read. ``place`` says where it was, ``reason`` what is wrong with it, and where
@@ -297,7 +297,7 @@ class Move(NamedTuple):
     part: int
 
 
-class MovedRecord(msgspec.Struct, frozen=True):
+class MovedRecord(msgspec.Struct, frozen=True, gc=False):
     """A message is another lane's from now on, or has come from one: ``is_in``.
 
     ``recipients`` were waiting; 0 if the other lane has kept it after all.
@@ -346,7 +346,7 @@ class QueuedMessage(msgspec.Struct, frozen=True, gc=False):
     schedule: Schedule | None = None
 
 
-class StoredMessage(msgspec.Struct, frozen=True):
+class StoredMessage(msgspec.Struct, frozen=True, gc=False):
     """A message as the spool gives it back: the record, the recipients still waiting (indices), and the attempts spent."""
 
     record: MessageRecord

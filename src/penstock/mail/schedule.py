@@ -45,7 +45,7 @@ class ScheduleError(ValueError):
     """A text is no schedule; ``str()`` says what is wrong, and what would be right."""
 
 
-class Window(msgspec.Struct, frozen=True):
+class Window(msgspec.Struct, frozen=True, gc=False):
     """Hours of weekdays (0 is Monday) in a zone. ``zone`` is its name."""
 
     days: frozenset[int]
@@ -54,7 +54,7 @@ class Window(msgspec.Struct, frozen=True):
     end: dt.time
 
 
-class Schedule(msgspec.Struct, frozen=True):
+class Schedule(msgspec.Struct, frozen=True, gc=False):
     """``first_attempt`` and ``expires`` in seconds since 1970; None, or no window, is no restriction."""
 
     first_attempt: WallTime | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class TlsFacts(msgspec.Struct, frozen=True):
+class TlsFacts(msgspec.Struct, frozen=True, gc=False):
     """One connection's TLS.
 
     ``version`` is as OpenSSL writes it (``TLSv1.3``), ``cipher`` its name. ``peer_subject`` is the subject of the peer's certificate (RFC 4514,
@@ -20,7 +20,7 @@ class TlsFacts(msgspec.Struct, frozen=True):
     is_resumed: bool = False
 
 
-class TlsFiles(msgspec.Struct, frozen=True):
+class TlsFiles(msgspec.Struct, frozen=True, gc=False):
     """The PEM files of a listener, as absolute paths: a certificate with its chain, its key (None: in the same file), and who signs clients'.
 
     No certificate: the listener shows a self-signed one.
