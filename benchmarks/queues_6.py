@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from benchmarks import backlog
-from benchmarks.gauges import metrics
+from benchmarks.gauges import metrics, status
 from benchmarks.processes import free_port, wait_until
 from benchmarks.product import Penstock
 from benchmarks.report import Report
@@ -116,6 +116,7 @@ def _at_rest(messages: int, queues: int, seconds: float) -> Rest:
                 0.2,
             )
             server.wait_until_whole()
+            wait_until(lambda: _is_written(folder), 600.0, "the event log", server.process, 0.5)
             time.sleep(_SETTLING)
             memory = memory_by_role(server.process.pid)
             before = _wakes(server.process.pid)
@@ -124,6 +125,12 @@ def _at_rest(messages: int, queues: int, seconds: float) -> Rest:
                 role: (count - before[role]) / seconds for role, count in _wakes(server.process.pid).items()
             }
             return Rest(memory, wakes)
+
+
+def _is_written(folder: Path) -> bool:
+    """Whether the event log has all that the spool has: before that the scribe is not at rest."""
+    now = status(folder / "data")
+    return now is not None and not now.event_log.is_behind
 
 
 def _wakes(root: int) -> Counter[str]:
